@@ -1,0 +1,83 @@
+"""Control files: safetensors with the weights, and JSON metadata with everything else."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from gradctrl.control import Classifier, Control, Controls
+from weights.errors import InputError
+from weights.files import replacing
+
+FORMAT = "gradctrl-controls-1"
+WEIGHTS = ("hidden_weight", "hidden_bias", "out_weight", "out_bias")
+
+
+def save_controls(path: str | os.PathLike[str], controls: Iterable[Control], *, generator_hash: str) -> None:
+    """Write controls to a safetensors file; an older file at `path` is replaced only once the new one is whole.
+
+    Args:
+        path: The file, ending in .safetensors.
+        controls: The controls, with different names.
+        generator_hash: `Generator.hash` of the generator that they belong to.
+    Raises:
+        InputError: the file cannot be written.
+    """
+    controls = list(Controls(list(controls), source=str(path)).values())
+    entries = [{"name": c.name, "classes": c.classes, "layers": c.layers, "keep": dict(c.keep), "step": c.step,
+                "units": c.units, "limits": c.limits, "report": dict(c.report)} for c in controls]
+    tensors = {f"{c.name}.{name}": tensor.detach().cpu().float().contiguous()
+               for c in controls for name, tensor in c.classifier.tensors().items()}
+    metadata = {"format": FORMAT, "generator": generator_hash, "controls": json.dumps(entries)}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def load_controls(path: str | os.PathLike[str] = "bundled") -> Controls:
+    """Read a control file; "bundled" are those of the bundled generator.
+
+    Raises:
+        InputError: no such file, not a control file, truncated, or with weights that are missing, of the wrong shape
+            or not finite; the message names the file and the remedy.
+    """
+    if os.fspath(path) == "bundled":
+        from weights.store import path_of
+        path = path_of("bundled-controls")
+    path = Path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such control file; check the name") from error
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error}); get the control file again") from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path}: not a control file of this program (format {metadata.get('format')!r}, "
+                         f"{FORMAT!r} is needed); train or export the controls again")
+    try:
+        entries = json.loads(metadata["controls"])
+        controls = [_control(entry, tensors) for entry in entries]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged control file ({error}); get it again") from error
+    return Controls(controls, generator_hash=metadata.get("generator"), source=path.name)
+
+
+def _control(entry: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Control:
+    name = entry["name"]
+    weights = {part: tensors[f"{name}.{part}"] for part in WEIGHTS}
+    for part, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name}.{part} holds values that are not finite")
+    low, high = entry["limits"]
+    start, stop = entry["layers"]
+    return Control(name=name, classes=tuple(entry["classes"]), classifier=Classifier(**weights), layers=(start, stop),
+                   keep=entry["keep"], step=entry["step"], units=tuple(entry["units"]), limits=(low, high),
+                   report=entry["report"])

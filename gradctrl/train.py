@@ -1,0 +1,88 @@
+"""Few-shot training of a control from latents and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gradctrl.control import SLOPE, Classifier
+from weights.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How a control's classifier is trained."""
+
+    hidden: int = 16             # Units of the hidden layer.
+    epochs: int = 300            # Passes over the examples, each one full batch.
+    learning_rate: float = 1e-2  # Adam's, for inputs in standard scores; falls to 0 along a cosine.
+    weight_decay: float = 1e-2   # Decoupled; with 30 examples a class in 512 dimensions it is what generalises.
+    seed: int = 0                # Of the initial weights.
+
+
+def train_classifier(latents: Tensor, labels: Tensor, *, classes: int = 2,
+                     settings: TrainSettings | None = None) -> Classifier:
+    """Train a classifier on w from a few examples a class (the paper uses 30).
+
+    The examples' w are centred and divided by their mean deviation for the training; both are then folded into the
+    first layer, so that the classifier takes plain w. Classes weigh the same, however many examples they have.
+
+    Args:
+        latents: w [N, w_dim].
+        labels: Class indexes, integers [N] from 0 to classes - 1.
+        classes: How many classes; 2 makes a binary classifier with one output.
+        settings: Training settings; None: the defaults.
+    Returns:
+        The classifier, on the latents' device and in their dtype; the same for the same seed.
+
+    Raises:
+        InputError: a class has no example, or the latents have no finite values.
+    """
+    settings = settings or TrainSettings()
+    _check(latents, labels, classes)
+    latents, labels = latents.detach(), labels.to(latents.device)
+    centre, scale = latents.mean(dim=0), latents.std(dim=0).mean().clamp_min(1e-6)
+    x = (latents - centre) / scale
+    outputs = 1 if classes == 2 else classes
+    weights = [t.to(latents.device, latents.dtype).requires_grad_() for t in _initial(x.shape[1], outputs, settings)]
+    importance = (len(labels) / (classes * labels.bincount(minlength=classes))).to(latents.dtype)
+    optimiser = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
+    for _ in range(settings.epochs):
+        logits = F.linear(F.leaky_relu(F.linear(x, weights[0], weights[1]), SLOPE), weights[2], weights[3])
+        if outputs == 1:
+            loss = F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(x.dtype), weight=importance[labels])
+        else:
+            loss = F.cross_entropy(logits, labels, weight=importance)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    first, first_bias, second, second_bias = (t.detach() for t in weights)
+    return Classifier(hidden_weight=first / scale, hidden_bias=first_bias - first @ (centre / scale),
+                      out_weight=second, out_bias=second_bias)
+
+
+def _initial(w_dim: int, outputs: int, settings: TrainSettings) -> list[Tensor]:
+    """Initial weights drawn from a generator of their own: training leaves the global random state alone."""
+    rng = torch.Generator().manual_seed(settings.seed)
+    first = torch.randn(settings.hidden, w_dim, generator=rng) / w_dim ** 0.5
+    second = torch.randn(outputs, settings.hidden, generator=rng) / settings.hidden ** 0.5
+    return [first, torch.zeros(settings.hidden), second, torch.zeros(outputs)]
+
+
+def _check(latents: Tensor, labels: Tensor, classes: int) -> None:
+    if latents.ndim != 2 or labels.shape != latents.shape[:1]:
+        raise ValueError(f"latents must be [N, w_dim] and labels [N], not {list(latents.shape)}, {list(labels.shape)}")
+    if classes < 2:
+        raise ValueError(f"at least 2 classes are needed, not {classes}")
+    if labels.is_floating_point() or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
+        raise ValueError(f"labels must be integers from 0 to {classes - 1}")
+    counts = labels.bincount(minlength=classes).tolist()
+    if min(counts) < 2:
+        raise InputError(f"examples a class are {counts}; each class needs at least 2, and 30 to work well")
+    if not latents.isfinite().all():
+        raise InputError("the latents hold values that are not finite; sample them again")
