@@ -92,7 +92,7 @@ def align(photo: Photo, face: Face, size: int) -> npt.NDArray[np.uint8]:
     padding = _padding(region.shape, quad)
     if padding is not None:
         (left, top), _ = padding
-        region, quad = _pad(region, padding, quad_side(quad)), quad + (left, top)
+        region, quad = _pad(region, padding, quad_side(quad)), quad + np.array([left, top])
     fine = max(size, min(4 * size, 4096))
     crop = Image.fromarray(region).transform(
         (fine, fine), Image.Transform.QUAD, tuple(quad.ravel()), Image.Resampling.BILINEAR
@@ -176,4 +176,6 @@ def _blurred(picture: _Floats, sigma: float) -> _Floats:
         small = picture
     taps = 2 * int(4 * sigma + 0.5) + 1
     small = cv2.GaussianBlur(small, (taps, taps), sigma, borderType=cv2.BORDER_REFLECT)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR) if step > 1 else small  # type: ignore[return-value]
+    if step > 1:
+        small = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(small, np.float32)

@@ -27,7 +27,9 @@ MAX_BYTES = 512 * 2**20  # 40 megapixels of 16-bit RGBA, stored without compress
 
 _REMEDY = "save the photo as JPEG, PNG or WebP and try again"
 _DAMAGED = "the file is cut short or damaged; copy or download it again"
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+_DECODER_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error,
+)  # fmt: skip
 
 # How a file starts -> what it is, for formats that are refused by name.
 _OTHER_FORMATS = (
@@ -115,10 +117,7 @@ def photo_from_array(picture: npt.NDArray[np.uint8] | Image.Image, *, name: str 
         InputError: more than 40 megapixels.
         TypeError, ValueError: not uint8, or not [H, W, 3].
     """
-    if isinstance(picture, np.ndarray):
-        pixels = _checked(picture).copy()
-    else:
-        pixels = _upright_rgb(picture)
+    pixels = _checked(picture).copy() if isinstance(picture, np.ndarray) else _upright_rgb(picture)
     if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
         raise InputError(f"{name}: {pixels.shape[1]} x {pixels.shape[0]} pixels are more than "
                          f"{MAX_PIXELS // 10**6} megapixels; make the photo smaller and try again")
@@ -184,20 +183,22 @@ def read_picture_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def _read(source: str | os.PathLike[str] | BinaryIO, name: str | None) -> tuple[bytes, str]:
     """The file's bytes, and what messages call it."""
+    place = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "photo"))
+    name = name or Path(place).name or place
+    if isinstance(source, (str, os.PathLike)) and os.path.isdir(place):
+        raise InputError(f"{place}: is a folder, not a photo; name a file in it")
     try:
         if isinstance(source, (str, os.PathLike)):
-            name = name or Path(source).name or str(source)
             with open(source, "rb") as file:
                 data = file.read(MAX_BYTES + 1)
         else:
-            name = name or Path(str(getattr(source, "name", "photo"))).name
             data = source.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise InputError(f"{source}: no such file; check the path") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{source}: is a folder, not a photo; name a file in it") from error
+        raise InputError(f"{place}: no such file; check the path") from error
     except OSError as error:
-        raise InputError(f"{source}: cannot be read ({error.strerror or error}); check its permissions") from error
+        raise InputError(f"{place}: cannot be read ({error.strerror or error}); check its permissions") from error
+    except ValueError as error:  # a zero byte in the path, a closed file object
+        raise InputError(f"{name!r}: cannot be read ({error}); check the path") from error
     if not data:
         raise InputError(f"{name}: the file is empty (0 bytes); copy or download it again")
     if len(data) > MAX_BYTES:

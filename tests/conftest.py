@@ -1,0 +1,60 @@
+"""What all tests share: two threads, and one real photograph (NASA's portrait of Eileen Collins, public domain)."""
+
+from __future__ import annotations
+
+import os
+
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "2")  # read when torch and numpy are first imported, so before the imports below
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from inversion.align import align
+from inversion.faces import Face, find_faces
+from inversion.photo import Photo, open_photo
+
+
+@pytest.fixture(scope="session")
+def astronaut_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photograph, 512 x 512, as a JPEG file."""
+    from PIL import Image
+    from skimage import data
+
+    path = tmp_path_factory.mktemp("photos") / "astronaut.jpg"
+    Image.fromarray(data.astronaut()).save(path, quality=95)
+    return path
+
+
+@pytest.fixture(scope="session")
+def astronaut(astronaut_file: Path) -> Photo:
+    return open_photo(astronaut_file)
+
+
+@pytest.fixture(scope="session")
+def astronaut_faces(astronaut: Photo) -> list[Face]:
+    return find_faces(astronaut)
+
+
+@pytest.fixture(scope="session")
+def astronaut_crop(astronaut: Photo, astronaut_faces: list[Face]) -> npt.NDArray[np.uint8]:
+    """The aligned face, uint8 [128, 128, 3]; copy it before changing it."""
+    return align(astronaut, astronaut_faces[0], 128)
+
+
+@pytest.fixture(scope="session")
+def face_at() -> Callable[..., Face]:
+    """Makes a face with a given quad: its middle, side (photo pixels) and clockwise turn (degrees)."""
+
+    def make(middle: tuple[float, float], side: float, turn: float = 0.0) -> Face:
+        angle = np.radians(turn)
+        x = np.array([np.cos(angle), np.sin(angle)]) * side / 2
+        y = np.array([-x[1], x[0]])
+        quad = np.stack([-x - y, -x + y, x + y, x - y]) + middle
+        return Face((0, 0, 0, 0), 1.0, np.zeros((68, 2)), quad)
+
+    return make

@@ -1,0 +1,349 @@
+"""Photos: what is decoded, how, and what is refused with which words."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, PngImagePlugin
+
+from inversion import photo as photo_module
+from inversion.photo import open_photo, photo_from_array, read_picture_metadata, save_picture
+from weights.errors import InputError
+
+# How an upright picture is stored under each EXIF orientation (the stored one, turned back, is the upright one).
+STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, -1),
+}
+FORMATS = {"PNG": {}, "WEBP": {"lossless": True, "exact": True}, "JPEG": {"quality": 100, "subsampling": 0}}
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """A smooth, wholly asymmetric picture, so that JPEG keeps it and no turn looks like another."""
+    ys, xs = np.mgrid[:40, :56]
+    return np.stack([xs * 4, ys * 6, (xs + 2 * ys) * 1.5], -1).astype(np.uint8)
+
+
+def encoded(image: Image.Image | np.ndarray, kind: str = "PNG", **options: object) -> io.BytesIO:
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    file = io.BytesIO()
+    image.save(file, kind, **{**FORMATS[kind], **options})
+    file.seek(0)
+    return file
+
+
+# ---- what is decoded
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("orientation", STORED)
+def test_orientation_is_applied_exactly_once(picture: np.ndarray, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo = open_photo(encoded(np.ascontiguousarray(STORED[orientation](picture)), kind, exif=exif))
+    assert photo.pixels.shape == picture.shape
+    assert np.abs(photo.pixels.astype(int) - picture).max() <= (4 if kind == "JPEG" else 0)
+
+
+def test_a_photo_saved_again_is_not_turned_again(picture: np.ndarray, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    first = open_photo(encoded(np.ascontiguousarray(STORED[6](picture)), exif=exif))
+    save_picture(tmp_path / "again.png", first.pixels)
+    assert np.array_equal(open_photo(tmp_path / "again.png").pixels, picture)
+
+
+def test_photo_is_read_only_and_knows_its_file(astronaut_file: Path) -> None:
+    photo = open_photo(astronaut_file)
+    assert photo.name == "astronaut.jpg"
+    assert photo.sha256 == hashlib.sha256(astronaut_file.read_bytes()).hexdigest()
+    assert (photo.width, photo.height) == (512, 512)
+    assert photo.pixels.dtype == np.uint8
+    with pytest.raises(ValueError, match="read-only"):
+        photo.pixels[0, 0] = 0
+
+
+def test_path_string_and_file_object_give_the_same(astronaut_file: Path) -> None:
+    with open(astronaut_file, "rb") as file:
+        photos = [open_photo(astronaut_file), open_photo(str(astronaut_file)), open_photo(file)]
+    assert {photo.sha256 for photo in photos} == {photos[0].sha256}
+    assert {photo.name for photo in photos} == {"astronaut.jpg"}
+    assert all(np.array_equal(photo.pixels, photos[0].pixels) for photo in photos)
+
+
+def test_the_ending_decides_nothing(picture: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "photo.gif").write_bytes(encoded(picture).getvalue())
+    assert np.array_equal(open_photo(tmp_path / "photo.gif").pixels, picture)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_transparency_is_laid_over_white(picture: np.ndarray, kind: str) -> None:
+    alpha = np.full(picture.shape[:2], 255, np.uint8)
+    alpha[:, :10], alpha[:, 10:20] = 0, 128
+    pixels = open_photo(encoded(np.dstack([picture, alpha]), kind)).pixels.astype(int)
+    assert (pixels[:, :10] == 255).all()
+    half = (picture[:, 10:20] * 128.0 + 255.0 * 127) / 255
+    assert np.abs(pixels[:, 10:20] - half).max() <= 1
+    assert np.array_equal(pixels[:, 20:], picture[:, 20:])
+
+
+def test_grey_palette_and_bilevel(picture: np.ndarray) -> None:
+    grey = picture[..., 0]
+    assert np.array_equal(open_photo(encoded(grey)).pixels, np.repeat(grey[..., None], 3, -1))
+    grey_alpha = Image.merge("LA", [Image.fromarray(grey), Image.new("L", (56, 40), 0)])
+    assert (open_photo(encoded(grey_alpha)).pixels == 255).all()
+    palette = Image.fromarray(picture).quantize(64)
+    assert np.array_equal(open_photo(encoded(palette)).pixels, np.asarray(palette.convert("RGB")))
+    clear = palette.copy()
+    clear.info["transparency"] = bytes(64)
+    assert (open_photo(encoded(clear, transparency=bytes(64))).pixels == 255).all()
+    bilevel = Image.fromarray(grey > 100)
+    assert np.array_equal(open_photo(encoded(bilevel)).pixels[..., 1], np.where(grey > 100, 255, 0))
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
+    deep = np.linspace(0, 65535, 56 * 40).reshape(40, 56).astype(np.uint16)
+    pixels = open_photo(encoded(deep)).pixels
+    assert np.array_equal(pixels[..., 0], np.rint(deep / 257.0))
+
+
+def test_sixteen_bit_colour() -> None:
+    import cv2
+
+    deep = (np.random.default_rng(0).random((12, 9, 3)) * 65535).astype(np.uint16)
+    pixels = open_photo(io.BytesIO(cv2.imencode(".png", deep[..., ::-1])[1].tobytes())).pixels
+    assert np.abs(pixels - deep / 257.0).max() <= 1
+
+
+def test_cmyk(picture: np.ndarray) -> None:
+    cmyk = Image.fromarray(picture).convert("CMYK")
+    pixels = open_photo(encoded(cmyk, "JPEG")).pixels
+    assert np.abs(pixels.astype(int) - picture).max() <= 8
+
+
+def profile_with_red_and_green_swapped() -> bytes:
+    """An ICC profile under which (r, g, b) looks as (g, r, b) does in sRGB."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = struct.unpack_from(">I", profile, 128)[0]
+    entries = {bytes(profile[at:at + 4]): at for at in range(132, 132 + 12 * count, 12)}
+    red, green = entries[b"rXYZ"] + 4, entries[b"gXYZ"] + 4
+    profile[red:red + 8], profile[green:green + 8] = profile[green:green + 8], profile[red:red + 8]
+    return bytes(profile).replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_profile_is_converted_to_srgb(picture: np.ndarray, kind: str) -> None:
+    pixels = open_photo(encoded(picture, kind, icc_profile=profile_with_red_and_green_swapped())).pixels
+    assert np.abs(pixels.astype(int) - picture[..., [1, 0, 2]]).max() <= 6
+
+
+def test_srgb_profile_changes_nothing_and_broken_profile_is_ignored(picture: np.ndarray) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile in (srgb, b"not a profile", srgb[:200]):
+        assert np.array_equal(open_photo(encoded(picture, icc_profile=profile)).pixels, picture)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_broken_exif_is_ignored(picture: np.ndarray) -> None:
+    assert np.array_equal(open_photo(encoded(picture, exif=b"Exif\0\0MM\0*\0\0\xff\xff")).pixels, picture)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_first_frame_of_an_animation(picture: np.ndarray, kind: str) -> None:
+    frames = [Image.fromarray(picture), Image.new("RGB", (56, 40), "red")]
+    file = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    assert np.array_equal(open_photo(file).pixels, picture)
+
+
+def test_photo_from_array(picture: np.ndarray) -> None:
+    photo = photo_from_array(picture, name="memory")
+    assert np.array_equal(photo.pixels, picture)
+    picture_before = photo.pixels.copy()
+    picture[:] = 0
+    assert np.array_equal(photo.pixels, picture_before)  # it is a copy
+    assert photo.sha256 == photo_from_array(Image.fromarray(picture_before)).sha256
+    assert photo.sha256 != photo_from_array(np.ascontiguousarray(picture_before[:, ::-1])).sha256
+    with pytest.raises(TypeError, match="uint8"):
+        photo_from_array(picture.astype(np.float32))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="height, width, 3"):
+        photo_from_array(picture[..., 0])
+
+
+# ---- what is refused
+
+
+OTHERS = {
+    "GIF": b"GIF89a" + bytes(40), "TIFF": b"II*\0" + bytes(40), "BMP": b"BM" + bytes(60), "PDF": b"%PDF-1.7",
+    "HEIC": b"\0\0\0\x18ftypheic" + bytes(40), "AVIF": b"\0\0\0\x18ftypavif" + bytes(40),
+    "SVG": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "web page": b"<!DOCTYPE html><html>",
+    "video": b"\0\0\0\x18ftypisom" + bytes(40), "JPEG XL": b"\xff\x0a" + bytes(40),
+    "not a JPEG, PNG or WebP": b"just some text",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_formats_are_refused_by_name(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "photo.jpg").write_bytes(OTHERS[kind])
+    with pytest.raises(InputError, match=rf"^photo\.jpg: is .*{kind}.*; save the photo as JPEG, PNG or WebP"):
+        open_photo(tmp_path / "photo.jpg")
+
+
+def huge(kind: str) -> bytes:
+    """The header of a 20,000 x 10,000 picture."""
+    if kind == "PNG":
+        return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII5B", 13, b"IHDR", 20_000, 10_000, 8, 2, 0, 0, 0) + bytes(40)
+    if kind == "JPEG":
+        return b"\xff\xd8\xff\xfe\0\4hi\xff\xc0" + struct.pack(">HBHHB", 17, 8, 10_000, 20_000, 3) + bytes(40)
+    size = (9_999).to_bytes(3, "little"), (9_999).to_bytes(3, "little")
+    chunk = b"VP8X" + struct.pack("<I", 10) + bytes(4) + size[0] + size[1]
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_too_many_pixels_are_refused_from_the_header(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the decoder was asked")
+
+    monkeypatch.setattr(Image, "open", never)
+    file = io.BytesIO(huge(kind))
+    file.name = "huge.bin"
+    with pytest.raises(InputError, match=r"^huge\.bin: \d+ x 10000 pixels are more than 40 megapixels; make"):
+        open_photo(file)
+
+
+def test_a_large_photo_within_the_limit_is_read() -> None:
+    file = encoded(Image.new("L", (8000, 5000), 7))
+    assert open_photo(file).pixels.shape == (5000, 8000, 3)
+    with pytest.raises(InputError, match="40 megapixels"):
+        open_photo(encoded(Image.new("L", (8001, 5000), 7)))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_header_size_agrees_with_the_decoder(kind: str) -> None:
+    for options in ({}, {"lossless": False}, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}, {"progressive": True}):
+        data = encoded(Image.new("RGB", (37, 91)), kind, **options).getvalue()
+        assert photo_module._header_size(data, "x") == (37, 91)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("part", [0.005, 0.05, 0.5, 0.95])
+def test_truncated_files_are_refused(astronaut: photo_module.Photo, kind: str, part: float, tmp_path: Path) -> None:
+    data = encoded(astronaut.pixels[:200, :200], kind).getvalue()
+    (tmp_path / "cut.bin").write_bytes(data[:int(len(data) * part)])
+    with pytest.raises(InputError, match=r"^cut\.bin: the file is cut short or damaged; copy or download it again"):
+        open_photo(tmp_path / "cut.bin")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("kind", FORMATS)
+def test_damaged_bytes_never_raise_anything_else(picture: np.ndarray, kind: str) -> None:
+    data = encoded(picture, kind, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0").getvalue()
+    random = np.random.default_rng(1)
+    refused = 0
+    for _ in range(150):
+        broken = bytearray(data)
+        for at in random.integers(0, len(data), 8):
+            broken[at] = random.integers(256)
+        try:
+            open_photo(io.BytesIO(bytes(broken)))
+        except InputError:
+            refused += 1
+    assert refused > 10
+
+
+def test_missing_empty_folder_and_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    for path, words in (
+        (tmp_path / "none.jpg", r"none\.jpg: no such file; check the path"),
+        (tmp_path / "empty.jpg", r"^empty\.jpg: the file is empty \(0 bytes\); copy or download it again"),
+        (tmp_path, "is a folder, not a photo; name a file in it"),
+        (tmp_path / ("x" * 300), "cannot be read"),
+        (Path("a\0b.jpg"), "cannot be read"),
+    ):
+        with pytest.raises(InputError, match=words) as caught:
+            open_photo(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_denied_file_is_refused(astronaut_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", denied)  # file modes do not stop a superuser who runs the tests
+    with pytest.raises(InputError, match=r"astronaut\.jpg: cannot be read \(Permission denied\); check its perm"):
+        open_photo(astronaut_file)
+
+
+# ---- what is saved
+
+
+TEXTS = {"recipe": '{"smile": 2.0, "note": "Grüße, 世界 \\" \\\\"}', "program": "face editor"}
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".JPEG", ".webp"])
+def test_metadata_comes_back(picture: np.ndarray, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"out{ending}"
+    save_picture(path, picture, metadata=TEXTS)
+    assert read_picture_metadata(path) == TEXTS
+    assert np.abs(open_photo(path).pixels.astype(int) - picture).max() <= (0 if ending == ".png" else 16)
+    save_picture(path, picture)
+    assert read_picture_metadata(path) == {}
+
+
+def test_other_programs_metadata_is_no_error(picture: np.ndarray, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0a holiday"
+    (tmp_path / "camera.jpg").write_bytes(encoded(picture, "JPEG", exif=exif).getvalue())
+    assert read_picture_metadata(tmp_path / "camera.jpg") == {}
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", "another")
+    (tmp_path / "other.png").write_bytes(encoded(picture, pnginfo=info).getvalue())
+    assert read_picture_metadata(tmp_path / "other.png") == {"Software": "another"}
+    with pytest.raises(InputError, match="is a GIF"):
+        (tmp_path / "x.png").write_bytes(OTHERS["GIF"])
+        read_picture_metadata(tmp_path / "x.png")
+
+
+def test_saving_refuses_and_keeps_what_was_there(picture: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "kept.jpg"
+    path.write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"kept\.jpg: the recipe is too long for a JPEG; save as \.png or \.webp"):
+        save_picture(path, picture, metadata={"recipe": "x" * 70_000})
+    assert path.read_bytes() == b"mine"
+    with pytest.raises(InputError, match=r"choose one of these endings"):
+        save_picture(tmp_path / "out.bmp", picture)
+    with pytest.raises(InputError, match="choose another output folder"):
+        save_picture(tmp_path / "absent" / "out.png", picture)
+    with pytest.raises(InputError, match="WEBP holds at most 16383"):
+        save_picture(tmp_path / "wide.webp", np.zeros((1, 16_384, 3), np.uint8))
+    with pytest.raises(InputError, match="cannot name a text"):
+        save_picture(tmp_path / "out.png", picture, metadata={"": "x"})
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kept.jpg"]
+    save_picture(tmp_path / "long.png", picture, metadata={"recipe": "x" * 70_000})
+    assert len(read_picture_metadata(tmp_path / "long.png")["recipe"]) == 70_000
+
+
+def test_a_full_disk_loses_nothing(picture: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "kept.png"
+    path.write_bytes(b"mine")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(InputError, match=r"kept\.png: could not be written \(No space left on device\)"):
+        save_picture(path, picture)
+    assert path.read_bytes() == b"mine"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kept.png"]
