@@ -174,6 +174,11 @@ def _encode(session: Session, text: object, encoding: object = "") -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes(session: Session) -> bytes:
+    """How Python 3 writes b"" in protocol 2."""
+    return b""
+
+
 def _size(session: Session, sizes: object = ()) -> tuple[int, ...]:
     if not isinstance(sizes, (list, tuple)) or len(sizes) > MAX_DIMENSIONS:
         raise DamagedError("a size that is not a short list")
@@ -305,6 +310,8 @@ _OTHERS: dict[tuple[str, str], Callable[..., object]] = {
     ("builtins", "frozenset"): _set,
     ("__builtin__", "frozenset"): _set,
     ("_codecs", "encode"): _encode,
+    ("builtins", "bytes"): _no_bytes,
+    ("__builtin__", "bytes"): _no_bytes,
     ("argparse", "Namespace"): _record("Namespace"),
     ("dnnlib.tflib.network", "Network"): _record("Network"),
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,

@@ -14,8 +14,9 @@ from stylegan2.readers.nvidia_torch import read_nvidia_torch
 from stylegan2.readers.own import read_own
 from stylegan2.readers.rosinality import read_rosinality
 from weights.standins import Record
-from weights.unpickle import read_pickle
+from weights.unpickle import ZIP_START, read_pickle
 
+PICKLE_START = b"\x80"  # Protocols 2 and later, which all of these repositories write.
 KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (PyTorch or TensorFlow, StyleGAN2) and "
          "rosinality's .pt with g_ema")
 
@@ -36,6 +37,8 @@ def read(path: str | os.PathLike[str]) -> tuple[GeneratorConfig, dict[str, Tenso
                       "download the file itself, by the page's download button")
     if start[8:9] == b"{":
         return read_own(path)
+    if start[:1] != PICKLE_START and start[:4] != ZIP_START:
+        raise refusal(path, "not a checkpoint", KINDS)
     content = read_pickle(path)
     match content:
         case {"G_ema": Record() as generator}:
