@@ -31,5 +31,5 @@ _HOMES = {
     "save_controls": "files", "TrainSettings": "train", "train_classifier": "train", "Move": "trajectories",
     "trajectory": "trajectories", "walk": "trajectories",
 }
-__all__ = list(_HOMES)  # noqa: PLE0605
+__all__ = list(_HOMES)
 __getattr__ = exports(__name__, _HOMES)

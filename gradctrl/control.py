@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from weights.errors import InputError
+from weights.fingerprint import fingerprint
 
 SLOPE = 0.1  # Of the classifier's leaky ReLU, as in the classifiers that the paper's authors published.
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -145,6 +148,13 @@ class Controls(Mapping[str, Control]):
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over weights and settings, by which a recipe names its controls; 64 hex digits."""
+        settings = [[c.name, c.classes, c.layers, sorted(c.keep.items()), c.step, c.units] for c in self.values()]
+        weights = {f"{c.name}.{name}": tensor for c in self.values() for name, tensor in c.classifier.tensors().items()}
+        return sha256(f"{fingerprint(weights)}{json.dumps(settings)}".encode()).hexdigest()
 
     def find(self, name: str) -> Control:
         """The control with this name.

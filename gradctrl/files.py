@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from gradctrl.control import Classifier, Control, Controls
 from weights.errors import InputError
-from weights.files import replacing
+from weights.tensors import write_tensors
 
 FORMAT = "gradctrl-controls-1"
 WEIGHTS = ("hidden_weight", "hidden_bias", "out_weight", "out_bias")
@@ -33,11 +32,10 @@ def save_controls(path: str | os.PathLike[str], controls: Iterable[Control], *, 
     controls = list(Controls(list(controls), source=str(path)).values())
     entries = [{"name": c.name, "classes": c.classes, "layers": c.layers, "keep": dict(c.keep), "step": c.step,
                 "units": c.units, "limits": c.limits, "report": dict(c.report)} for c in controls]
-    tensors = {f"{c.name}.{name}": tensor.detach().cpu().float().contiguous()
+    tensors = {f"{c.name}.{name}": tensor.float()
                for c in controls for name, tensor in c.classifier.tensors().items()}
     metadata = {"format": FORMAT, "generator": generator_hash, "controls": json.dumps(entries)}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+    write_tensors(path, tensors, metadata)
 
 
 def load_controls(path: str | os.PathLike[str] = "bundled") -> Controls:

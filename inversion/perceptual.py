@@ -1,7 +1,7 @@
 """LPIPS, the perceptual distance of Zhang et al. (2018), with the features of the target computed once.
 
-The one module that imports lpips (and with it torchvision). Its backbones are read from safetensors files of ours, since
-the package would download them.
+The one module that imports lpips (and with it torchvision). Its backbones are read from safetensors files of ours,
+since the package would download them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,6 @@ def _normalise(layer: Tensor) -> Tensor:
 def _build(backbone: Backbone) -> tuple[nn.Module, nn.Module, list[Tensor]]:
     import lpips
     from safetensors.torch import load_file
-
     from weights.store import path_of
 
     if backbone not in FILES:
@@ -80,7 +79,8 @@ def _build(backbone: Backbone) -> tuple[nn.Module, nn.Module, list[Tensor]]:
         model = lpips.LPIPS(net=backbone, pretrained=False, pnet_rand=True, verbose=False)
     state = load_file(path_of(FILES[backbone]))
     linear = load_file(path_of(FILES["alex"]))  # Both backbones' linear weights are in the bundled file.
-    names = {name: f"features.{name.split('.', 1)[1]}" for name in model.net.state_dict()}  # slice1.0.weight -> features.0.weight
+    # slice1.0.weight -> features.0.weight
+    names = {name: f"features.{name.split('.', 1)[1]}" for name in model.net.state_dict()}
     model.net.load_state_dict({name: state[source].float() for name, source in names.items()}, assign=True)
     weights = [linear[f"lin_{backbone}.{k}.weight"].float().sqrt() for k in range(model.L)]  # [1, C_k, 1, 1]
     model.requires_grad_(False).eval()

@@ -20,5 +20,5 @@ _HOMES = {
     "GeneratorConfig": "config", "choose_device": "load", "convert": "load", "load": "load", "Generator": "network",
     "from_pixels": "pixels", "to_pixels": "pixels", "fastest_dtype": "precision",
 }
-__all__ = list(_HOMES)  # noqa: PLE0605
+__all__ = list(_HOMES)
 __getattr__ = exports(__name__, _HOMES)

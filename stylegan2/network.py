@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from stylegan2.config import GeneratorConfig
-from stylegan2.fingerprint import fingerprint
 from stylegan2.layers import FullyConnected, NoiseMode, SynthesisLayer, ToRGB, fir_filter, upsample
+from weights.fingerprint import fingerprint
 
 
 class MappingNetwork(nn.Module):

@@ -71,9 +71,7 @@ def control_file(tmp_path: Path) -> Path:
 def test_a_control_file_comes_back_as_it_was(control_file: Path) -> None:
     controls = load_controls(control_file)
     save_controls(control_file.with_name("d.safetensors"), controls.values(), generator_hash=HASH)
-    before, after = load_file(control_file), load_file(control_file.with_name("d.safetensors"))
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert control_file.read_bytes() == control_file.with_name("d.safetensors").read_bytes()
     assert controls.generator_hash == HASH
     hair = controls.find("hair")
     assert hair.classes == ("black", "brown", "blond")

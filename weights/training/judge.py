@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ class Judge(nn.Module):
         super().__init__()
         widths = [32, 64, 128, 192]
         self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
-        self.blocks = nn.ModuleList(_Block(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(_Block(a, b) for a, b in pairwise(widths))
         self.head = nn.Linear(widths[-1], sum(OUTPUTS.values()))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

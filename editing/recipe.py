@@ -1,0 +1,156 @@
+"""Recipes: the JSON that reproduces an edit."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from editing.editor import Editor
+from inversion import Inversion, Photo, Progress, Projector, ProjectorSettings, align, choose_face, find_faces
+from weights.errors import InputError
+from weights.files import replacing
+
+FORMAT = "gradctrl-recipe-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoSource:
+    """The edited latent is the inversion of a face in a photo."""
+
+    photo: str                    # SHA-256 of the photo's file.
+    face: int                     # Which of `find_faces`' faces, from 0.
+    inversion: ProjectorSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSource:
+    """The edited latent is a synthetic sample."""
+
+    seed: int
+    truncation: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that an edit depends on. It holds no picture and no name of the photo, only the photo's hash."""
+
+    source: PhotoSource | SampleSource
+    generator: str                                           # `Generator.hash`.
+    controls: str                                            # `Controls.hash`.
+    strengths: Mapping[str, float]
+    keep: Mapping[str, int] | tuple[str, ...] | None = None  # As given to `Editor.edit`.
+    layers: tuple[int, int] | None = None
+    step: float | None = None
+
+    def to_json(self) -> str:
+        kind = "sample" if isinstance(self.source, SampleSource) else "photo"
+        return json.dumps({"format": FORMAT, **asdict(self), "source": {"kind": kind, **asdict(self.source)}}, indent=2)
+
+    def check(self, editor: Editor) -> None:
+        """Refuse another generator or other controls than the recipe was made with.
+
+        Raises:
+            InputError: saying which of the two it is.
+        """
+        for what, mine, theirs in (("generator", self.generator, editor.generator.hash),
+                                   ("controls", self.controls, editor.controls.hash)):
+            if mine != theirs:
+                raise InputError(f"this recipe was made with {what} {mine[:12]}, not with what is loaded "
+                                 f"({theirs[:12]}); load the same {what}")
+
+    def apply(self, editor: Editor) -> np.ndarray:
+        """Edit the editor's latents as the recipe says; uint8 as `Editor.edit` gives."""
+        return editor.edit(self.strengths, keep=self.keep, layers=self.layers, step=self.step)
+
+
+def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
+    """Read a recipe's JSON.
+
+    Raises:
+        InputError: not a recipe of this program; the message begins with `name`.
+    """
+    try:
+        data = json.loads(text)
+        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
+            raise InputError(f"{name}: not a recipe of this program; give the JSON that an edit has written")
+        source = data.pop("source")
+        kind = source.pop("kind")
+        if kind == "photo":
+            source = PhotoSource(**{**source, "inversion": ProjectorSettings(**source["inversion"])})
+        else:
+            source = SampleSource(**source)
+        strengths = {str(key): float(value) for key, value in data.pop("strengths").items()}
+        keep, layers = data.pop("keep"), data.pop("layers")
+        return Recipe(source=source, strengths=strengths, keep=tuple(keep) if isinstance(keep, list) else keep,
+                      layers=None if layers is None else (int(layers[0]), int(layers[1])), **data)
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{name}: damaged recipe ({type(error).__name__}: {error}); let an edit write it again") from error
+
+
+def load_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe from a JSON file.
+
+    Raises:
+        InputError: no such file, or not a recipe.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a recipe ({error}); check the name") from error
+    return parse_recipe(text, name=str(path))
+
+
+def save_recipe(path: str | os.PathLike[str], recipe: Recipe) -> None:
+    """Write a recipe as JSON; an older file at `path` is replaced only once the new one is whole.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(recipe.to_json() + "\n", encoding="utf-8")
+
+
+def reproduce(recipe: Recipe, editor: Editor, *, photo: Photo | None = None, projector: Projector | None = None,
+              on_step: Callable[[Progress], None] | None = None) -> np.ndarray:
+    """Make a recipe's picture again, uint8 [R, R, 3].
+
+    Args:
+        recipe: The recipe.
+        editor: With the recipe's generator and controls; its latent is set.
+        photo: The photo, if the recipe is of one.
+        projector: To invert with; None: a new one.
+        on_step: Passed on to the inversion.
+    Raises:
+        InputError: another generator, other controls, another photo or none.
+    """
+    recipe.check(editor)
+    if isinstance(recipe.source, SampleSource):
+        editor.set_latent(editor.generator.sample([recipe.source.seed], truncation=recipe.source.truncation)[0])
+    else:
+        projector = projector or Projector(editor.generator)
+        editor.set_latent(invert_source(recipe.source, photo, projector, on_step=on_step))
+    return recipe.apply(editor)
+
+
+def invert_source(source: PhotoSource, photo: Photo | None, projector: Projector, *,
+                  on_step: Callable[[Progress], None] | None = None) -> Inversion:
+    """Find, align and invert the face that a recipe names.
+
+    Raises:
+        InputError: no photo, another photo than the recipe's, or no such face.
+    """
+    if photo is None:
+        raise InputError(f"this recipe edits the photo with SHA-256 {source.photo[:12]}; give that photo with it")
+    if photo.sha256 != source.photo:
+        raise InputError(f"{photo.name}: this is not the recipe's photo (SHA-256 {source.photo[:12]}, this one has "
+                         f"{photo.sha256[:12]}); give the file that was edited")
+    face = choose_face(find_faces(photo), source.face, name=photo.name)
+    crop = align(photo, face, projector.generator.resolution)
+    return projector.invert(crop, settings=source.inversion, on_step=on_step).of_photo(photo.sha256, face.quad)

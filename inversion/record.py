@@ -1,0 +1,114 @@
+"""The record of one inversion, and its file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from inversion.settings import ProjectorSettings
+from weights.errors import InputError
+from weights.tensors import write_tensors
+
+if TYPE_CHECKING:
+    from stylegan2 import Generator
+
+FORMAT = "gradctrl-inversion-1"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Inversion:
+    """The latent whose picture is the crop, and how near it came."""
+
+    latent: Tensor                # w [w_dim] or w+ [num_ws, w_dim], float32 on the CPU.
+    generator_hash: str           # `Generator.hash` of the generator that the latent belongs to.
+    crop: np.ndarray              # What was inverted, uint8 [R, R, 3].
+    picture: np.ndarray           # The latent's picture, uint8 [R, R, 3].
+    lpips: float                  # LPIPS (AlexNet) between the two.
+    mse: float                    # Mean squared difference of the two, both in [-1, 1].
+    identity: float | None        # Distance of dlib's face descriptors; below 0.6 the same person. None: not measured.
+    seconds: float                # Time the inversion took; shared by the crops of a batch.
+    steps: int                    # Steps done: fewer than the settings' if it was stopped.
+    settings: ProjectorSettings = field(default_factory=ProjectorSettings)
+    photo_hash: str | None = None               # SHA-256 of the photo's file.
+    quad: tuple[tuple[float, float], ...] = ()  # The face's FFHQ quad in photo pixels.
+
+    def of_photo(self, photo_hash: str, quad: np.ndarray) -> Inversion:
+        """The same record, naming the photo and the face that the crop was taken from."""
+        return replace(self, photo_hash=photo_hash, quad=tuple((float(x), float(y)) for x, y in quad))
+
+    def check(self, generator: Generator) -> None:
+        """Refuse another generator.
+
+        Raises:
+            InputError: the latent belongs to another generator.
+        """
+        if self.generator_hash != generator.hash:
+            raise InputError(f"this latent belongs to generator {self.generator_hash[:12]}, not to the loaded one "
+                             f"({generator.hash[:12]}); load that generator or invert the photo again")
+
+
+def save_inversion(path: str | os.PathLike[str], inversion: Inversion) -> None:
+    """Write the record as safetensors; an older file at `path` is replaced only once the new one is whole.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    numbers = {name: getattr(inversion, name) for name in ("lpips", "mse", "identity", "seconds", "steps",
+                                                           "photo_hash", "quad")}
+    metadata = {"format": FORMAT, "generator": inversion.generator_hash, "numbers": json.dumps(numbers),
+                "settings": json.dumps(asdict(inversion.settings))}
+    write_tensors(path, {"latent": inversion.latent.float(), "crop": torch.tensor(inversion.crop),
+                         "picture": torch.tensor(inversion.picture)}, metadata)
+
+
+def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None = None) -> Inversion:
+    """Read a record that `save_inversion` wrote.
+
+    Args:
+        path: The file.
+        generator: The generator that it is to be used with; another one's record is refused.
+    Raises:
+        InputError: no such file, not a record, damaged, or of another generator; the message names the file.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the name") from error
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable inversion ({error}); invert the photo again") from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path}: not an inversion of this program (format {metadata.get('format')!r}); "
+                         "invert the photo again")
+    try:
+        inversion = _record(metadata, tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged inversion ({error}); invert the photo again") from error
+    if generator is not None:
+        try:
+            inversion.check(generator)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    return inversion
+
+
+def _record(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Inversion:
+    latent, crop, picture = tensors["latent"], tensors["crop"], tensors["picture"]
+    if latent.ndim not in (1, 2) or not latent.isfinite().all():
+        raise ValueError("the latent is not finite or has the wrong shape")
+    if crop.dtype != torch.uint8 or crop.ndim != 3 or crop.shape != picture.shape or picture.dtype != torch.uint8:
+        raise ValueError("the pictures have the wrong shape")
+    numbers = json.loads(metadata["numbers"])
+    quad = tuple((float(x), float(y)) for x, y in numbers.pop("quad"))
+    return Inversion(latent=latent, generator_hash=metadata["generator"], crop=crop.numpy(), picture=picture.numpy(),
+                     settings=ProjectorSettings(**json.loads(metadata["settings"])), quad=quad, **numbers)
