@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from weights.lazy import exports
 
 if TYPE_CHECKING:
-    from inversion.align import align as align
+    from inversion.alignment import align as align
     from inversion.faces import Face as Face
     from inversion.faces import choose_face as choose_face
     from inversion.faces import describe_crop as describe_crop
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from inversion.settings import preset as preset
 
 _HOMES = {
-    "align": "align", "Face": "faces", "choose_face": "faces", "describe_crop": "faces", "find_faces": "faces",
+    "align": "alignment", "Face": "faces", "choose_face": "faces", "describe_crop": "faces", "find_faces": "faces",
     "identity_distance": "faces", "paste_back": "paste", "PerceptualDistance": "perceptual", "Photo": "photo",
     "open_photo": "photo", "photo_from_array": "photo", "read_picture_metadata": "photo", "save_picture": "photo",
     "Progress": "projector", "Projector": "projector", "Inversion": "record", "load_inversion": "record",

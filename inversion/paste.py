@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from inversion.align import quad_side
+from inversion.alignment import quad_side
 
 if TYPE_CHECKING:
     from inversion.faces import Face

@@ -8,16 +8,16 @@ from weights.lazy import exports
 
 if TYPE_CHECKING:
     from stylegan2.config import GeneratorConfig as GeneratorConfig
-    from stylegan2.load import choose_device as choose_device
-    from stylegan2.load import convert as convert
-    from stylegan2.load import load as load
+    from stylegan2.loading import choose_device as choose_device
+    from stylegan2.loading import convert as convert
+    from stylegan2.loading import load as load
     from stylegan2.network import Generator as Generator
     from stylegan2.pixels import from_pixels as from_pixels
     from stylegan2.pixels import to_pixels as to_pixels
     from stylegan2.precision import fastest_dtype as fastest_dtype
 
 _HOMES = {
-    "GeneratorConfig": "config", "choose_device": "load", "convert": "load", "load": "load", "Generator": "network",
+    "GeneratorConfig": "config", "choose_device": "loading", "convert": "loading", "load": "loading", "Generator": "network",
     "from_pixels": "pixels", "to_pixels": "pixels", "fastest_dtype": "precision",
 }
 __all__ = list(_HOMES)

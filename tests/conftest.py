@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from inversion.align import align
+from inversion.alignment import align
 from inversion.faces import Face, find_faces
 from inversion.photo import Photo, open_photo
 

@@ -13,7 +13,14 @@ def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     Args:
         package: The package's `__name__`.
         homes: For each public name, the submodule that defines it.
+
+    Raises:
+        ValueError: a name is also that of a submodule, which importing that submodule would put in its place.
     """
+    clash = set(homes) & set(homes.values())
+    if clash:
+        raise ValueError(f"{package}: {sorted(clash)} are names of submodules too; rename the submodules")
+
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from inversion import faces as faces_module
-from inversion.align import FaceTooSmallError, align, quad_of
+from inversion.alignment import FaceTooSmallError, align, quad_of
 from inversion.faces import (
     SAME_PERSON,
     Face,
@@ -102,6 +103,33 @@ def test_every_face_is_found_largest_first(pair: Photo) -> None:
     assert all(face.box[2] < 420 for face in faces[1:])
     limited = find_faces(pair, limit=1)
     assert [face.box for face in limited] == [faces[0].box]
+
+
+@pytest.mark.parametrize("quality", [60, 75, 95])
+@pytest.mark.parametrize("scale", [1, 1.5, 2])
+def test_a_badge_on_the_suit_is_no_face(astronaut: Photo, quality: int, scale: float) -> None:
+    file = io.BytesIO()
+    Image.fromarray(resized(astronaut, round(512 * scale)).pixels).save(file, "JPEG", quality=quality)
+    photo = open_photo(io.BytesIO(file.getvalue()))
+    assert [round(face.box[0] / scale / 20) for face in find_faces(photo)] == [9]
+    assert len(find_faces(photo, doubtful=True)) >= 1
+
+
+def test_a_doubtful_box_is_returned_where_there_is_no_clear_face(astronaut: Photo) -> None:
+    both = find_faces(astronaut, doubtful=True)
+    assert len(both) == 2  # the face, and a badge with a score just above the detector's threshold
+    assert both[1].score < 0.5
+    badge = photo_from_array(astronaut.pixels[270:].copy())
+    assert len(find_faces(badge)) == 1
+
+
+def test_a_faint_face_beside_a_clear_one_is_kept(astronaut: Photo) -> None:
+    """Turned by 20 degrees, the same woman scores low; she is still a face."""
+    turned = np.asarray(Image.fromarray(astronaut.pixels).rotate(20, Image.Resampling.BICUBIC, center=(222, 126)))
+    photo = photo_from_array(np.concatenate([astronaut.pixels[:260], turned[:260]], 1))
+    faint = [face for face in find_faces(photo) if face.box[0] > 512]
+    assert len(faint) == 1
+    assert faint[0].score < faces_module._CLEAR
 
 
 def test_a_small_face_is_found_at_the_second_look(astronaut: Photo) -> None:
@@ -230,7 +258,7 @@ def test_people_are_told_apart() -> None:
 
 
 def test_importing_is_light() -> None:
-    names = "inversion.photo, inversion.faces, inversion.align, inversion.paste"
+    names = "inversion.photo, inversion.faces, inversion.alignment, inversion.paste"
     heavy = "{'dlib', 'cv2', 'torch', 'PIL.Image', 'scipy'}"
     code = f"import sys, {names}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from inversion.align import align
+from inversion.alignment import align
 from inversion.faces import Face
 from inversion.paste import MASK_EDGE, paste_back, paste_mask
 from inversion.photo import Photo, photo_from_array

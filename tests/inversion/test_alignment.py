@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from inversion import align as align_module
-from inversion.align import FaceTooSmallError, align, check_face_size, quad_of, quad_side
+from inversion import alignment as align_module
+from inversion.alignment import FaceTooSmallError, align, check_face_size, quad_of, quad_side
 from inversion.faces import Face, find_faces
 from inversion.photo import Photo, photo_from_array
 
