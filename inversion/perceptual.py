@@ -51,9 +51,21 @@ class PerceptualDistance:
         return [_normalise(layer) * weight for layer, weight in zip(layers, self._weights, strict=True)]
 
     @staticmethod
-    def between(a: list[Tensor], b: list[Tensor]) -> Tensor:
-        """LPIPS [N] between two lists of features; a single picture's features are compared with all."""
-        return sum((x - y).square().sum(dim=1).mean(dim=[1, 2]) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
+    def between(a: list[Tensor], b: list[Tensor], window: Tensor | None = None) -> Tensor:
+        """LPIPS [N] between two lists of features; a single picture's features are compared with all.
+
+        Args:
+            a, b: Features.
+            window: How much each place counts [H, W], any size; None: all the same, as in the paper.
+        """
+        total = torch.zeros([], device=a[0].device, dtype=a[0].dtype)
+        for x, y in zip(a, b, strict=True):
+            difference = (x - y).square().sum(dim=1)  # [N, H_k, W_k]
+            if window is not None:
+                weight = F.adaptive_avg_pool2d(window[None], difference.shape[1:])
+                difference = difference * (weight / weight.mean())
+            total = total + difference.mean(dim=[1, 2])
+        return total
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         """LPIPS [N] between pictures [N, 3, H, W] in [-1, 1]; 0 for the same picture."""

@@ -20,6 +20,8 @@ from stylegan2 import Generator, from_pixels, to_pixels
 
 WARM_BATCH = 16   # Samples rendered at a time.
 WARM_PULL = 0.7   # The nearest sample's standard scores are multiplied by this: it is near in a few directions only.
+FACE_CENTRE = 0.08        # Below the crop's middle, in halves of its side.
+FACE_RADII = (0.68, 0.95)  # Of the ellipse around face and hair, across and down, likewise.
 WARM_UP = 0.05    # Part of the steps in which the learning rate rises.
 
 
@@ -115,7 +117,8 @@ class Projector:
                 on_step: Callable[[Progress], None] | None,
                 should_stop: Callable[[], bool] | None) -> tuple[_Best, int]:
         generator, features = self.generator, self.distance.features(target)
-        scores = self._start(features, settings).requires_grad_()  # Standard scores p of w [N, w_dim].
+        window = face_window(generator.resolution, settings.focus).to(target)
+        scores = self._start(features, window, settings).requires_grad_()  # Standard scores p of w [N, w_dim].
         rows = torch.zeros(len(target), generator.num_ws, generator.w_dim, device=target.device, dtype=target.dtype,
                            requires_grad=settings.space == "w+")  # What a row adds to p.
         optimiser = torch.optim.Adam([scores, rows] if settings.space == "w+" else [scores], betas=(0.9, 0.99))
@@ -127,11 +130,13 @@ class Projector:
             free = settings.space == "w+" and step > settings.spread_from * settings.steps
             latent = self.whitening.to_w(scores[:, None, :] + rows if free else scores[:, None, :].expand_as(rows))
             picture = generator.synthesis(latent)
-            lpips = self.distance.between(self.distance.features(picture), features)
-            mse = (picture - target).square().mean(dim=[1, 2, 3])
-            loss = (lpips + settings.mse * mse + settings.prior * scores.square().mean(dim=1)
+            found = self.distance.features(picture)
+            error = (picture - target).square().mean(dim=1)  # [N, R, R]
+            loss = (self.distance.between(found, features, window) + settings.mse * (error * window).mean(dim=[1, 2])
+                    + settings.prior * scores.square().mean(dim=1)
                     + settings.spread * rows.square().mean(dim=[1, 2]))
-            best.update(loss, lpips, mse, latent, picture)
+            lpips = self.distance.between(found, features)
+            best.update(loss, lpips, error.mean(dim=[1, 2]), latent, picture)
             optimiser.zero_grad()
             loss.sum().backward()
             optimiser.step()
@@ -143,7 +148,7 @@ class Projector:
         return best, step
 
     @torch.no_grad()
-    def _start(self, features: list[Tensor], settings: ProjectorSettings) -> Tensor:
+    def _start(self, features: list[Tensor], window: Tensor, settings: ProjectorSettings) -> Tensor:
         """Standard scores [N, w_dim] of the nearest sample to each target, drawn towards the mean; or of the mean."""
         count = len(features[0])
         if settings.warm_start == 0:
@@ -152,7 +157,7 @@ class Projector:
         distances = []
         for part in w.split(WARM_BATCH):
             sampled = self.distance.features(self.generator.render(part))
-            distances.append(torch.stack([self.distance.between(sampled, [f[n:n + 1] for f in features])
+            distances.append(torch.stack([self.distance.between(sampled, [f[n:n + 1] for f in features], window)
                                           for n in range(count)], dim=1))  # [samples, N]
         return self.whitening.to_scores(w[torch.cat(distances).argmin(dim=0)]) * WARM_PULL
 
@@ -172,6 +177,19 @@ class Projector:
 def learning_rate(settings: ProjectorSettings, progress: float) -> float:
     """Adam's learning rate when a part `progress` (0 to 1) of the steps is done."""
     return settings.learning_rate * min(1.0, progress / WARM_UP + WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * progress))
+
+
+def face_window(side: int, focus: float) -> Tensor:
+    """How much each pixel of an aligned crop counts in an inversion: float32 [side, side], mean 1.
+
+    Highest in an ellipse around face and hair, whose place in a crop is always the same, falling to `focus` of that
+    outside. A generator of faces cannot draw what stands behind people, and would bend the face to come near it.
+    """
+    axis = (torch.arange(side) + 0.5) / side * 2 - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    radius = ((x / FACE_RADII[0]).square() + ((y - FACE_CENTRE) / FACE_RADII[1]).square()).sqrt()
+    window = focus + (1 - focus) * torch.sigmoid((1 - radius) * 12)
+    return window / window.mean()
 
 
 def _nothing_yet(target: Tensor, latent: Tensor) -> _Best:

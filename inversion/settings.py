@@ -20,8 +20,9 @@ class ProjectorSettings:
     warm_start: int = 128       # Samples of which the perceptually nearest one is the start; 0: the mean w.
     mse: float = 1.0            # Weight of the mean squared pixel difference (pictures in [-1, 1]) beside LPIPS.
     prior: float = 0.003        # Weight of the mean squared standard score of w: keeps faces likely, so editable.
-    spread: float = 0.002       # w+: weight of the mean squared standard score of a row's distance from w.
-    spread_from: float = 0.4    # w+: the part of the steps after which rows may leave w.
+    focus: float = 0.1          # How much the surroundings count beside the face; 1: as much.
+    spread: float = 0.0005      # w+: weight of the mean squared standard score of a row's distance from w.
+    spread_from: float = 0.25   # w+: the part of the steps after which rows may leave w.
     seed: int = 0               # Of the samples.
 
     def __post_init__(self) -> None:
@@ -29,14 +30,14 @@ class ProjectorSettings:
             raise InputError(f"{self.space}: no such latent space; use w or w+")
         if self.steps < 1:
             raise InputError(f"{self.steps} steps: an inversion needs at least 1")
-        if self.learning_rate <= 0 or min(self.mse, self.prior, self.spread, self.warm_start) < 0:
+        if self.learning_rate <= 0 or min(self.mse, self.prior, self.focus, self.spread, self.warm_start) < 0:
             raise InputError("inversion settings must not be negative, and the learning rate must be above 0")
 
 
 PRESETS = {
     "fast": ProjectorSettings(steps=60),
     "balanced": ProjectorSettings(steps=150),
-    "faithful": ProjectorSettings(steps=250, space="w+"),
+    "faithful": ProjectorSettings(steps=200, space="w+", learning_rate=0.2),
 }
 DEFAULT_PRESET = "balanced"
 
