@@ -159,7 +159,8 @@ def describe_crop(crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     crop: uint8 [R, R, 3], RGB, as `align` makes it.
     Returns float32 [128].
     """
-    assert crop.dtype == np.uint8 and crop.ndim == 3 and crop.shape[0] == crop.shape[1], (crop.dtype, crop.shape)
+    assert crop.dtype == np.uint8, crop.dtype
+    assert crop.shape == (len(crop), len(crop), 3), crop.shape
     size = crop.shape[0]
     left, top, right, bottom = (size * edge - 0.5 for edge in _CROP_BOX)
     landmarks = _landmarks(crop, (left, top, right, bottom))

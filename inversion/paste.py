@@ -48,7 +48,7 @@ def paste_back(
         ValueError: pictures that are not [S, S, 3] or differ in size, or a feather out of range.
     """
     _check(picture, original, feather)
-    result = photo.pixels.copy()
+    result: npt.NDArray[np.uint8] = photo.pixels.copy()
     (left, top), (right, bottom) = _bounds(face.quad, (photo.width, photo.height))
     if right <= left or bottom <= top:
         return result

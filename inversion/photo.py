@@ -185,10 +185,10 @@ def _read(source: str | os.PathLike[str] | BinaryIO, name: str | None) -> tuple[
     """The file's bytes, and what messages call it."""
     place = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "photo"))
     name = name or Path(place).name or place
-    if isinstance(source, (str, os.PathLike)) and os.path.isdir(place):
-        raise InputError(f"{place}: is a folder, not a photo; name a file in it")
     try:
         if isinstance(source, (str, os.PathLike)):
+            if Path(place).is_dir():  # opening one fails too, on some systems as a matter of permissions
+                raise InputError(f"{place}: is a folder, not a photo; name a file in it")
             with open(source, "rb") as file:
                 data = file.read(MAX_BYTES + 1)
         else:
@@ -197,6 +197,8 @@ def _read(source: str | os.PathLike[str] | BinaryIO, name: str | None) -> tuple[
         raise InputError(f"{place}: no such file; check the path") from error
     except OSError as error:
         raise InputError(f"{place}: cannot be read ({error.strerror or error}); check its permissions") from error
+    except InputError:
+        raise
     except ValueError as error:  # a zero byte in the path, a closed file object
         raise InputError(f"{name!r}: cannot be read ({error}); check the path") from error
     if not data:

@@ -1,11 +1,12 @@
 """What all tests share: two threads, and one real photograph (NASA's portrait of Eileen Collins, public domain)."""
 
+# ruff: noqa: E402 (the number of threads is read when torch and numpy are first imported)
 from __future__ import annotations
 
 import os
 
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_variable, "2")  # read when torch and numpy are first imported, so before the imports below
+    os.environ.setdefault(_variable, "2")
 
 from collections.abc import Callable
 from pathlib import Path
