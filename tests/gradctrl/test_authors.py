@@ -16,8 +16,14 @@ from weights.errors import InputError
 SHARED = Path(__file__).parents[3] / "shared" / "gradctrl-authors"
 
 
-def folder(path: Path, names: tuple[str, ...] = FFHQ, counts: tuple[int, ...] | None = None, w_dim: int = 12,
-           state: dict[str, torch.Tensor] | None = None, **parameters: object) -> Path:
+def folder(
+    path: Path,
+    names: tuple[str, ...] = FFHQ,
+    counts: tuple[int, ...] | None = None,
+    w_dim: int = 12,
+    state: dict[str, torch.Tensor] | None = None,
+    **parameters: object,
+) -> Path:
     """A folder as the authors' train.py writes it; their state dicts are in torch's older stream format."""
     path.mkdir(exist_ok=True)
     rng = torch.Generator().manual_seed(0)
@@ -48,18 +54,28 @@ def test_scores_are_those_of_the_authors_network(tmp_path: Path) -> None:
 def test_ffhq_comes_with_the_settings_of_the_demo(tmp_path: Path) -> None:
     controls = {control.name: control for control in import_authors(folder(tmp_path / "m"))}
     assert tuple(controls) == FFHQ
-    assert (controls["gender"].keep, controls["gender"].layers) == ({"smile": 250, "eyeglasses": 100, "age": 100}, (2, 10))
+    assert (controls["gender"].keep, controls["gender"].layers) == (
+        {"smile": 250, "eyeglasses": 100, "age": 100},
+        (2, 10),
+    )
     assert (controls["smile"].keep, controls["smile"].layers) == ({"gender": 200, "eyeglasses": 50, "age": 100}, (2, 8))
-    assert (controls["eyeglasses"].keep, controls["eyeglasses"].layers) == ({"gender": 200, "smile": 100, "age": 250}, (1, 4))
+    assert (controls["eyeglasses"].keep, controls["eyeglasses"].layers) == (
+        {"gender": 200, "smile": 100, "age": 250},
+        (1, 4),
+    )
     assert (controls["age"].keep, controls["age"].layers) == ({"gender": 100, "eyeglasses": 300}, (4, 10))
     assert all(control.step == 4 / 9 and control.units == (4.0,) for control in controls.values())
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the authors' own files are not here")
-@pytest.mark.parametrize(("name", "attributes", "outputs"), [
-    ("ffhq", FFHQ, [1] * 5), ("car", ("sky_blue", "grassground", "treesbackground", "hubcap_dense"), [1] * 4),
-    ("cat", ("color",), [8]),
-])
+@pytest.mark.parametrize(
+    ("name", "attributes", "outputs"),
+    [
+        ("ffhq", FFHQ, [1] * 5),
+        ("car", ("sky_blue", "grassground", "treesbackground", "hubcap_dense"), [1] * 4),
+        ("cat", ("color",), [8]),
+    ],
+)
 def test_the_published_files(name: str, attributes: tuple[str, ...], outputs: list[int]) -> None:
     classifiers = read_authors(SHARED / f"model_{name}")
     assert tuple(item.name for item in classifiers) == attributes
@@ -70,15 +86,22 @@ def test_the_published_files(name: str, attributes: tuple[str, ...], outputs: li
         assert torch.equal(item.out_weight, state[f"classifiers.{i}.classifier.2.weight"])
 
 
-@pytest.mark.parametrize(("changes", "word"), [
-    ({"n_shared_layers": 2}, "share layers"), ({"hidden_size": None}, "hidden layer"), ({"n_attributes": 3}, "n_attributes"),
-    ({"attributes": "a,a,b,c,d"}, "distinct"), ({"attributes": None}, "names attributes"),
-    ({"multiclass_classes": "1,1"}, "multiclass_classes"), ({"multiclass_classes": "1,1,1,1,9"}, "9 outputs"),
-    ({"state": {"classifiers.1.classifier.0.bias": torch.zeros(7)}}, "[7]"),
-    ({"state": {"classifiers.1.classifier.0.bias": torch.full([4], float("nan"))}}, "NaN"),
-    ({"state": {"classifiers.9.classifier.0.bias": torch.zeros(4)}}, "classifiers.9"),
-    ({"names": ("a", "b"), "attributes": "a,b,c", "n_attributes": 3}, "classifiers.2.classifier.0.bias is missing"),
-])
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"n_shared_layers": 2}, "share layers"),
+        ({"hidden_size": None}, "hidden layer"),
+        ({"n_attributes": 3}, "n_attributes"),
+        ({"attributes": "a,a,b,c,d"}, "distinct"),
+        ({"attributes": None}, "names attributes"),
+        ({"multiclass_classes": "1,1"}, "multiclass_classes"),
+        ({"multiclass_classes": "1,1,1,1,9"}, "9 outputs"),
+        ({"state": {"classifiers.1.classifier.0.bias": torch.zeros(7)}}, "[7]"),
+        ({"state": {"classifiers.1.classifier.0.bias": torch.full([4], float("nan"))}}, "NaN"),
+        ({"state": {"classifiers.9.classifier.0.bias": torch.zeros(4)}}, "classifiers.9"),
+        ({"names": ("a", "b"), "attributes": "a,b,c", "n_attributes": 3}, "classifiers.2.classifier.0.bias is missing"),
+    ],
+)
 def test_other_files_are_refused(changes: dict[str, object], word: str, tmp_path: Path) -> None:
     path = folder(tmp_path / "m", **changes)  # type: ignore[arg-type]
     with pytest.raises(InputError) as caught:

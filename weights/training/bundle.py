@@ -17,6 +17,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from weights.tensors import write_tensors
+from weights.unpickle import read_pickle
 
 GENERATOR_NOTES = {
     "name": "bundled",
@@ -44,9 +45,9 @@ def bundle_lpips(alexnet: Path, lin_alex: Path, lin_vgg: Path, out: Path) -> Non
     """
     tensors, _ = _read(alexnet)
     for head, path in (("lin_alex", lin_alex), ("lin_vgg", lin_vgg)):
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        for name, value in state.items():
-            tensors[f"{head}.{name.removeprefix('lin').split('.')[0]}.weight"] = value
+        state = read_pickle(path)
+        for index in range(5):
+            tensors[f"{head}.{index}.weight"] = state[f"lin{index}.model.1.weight"]  # type: ignore[index]
     _write(out, tensors, LPIPS_NOTES)
 
 
