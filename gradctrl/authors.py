@@ -132,8 +132,8 @@ def _classifier(path: Path, state: Mapping[object, Tensor], index: int, name: st
             and out[0] == (count if count is not None else 1))
     if not fits:
         shapes = [list(value.shape) for value in tensors.values()]
-        raise InputError(f"{path}: the weights of {name} have the shapes {shapes}, which do not fit {count or 1} outputs; "
-                         f"{REMEDY}")
+        raise InputError(f"{path}: the weights of {name} have the shapes {shapes}, which do not fit {count or 1} "
+                         f"outputs; {REMEDY}")
     for part, value in tensors.items():
         if not value.dtype.is_floating_point or not bool(torch.isfinite(value).all()):
             raise InputError(f"{path}: {part} of {name} holds NaN, infinity or whole numbers; download it again")

@@ -15,7 +15,7 @@ from stylegan2.readers.check import check_state, read_config, refusal
 from weights.tensors import write_tensors
 
 SIZES = ("img_resolution", "z_dim", "w_dim", "img_channels", "mapping_layers")
-REMEDY = "make the file with `gradctrl weights convert`, or use another one"
+REMEDY = "convert the original checkpoint again, or use another file"
 
 
 def read_own(path: Path) -> tuple[GeneratorConfig, dict[str, Tensor]]:

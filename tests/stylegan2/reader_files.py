@@ -28,7 +28,7 @@ SOURCE = "raise SystemExit('the source in the file was run')"  # Where NVIDIA's 
 
 
 def numbers(name: str, *shape: int) -> np.ndarray:
-    """Numbers that depend on the name alone; biases and strengths are small, mapping weights large, as in real files."""
+    """Numbers that depend on the name alone; biases are small and mapping weights large, as in real files."""
     values = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape).astype(np.float32)
     if name.endswith(("bias", "noise_strength", "noise.weight")):
         values *= np.float32(0.2)
