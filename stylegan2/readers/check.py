@@ -20,6 +20,11 @@ def refusal(path: Path, what: str, remedy: str) -> InputError:
     return InputError(f"{path}: {what}; {remedy}")
 
 
+def is_plain(value: object) -> bool:
+    """Whether a value from a file is a number, text or nothing: then comparing and showing it is quick and safe."""
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
 def expected_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter and buffer of the generator, by NVIDIA's names."""
     shapes: dict[str, tuple[int, ...]] = {"mapping.w_avg": (config.w_dim,)}

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from stylegan2.config import GeneratorConfig
-from stylegan2.readers.check import check_state, expected_shapes, read_config, refusal
+from stylegan2.readers.check import check_state, expected_shapes, is_plain, read_config, refusal
 from weights.standins import Record
 
 WORKS = "what works is an unconditional StyleGAN2 generator with skip connections"
@@ -66,8 +66,9 @@ def _arguments(path: Path, network: Record) -> dict[str, object]:
     for name, value in kwargs.items():
         if name not in HARMLESS | ONLY.keys() | READ:
             raise refusal(path, f"the network has the unknown argument {name!r:.60}", WORKS)
-        if name in ONLY and not any(value is allowed or (value == allowed and type(value) is type(allowed))
-                                    for allowed in ONLY[name]):
+        if not all(map(is_plain, value if isinstance(value, (list, tuple)) else [value])):
+            raise refusal(path, f"the network's argument {name} is neither a number nor text", WORKS)
+        if name in ONLY and not any(type(value) is type(allowed) and value == allowed for allowed in ONLY[name]):
             raise refusal(path, f"the network has {name} = {value!r:.60}", WORKS)
     return kwargs
 

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from stylegan2.config import GeneratorConfig
-from stylegan2.readers.check import check_state, read_config, refusal
+from stylegan2.readers.check import check_state, is_plain, read_config, refusal
 from weights.standins import Record
 
 DEEPEST = 8  # Modules within modules; StyleGAN2 has five.
+CONSTANTS = ("c_dim", "architecture", "activation", "weight_gain", "bias_gain", "conv_clamp", "use_noise", "resolution")
 WORKS = "what works is an unconditional StyleGAN2 generator with skip connections"
 
 
@@ -58,6 +59,10 @@ def _members(path: Path, module: Record, field: str) -> dict[str, object]:
 
 
 def _check_kind(path: Path, generator: Record, modules: dict[str, Record]) -> None:
+    for prefix, module in modules.items():
+        for name in CONSTANTS:
+            if not is_plain(module.state.get(name)):
+                raise refusal(path, f"{name} of {prefix} is neither a number nor text", "download the file again")
     if generator.class_name != "Generator" or "synthesis" not in modules or "mapping" not in modules:
         raise refusal(path, f"a network of the class {generator.class_name}, not a StyleGAN2 generator", WORKS)
     if "synthesis.input" in modules or "layer_names" in modules["synthesis"].state:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import random
 import sys
 from collections import OrderedDict
 from pathlib import Path
@@ -383,6 +385,35 @@ def test_truncated_files(kind: str, tmp_path: Path) -> None:
     for part in (0.01, 0.3, 0.7, 0.99):
         path.write_bytes(data[: int(part * len(data))])
         refused(path, "truncated")
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_altered_files_are_read_or_refused(kind: str, tmp_path: Path) -> None:
+    path = WRITERS[kind](tmp_path / "file")
+    data = path.read_bytes()
+    rng = random.Random(1)
+    spots = [i for i in range(len(data) - 8) if data[i : i + 3].isalpha()]  # Among the names, where the structure is.
+    for _ in range(60):
+        altered = bytearray(data)
+        for _ in range(rng.choice([1, 3])):
+            altered[rng.choice(spots) + rng.randrange(8)] = rng.randrange(256)
+        path.write_bytes(altered)
+        with contextlib.suppress(InputError):  # Any other exception fails the test.
+            read(path)
+
+
+def test_constants_that_are_no_constants(tmp_path: Path) -> None:
+    for name, value in (
+        ("conv_clamp", []),
+        ("c_dim", np.zeros(3)),
+        ("architecture", torch.zeros(2)),
+        ("activation", {}),
+    ):
+        generator = files.nvidia_modules()
+        generator.state["_modules"]["synthesis"].state["_modules"]["b8"].state[name] = value  # type: ignore[index]
+        refused(files.write_nvidia_torch(tmp_path / "a.pkl", generator), name, "neither a number nor text")
+    for name in ("resample_kernel", "conv_clamp", "label_size", "architecture"):
+        refused(files.write_nvidia_tensorflow(tmp_path / "a.pkl", **{name: np.zeros(3)}), name)  # type: ignore[arg-type]
 
 
 def test_writing_refuses_what_does_not_fit(own: Path, tmp_path: Path) -> None:
