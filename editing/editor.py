@@ -42,8 +42,8 @@ class Editor:
         for control in controls.values():
             if control.classifier.w_dim != generator.w_dim or control.layers[1] > generator.num_ws:
                 raise InputError(f"{controls.source}: the control {control.name} is for w of "
-                                 f"{control.classifier.w_dim} and layers up to {control.layers[1]}, the generator has {generator.w_dim} and "
-                                 f"{generator.num_ws}; train controls for this generator")
+                                 f"{control.classifier.w_dim} and layers up to {control.layers[1]}, the generator has "
+                                 f"{generator.w_dim} and {generator.num_ws}; train controls for this generator")
         self.generator = generator
         self.controls = controls.to(generator.device, generator.dtype)
         self._latent: Tensor | None = None  # w+ [N, num_ws, w_dim]

@@ -91,7 +91,8 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{name}: damaged recipe ({type(error).__name__}: {error}); let an edit write it again") from error
+        raise InputError(f"{name}: damaged recipe ({type(error).__name__}: {error}); let an edit write it "
+                         "again") from error
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:

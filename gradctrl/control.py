@@ -82,7 +82,7 @@ class Control:
         if len(self.classes) != max(outputs, 2) or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"{self.name}: {max(outputs, 2)} different class names are needed, not {self.classes}")
         if len(self.units) != outputs or min(self.units) <= 0:
-            raise ValueError(f"{self.name}: one positive unit for each of {outputs} outputs is needed, not {self.units}")
+            raise ValueError(f"{self.name}: {outputs} positive units are needed, not {self.units}")
         if not 0 <= self.layers[0] < self.layers[1]:
             raise ValueError(f"{self.name}: the layer range must be [start, stop) with start < stop, not {self.layers}")
         if self.step <= 0:

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING
 from weights.lazy import exports
 
 if TYPE_CHECKING:
+    from inversion.alignment import FaceTooSmallError as FaceTooSmallError
     from inversion.alignment import align as align
+    from inversion.alignment import quad_of as quad_of
+    from inversion.faces import SAME_PERSON as SAME_PERSON
     from inversion.faces import Face as Face
+    from inversion.faces import NoFaceError as NoFaceError
+    from inversion.faces import SeveralFacesError as SeveralFacesError
     from inversion.faces import choose_face as choose_face
+    from inversion.faces import describe as describe
     from inversion.faces import describe_crop as describe_crop
     from inversion.faces import find_faces as find_faces
     from inversion.faces import identity_distance as identity_distance
     from inversion.paste import paste_back as paste_back
+    from inversion.paste import paste_mask as paste_mask
     from inversion.perceptual import PerceptualDistance as PerceptualDistance
     from inversion.photo import Photo as Photo
     from inversion.photo import open_photo as open_photo
@@ -31,12 +38,14 @@ if TYPE_CHECKING:
     from inversion.settings import preset as preset
 
 _HOMES = {
-    "align": "alignment", "Face": "faces", "choose_face": "faces", "describe_crop": "faces", "find_faces": "faces",
-    "identity_distance": "faces", "paste_back": "paste", "PerceptualDistance": "perceptual", "Photo": "photo",
+    "align": "alignment", "FaceTooSmallError": "alignment", "quad_of": "alignment", "SAME_PERSON": "faces",
+    "Face": "faces", "NoFaceError": "faces", "SeveralFacesError": "faces", "describe": "faces",
+    "choose_face": "faces", "describe_crop": "faces", "find_faces": "faces", "identity_distance": "faces",
+    "paste_back": "paste", "paste_mask": "paste", "PerceptualDistance": "perceptual", "Photo": "photo",
     "open_photo": "photo", "photo_from_array": "photo", "read_picture_metadata": "photo", "save_picture": "photo",
     "Progress": "projector", "Projector": "projector", "Inversion": "record", "load_inversion": "record",
-    "save_inversion": "record", "DEFAULT_PRESET": "settings", "PRESETS": "settings", "ProjectorSettings": "settings",
-    "preset": "settings",
+    "save_inversion": "record", "DEFAULT_PRESET": "settings", "PRESETS": "settings",
+    "ProjectorSettings": "settings", "preset": "settings",
 }
 __all__ = list(_HOMES)
 __getattr__ = exports(__name__, _HOMES)

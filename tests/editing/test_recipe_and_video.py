@@ -10,7 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from editing import Editor, PhotoSource, Recipe, SampleSource, load_recipe, parse_recipe, reproduce, save_recipe, save_video
+from editing import (
+    Editor,
+    PhotoSource,
+    Recipe,
+    SampleSource,
+    load_recipe,
+    parse_recipe,
+    reproduce,
+    save_recipe,
+    save_video,
+)
 from gradctrl import Controls, load_controls
 from inversion import Photo, Projector, ProjectorSettings, align, find_faces
 from stylegan2 import load

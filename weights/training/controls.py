@@ -53,7 +53,7 @@ PLANS = {
                 keep={"smile": 100, "gender": 100, "pose": 50}),
     "hair": Plan(classes=("black", "brown", "blond"), scores=lambda s: s["hair"], layers=(4, 12),
                  keep={"gender": 100, "age": 50, "smile": 50}),
-    "pose": Plan(classes=("left", "front", "right"), scores=lambda s: _bands(s["yaw"][:, 0], (1.4, 0.0, -1.4)),
+    "pose": Plan(classes=("left", "front", "right"), scores=lambda s: _bands(s["yaw"][:, 0], (-1.4, 0.0, 1.4)),
                  layers=(0, 6), keep={"gender": 100, "smile": 100, "hair": 50}),
 }
 

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from weights.files import replacing
+from weights.tensors import write_tensors
 
 SIDE = 64
 HAIR = ("black", "brown", "blond")
@@ -76,9 +76,9 @@ def read_folder(folder: Path) -> tuple[Tensor, dict[str, Tensor]]:
     """Pictures uint8 [N, 3, 96, 96] (larger than the input, for crops) and targets by attribute."""
     with open(folder / "labels.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    pictures = np.stack([np.asarray(Image.open(folder / "images" / row["file"]).convert("RGB").resize((96, 96), Image.Resampling.BOX))
-                         for row in tqdm(rows, desc="reading")])
-    column = {name: np.array([float(row[name]) for row in rows], np.float32) for name in ("smile", "eyeglasses", "age", "yaw")}
+    pictures = np.stack([_read(folder / "images" / row["file"]) for row in tqdm(rows, desc="reading")])
+    column = {name: np.array([float(row[name]) for row in rows], np.float32)
+              for name in ("smile", "eyeglasses", "age", "yaw")}
     age, yaw = column["age"], column["yaw"]
     targets = {
         "smile": column["smile"], "eyeglasses": column["eyeglasses"],
@@ -86,7 +86,13 @@ def read_folder(folder: Path) -> tuple[Tensor, dict[str, Tensor]]:
         "age": (age - age.mean()) / age.std(), "yaw": yaw / yaw.std(),
         "hair": np.array([HAIR.index(row["hair"]) for row in rows]),
     }
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), {k: torch.from_numpy(v) for k, v in targets.items()}
+    tensors = {name: torch.from_numpy(value) for name, value in targets.items()}
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), tensors
+
+
+def _read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize((96, 96), Image.Resampling.BOX))
 
 
 def augment(pictures: Tensor, targets: dict[str, Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -99,8 +105,8 @@ def augment(pictures: Tensor, targets: dict[str, Tensor], rng: torch.Generator) 
     theta[:, 0, 0] = torch.where(flip, -scale, scale)
     theta[:, 1, 1] = scale
     theta[:, :, 2] = (torch.rand(n, 2, generator=rng) - 0.5) * 0.12
-    x = F.grid_sample(x, F.affine_grid(theta, [n, 3, 96, 96], align_corners=False), padding_mode="reflection", align_corners=False)
-    x = shrink(x)
+    grid = F.affine_grid(theta, [n, 3, 96, 96], align_corners=False)
+    x = shrink(F.grid_sample(x, grid, padding_mode="reflection", align_corners=False))
     side = int(torch.randint(28, SIDE + 1, [], generator=rng))
     x = F.interpolate(F.interpolate(x, size=(side, side), mode="area"), size=(SIDE, SIDE), mode="bilinear")
     x = x * (0.85 + 0.3 * torch.rand(n, 1, 1, 1, generator=rng)) + 0.2 * (torch.rand(n, 3, 1, 1, generator=rng) - 0.5)
@@ -111,7 +117,8 @@ def loss_of(scores: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
     total = F.cross_entropy(scores["hair"], targets["hair"], weight=torch.tensor([1.0, 1.0, 3.0]), label_smoothing=0.05)
     for name in ("smile", "gender"):
         total = total + F.binary_cross_entropy_with_logits(scores[name][:, 0], targets[name] * 0.96 + 0.02)
-    total = total + F.binary_cross_entropy_with_logits(scores["eyeglasses"][:, 0], targets["eyeglasses"], pos_weight=torch.tensor(20.0))
+    total = total + F.binary_cross_entropy_with_logits(scores["eyeglasses"][:, 0], targets["eyeglasses"],
+                                                       pos_weight=torch.tensor(20.0))
     for name in ("age", "yaw"):
         total = total + F.smooth_l1_loss(scores[name][:, 0], targets[name])
     return total
@@ -158,8 +165,7 @@ def train(folder: Path, out: Path, *, epochs: int = 16, batch: int = 64, seed: i
             schedule.step()
         report = measure(judge, pictures[held], {name: value[held] for name, value in targets.items()})
         tqdm.write(f"epoch {epoch + 1}: {report}")
-    with replacing(out) as temporary:
-        save_file({name: value.contiguous() for name, value in judge.state_dict().items()}, temporary, {"held_out": json.dumps(report)})
+    write_tensors(out, judge.state_dict(), {"held_out": json.dumps(report)})
 
 
 if __name__ == "__main__":
