@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -41,11 +42,12 @@ def milliseconds(work: Callable[[], object], device: torch.device, *, runs: int 
 def renders(generator: Generator) -> Iterator[Row]:
     for batch in (1, 8):
         w = generator.sample(range(batch))
-        plain = milliseconds(lambda w=w: generator.render(w), generator.device) / batch
+        render = partial(generator.render, w)
+        plain = milliseconds(render, generator.device) / batch
         yield f"render, batch {batch}, per picture", f"{plain:.1f} ms"
         reduced = torch.bfloat16 if generator.device.type == "cpu" else torch.float16
         generator.synthesis.compute_dtype = reduced
-        ratio = plain / (milliseconds(lambda w=w: generator.render(w), generator.device) / batch)
+        ratio = plain / (milliseconds(render, generator.device) / batch)
         generator.synthesis.compute_dtype = None
         yield f"  the same in {str(reduced).removeprefix('torch.')}", f"{ratio:.2f} times as fast"
 
@@ -56,7 +58,7 @@ def directions(generator: Generator, controls: Controls) -> Iterator[Row]:
     for count in (1, 1000):
         w = generator.sample([0]).expand(count, -1).contiguous()
         keep = [(other, 100) for other in others]
-        spent = milliseconds(lambda w=w, keep=keep: direction(smile, w, keep=keep), generator.device)
+        spent = milliseconds(partial(direction, smile, w, keep=keep), generator.device)
         yield f"direction with masks of {len(others)} attributes, {count} latents", f"{spent:.2f} ms"
 
 

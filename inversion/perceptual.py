@@ -62,7 +62,7 @@ class PerceptualDistance:
         for x, y in zip(a, b, strict=True):
             difference = (x - y).square().sum(dim=1)  # [N, H_k, W_k]
             if window is not None:
-                weight = F.adaptive_avg_pool2d(window[None], difference.shape[1:])
+                weight = F.adaptive_avg_pool2d(window[None], (difference.shape[1], difference.shape[2]))
                 difference = difference * (weight / weight.mean())
             total = total + difference.mean(dim=[1, 2])
         return total
@@ -80,6 +80,7 @@ def _normalise(layer: Tensor) -> Tensor:
 def _build(backbone: Backbone) -> tuple[nn.Module, nn.Module, list[Tensor]]:
     import lpips
     from safetensors.torch import load_file
+
     from weights.store import path_of
 
     if backbone not in FILES:

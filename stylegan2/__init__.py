@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from stylegan2.precision import fastest_dtype as fastest_dtype
 
 _HOMES = {
-    "GeneratorConfig": "config", "choose_device": "loading", "convert": "loading", "load": "loading", "Generator": "network",
-    "from_pixels": "pixels", "to_pixels": "pixels", "fastest_dtype": "precision",
+    "GeneratorConfig": "config", "choose_device": "loading", "convert": "loading", "load": "loading",
+    "Generator": "network", "from_pixels": "pixels", "to_pixels": "pixels", "fastest_dtype": "precision",
 }
 __all__ = list(_HOMES)
 __getattr__ = exports(__name__, _HOMES)

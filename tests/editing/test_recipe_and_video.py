@@ -64,7 +64,8 @@ def test_an_edited_photo_is_reproduced(editor: Editor, astronaut: Photo) -> None
     recipe = recipe_of(editor, PhotoSource(photo=astronaut.sha256, face=0, inversion=SHORT))
     editor.set_latent(inverted)
     picture = recipe.apply(editor)
-    assert np.array_equal(reproduce(parse_recipe(recipe.to_json()), editor, photo=astronaut, projector=projector), picture)
+    again = reproduce(parse_recipe(recipe.to_json()), editor, photo=astronaut, projector=projector)
+    assert np.array_equal(again, picture)
     with pytest.raises(InputError, match="give that photo"):
         reproduce(recipe, editor)
     other = recipe_of(editor, PhotoSource(photo="b" * 64, face=0, inversion=SHORT))

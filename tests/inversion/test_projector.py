@@ -149,4 +149,5 @@ def test_lpips_equals_the_packages_own_code() -> None:
     a, b = torch.rand(3, 3, 96, 96) * 2 - 1, torch.rand(3, 3, 96, 96) * 0.5
     b[2] = 0.3
     with torch.no_grad():
-        assert torch.allclose(ours(a, b), theirs(a, b).flatten(), atol=2e-4)  # The linear weights are in half precision.
+        # Ours has the weights in half precision.
+        assert torch.allclose(ours(a, b), theirs(a, b).flatten(), atol=2e-4)

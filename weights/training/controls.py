@@ -133,7 +133,8 @@ def measure(editor: Editor, judge: Judge, name: str, w: Tensor, scores: dict[str
     """Effect of strength +-1.5 on fresh samples: share that reaches the target, share whose others stay."""
     plan = PLANS[name]
     before = {other: class_scores(p, scores).argmax(dim=1) for other, p in PLANS.items()}
-    reached, stayed = [], {other: [] for other in PLANS if other != name}
+    reached: list[float] = []
+    stayed: dict[str, list[float]] = {other: [] for other in PLANS if other != name}
     for target, class_name in enumerate(plan.classes):
         chosen = (before[name] != target).nonzero()[:TEST // 4, 0]
         editor.set_latents(w[chosen])
