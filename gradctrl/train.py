@@ -20,6 +20,7 @@ class TrainSettings:
     epochs: int = 300            # Passes over the examples, each one full batch.
     learning_rate: float = 1e-2  # Adam's, for inputs in standard scores; falls to 0 along a cosine.
     weight_decay: float = 1e-2   # Decoupled; with 30 examples a class in 512 dimensions it is what generalises.
+    shaping: float = 1.0         # Examples are shrunk along their principal axes by (deviation / largest)^shaping; 0: not.
     seed: int = 0                # Of the initial weights.
 
 
@@ -27,8 +28,12 @@ def train_classifier(latents: Tensor, labels: Tensor, *, classes: int = 2,
                      settings: TrainSettings | None = None) -> Classifier:
     """Train a classifier on w from a few examples a class (the paper uses 30).
 
-    The examples' w are centred and divided by their mean deviation for the training; both are then folded into the
-    first layer, so that the classifier takes plain w. Classes weigh the same, however many examples they have.
+    For the training the examples' w are centred, shaped (see below) and scaled; all of it is then folded into the first
+    layer, so that the classifier takes plain w. Classes weigh the same, however many examples they have.
+
+    Shaping: the w of a mapping network vary a thousand times more along some axes than along others, and a few examples
+    can be told apart by chance along the thin ones, where a step leaves the w that the generator knows. Shrinking the
+    thin axes makes the classifier, and so its gradient, follow the wide ones.
 
     Args:
         latents: w [N, w_dim].
@@ -44,8 +49,8 @@ def train_classifier(latents: Tensor, labels: Tensor, *, classes: int = 2,
     settings = settings or TrainSettings()
     _check(latents, labels, classes)
     latents, labels = latents.detach(), labels.to(latents.device)
-    centre, scale = latents.mean(dim=0), latents.std(dim=0).mean().clamp_min(1e-6)
-    x = (latents - centre) / scale
+    centre, shape = latents.mean(dim=0), _shape(latents, settings.shaping)
+    x = (latents - centre) @ shape
     outputs = 1 if classes == 2 else classes
     weights = [t.to(latents.device, latents.dtype).requires_grad_() for t in _initial(x.shape[1], outputs, settings)]
     importance = (len(labels) / (classes * labels.bincount(minlength=classes))).to(latents.dtype)
@@ -62,8 +67,19 @@ def train_classifier(latents: Tensor, labels: Tensor, *, classes: int = 2,
         optimiser.step()
         schedule.step()
     first, first_bias, second, second_bias = (t.detach() for t in weights)
-    return Classifier(hidden_weight=first / scale, hidden_bias=first_bias - first @ (centre / scale),
+    first = first @ shape.T
+    return Classifier(hidden_weight=first, hidden_bias=first_bias - first @ centre,
                       out_weight=second, out_bias=second_bias)
+
+
+def _shape(latents: Tensor, power: float) -> Tensor:
+    """A matrix [w_dim, w_dim] that shrinks the thin axes of the latents, and gives the shaped latents unit deviation."""
+    centred = (latents - latents.mean(dim=0)).double().cpu()
+    variance, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
+    deviation = variance.clamp_min(0).sqrt()
+    gain = (deviation / deviation[-1].clamp_min(1e-12)) ** power
+    scale = (gain * deviation).square().mean().sqrt().clamp_min(1e-12)
+    return ((axes * (gain / scale)) @ axes.T).to(latents.device, latents.dtype)
 
 
 def _initial(w_dim: int, outputs: int, settings: TrainSettings) -> list[Tensor]:

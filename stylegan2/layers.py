@@ -114,7 +114,7 @@ class SynthesisLayer(ModulatedConv):
         x = torch.addcmul(shift, x, scale)
         noise = self._noise(x, noise_mode)
         x = F.leaky_relu_(x if noise is None else x + noise, LRELU_SLOPE)
-        return x if self.conv_clamp is None else x.clamp(-self.conv_clamp * LRELU_GAIN, self.conv_clamp * LRELU_GAIN)
+        return x if self.conv_clamp is None else x.clamp(-self.conv_clamp, self.conv_clamp)
 
     def _noise(self, x: Tensor, noise_mode: NoiseMode) -> Tensor | None:
         if noise_mode == "none":

@@ -152,7 +152,6 @@ def summary(path: Path, truncation: float = 1.0) -> list[float]:
     return [float(value) for value in values]
 
 
-@pytest.mark.xfail(strict=True, reason="SynthesisLayer clamps at conv_clamp * sqrt(2); NVIDIA's bias_act at conv_clamp")
 def test_clamped_pictures_equal_the_reference(tmp_path: Path) -> None:
     config = dataclasses.replace(files.CONFIG, conv_clamp=0.5)
     path = files.write_nvidia_torch(tmp_path / "a.pkl", files.nvidia_modules(config))
