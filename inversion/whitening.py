@@ -27,10 +27,10 @@ class Whitening:
     def __init__(self, generator: Generator, *, samples: int = SAMPLES) -> None:
         rng = torch.Generator().manual_seed(0)
         z = torch.randn(samples, generator.config.z_dim, generator=rng).to(generator.device, generator.dtype)
-        w = generator.mapping(z).double() if generator.device.type != "mps" else generator.mapping(z).float()
-        self.mean = w.mean(dim=0).to(generator.dtype)
+        w = generator.mapping(z).cpu().double()  # MPS has no float64.
+        self.mean = w.mean(dim=0).to(generator.device, generator.dtype)
         centred = w - w.mean(dim=0)
-        variance, components = torch.linalg.eigh((centred.T @ centred / (samples - 1)).cpu())
+        variance, components = torch.linalg.eigh(centred.T @ centred / (samples - 1))
         deviation = variance.clamp_min(0).sqrt()
         # Directions without variance carry no picture; a floor keeps the inverse finite.
         deviation = deviation.clamp_min(float(deviation[-1]) * 1e-3)
