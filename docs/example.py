@@ -1,0 +1,55 @@
+"""Makes the picture at the head of the README: python -m docs.example [PHOTO] (default: NASA's portrait of scikit-image)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import editing
+import gradctrl
+import inversion
+import stylegan2
+
+SIDE = 224
+EDITS: list[dict[str, float]] = [{}, {"smile": -1.5}, {"age": 1.0}, {"hair:blond": 1.0}, {"gender": 1.0}]
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        photo = inversion.open_photo(sys.argv[1])
+    else:
+        from skimage import data
+
+        photo = inversion.photo_from_array(data.astronaut(), name="astronaut")
+    generator = stylegan2.load("bundled")
+    face = inversion.choose_face(inversion.find_faces(photo), 0)
+    inverted = inversion.Projector(generator).invert(inversion.align(photo, face, generator.resolution),
+                                                     settings=inversion.preset("faithful"))
+    editor = editing.Editor(generator, gradctrl.load_controls("bundled"))
+    editor.set_latent(inverted)
+    drawn, pasted = [], []
+    for edit in EDITS:
+        picture = editor.edit(edit)
+        whole = inversion.paste_back(photo, face, picture, original=editor.edit({}))
+        drawn.append(_enlarged(picture))
+        pasted.append(_crop(whole, face))
+    crop = _crop(photo.pixels, face)
+    out = Path(__file__).with_name("example.jpg")
+    inversion.save_picture(out, editing.join(np.stack([np.stack([crop, *drawn]), np.stack([crop, *pasted])])), quality=88)
+    print(out, f"LPIPS {inverted.lpips:.3f}, identity distance {inverted.identity:.2f}, {inverted.seconds:.1f} s")
+
+
+def _crop(pixels: np.ndarray, face: inversion.Face) -> np.ndarray:
+    return inversion.align(inversion.photo_from_array(pixels), face, SIDE)
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+if __name__ == "__main__":
+    main()
