@@ -1,0 +1,105 @@
+"""The front door for people: the Gradio page on this machine. What the page is made of is in `page`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from page import KEPT_SECONDS
+from weights.errors import InputError
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from gradctrl import Controls
+    from page.models import Models
+    from stylegan2 import Generator
+
+    Source = str | os.PathLike[str]
+
+SWEEP_SECONDS = 60   # Between two looks for files that are older than KEPT_SECONDS.
+MOST_VISITORS = 200  # Whose state is kept; the one longest away goes first.
+MOST_WAITING = 30    # Events in the queue; later ones are told to come back.
+UPLOAD_LIMIT = "64mb"
+
+
+def build_demo(generator: Generator | Source = "bundled", controls: Controls | Source = "bundled", *,
+               device: str = "auto") -> gr.Blocks:
+    """Build the page; `launch` also gives it its looks. The generator is loaded when it is first needed.
+
+    Args:
+        generator: Built, or what `stylegan2.load` takes.
+        controls: Built, or what `gradctrl.load_controls` takes; there is a slider for each.
+        device: Where a generator that is loaded here goes: auto, cpu, cuda or mps.
+    Raises:
+        InputError: the controls cannot be read.
+    """
+    from page.models import Models
+
+    return _build(Models(generator, controls, device=device))
+
+
+def _build(models: Models) -> gr.Blocks:
+    import gradio as gr
+
+    from page import showing
+
+    os.environ["GRADIO_TEMP_DIR"] = str(showing.private_dir())  # Read by Gradio when components are made.
+    from page.layout import Page
+
+    with gr.Blocks(title="Face editor", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEPT_SECONDS)) as demo:
+        Page(models)
+    return demo.queue(max_size=MOST_WAITING, default_concurrency_limit=8)
+
+
+def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False, *,
+           generator: Generator | Source = "bundled", controls: Controls | Source = "bundled", device: str = "auto",
+           block: bool = True) -> gr.Blocks:
+    """Start the page and, unless told otherwise, stay until it is ended by Ctrl-C.
+
+    Args:
+        host: Address to listen on; 127.0.0.1 is this machine alone, 0.0.0.0 everybody who can reach it.
+        port: Port to listen on; None: the first free one from 7860.
+        share: Make a public address through Gradio's servers.
+        generator, controls, device: As for `build_demo`. The generator is loaded in the background.
+        block: False: return at once; `close()` on the result ends the page.
+    Raises:
+        InputError: the controls cannot be read, or the port is taken.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when Gradio is imported, too.
+    import gradio as gr
+
+    from page.layout import CSS
+    from page.models import Models
+
+    models = Models(generator, controls, device=device)
+    threading.Thread(target=_warm_up, args=[models], name="warm-up", daemon=True).start()
+    demo = _build(models)
+    if block and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # So that the private directory is removed then too.
+    font = ["system-ui", "sans-serif"]  # Gradio's own would be fetched from a server of Google's.
+    theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=font, font_mono=["monospace"])
+    try:
+        demo.launch(server_name=host, server_port=port, share=share, theme=theme, css=CSS, footer_links=[],
+                    run_history=False, max_file_size=UPLOAD_LIMIT, state_session_capacity=MOST_VISITORS,
+                    ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=False, prevent_thread_lock=not block)
+    except OSError as error:
+        raise InputError(f"port {port}: cannot be listened on at {host} ({error}); choose another port") from error
+    return demo
+
+
+def _warm_up(models: Models) -> None:
+    try:
+        models.warm_up()
+    except InputError as error:  # Visitors are told again, where they need it.
+        print(error, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    try:
+        launch()
+    except InputError as problem:
+        sys.exit(str(problem))

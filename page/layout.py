@@ -1,0 +1,347 @@
+"""The page's components, and what each of them does: Gradio, and nothing else that is not in the other modules."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+import gradio as gr
+
+from inversion import DEFAULT_PRESET, PRESETS
+from page import KEPT_SECONDS, showing
+from page.models import Models
+from page.visitor import VIEW_SIDE, Subject, Visitor, recipe
+from weights.errors import InputError
+
+Update = dict[Any, Any]  # What a handler returns: new values by component; components that are left out stay.
+
+INTRO = ("# Face editor\nDrop in a photo of a face, let the program find it in its generator (the *inversion*), "
+         "then move the sliders.")
+PRIVACY = ("Photos are worked on by the computer that runs this program and are sent nowhere else; they and all "
+           "results are deleted within an hour of your last change, and when the program ends.")
+PRESET_WORDS = {"fast": "fast: a likeness", "balanced": "balanced", "faithful": "faithful: nearest, edits less freely"}
+EMPTY = ("<div class='empty'>The face and its edits appear here.<br>Begin with a photo, or let yourself be surprised."
+         "</div>")
+CSS = """
+.gradio-container { max-width: 1180px !important; margin: auto; }
+#intro h1 { margin-bottom: 0; } #privacy { opacity: .75; font-size: .85em; }
+.problem { border-left: 4px solid #dc2626; border-radius: 6px; padding: .6em .9em;
+  background: #fef2f2; color: #7f1d1d; }
+.dark .problem { background: #450a0a; color: #fecaca; }
+#notice:not(:has(.problem)), #picture-link, #recipe-link { display: none; }
+.running { display: flex; flex-direction: column; gap: .4em; }
+.running progress { width: 100%; height: 8px; appearance: none; border: 0; border-radius: 4px; overflow: hidden;
+  background: var(--border-color-primary); color: #6366f1; }
+.running progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.running progress::-webkit-progress-value { background: #6366f1; transition: width .3s; }
+.running progress::-moz-progress-bar { background: #6366f1; }
+.running progress:not([value]) { animation: breathe 1.2s ease-in-out infinite alternate; }
+@keyframes breathe { to { opacity: .35; } }
+.numbers { margin: 0; font-size: .9em; }
+/* The picture stays in sight while sliders further down are moved. */
+#result-area { position: sticky; top: 0; z-index: 5; background: var(--body-background-fill); padding-bottom: .3em; }
+/* 0 is in the middle of a signed slider: a mark there says more than a bar from the left end. */
+.signed input[type=range] { background: linear-gradient(to right, transparent calc(50% - 1px), #6366f1 0,
+  #6366f1 calc(50% + 1px), transparent 0), var(--border-color-primary) !important; }
+@media (max-width: 640px) { #result, #result .image-container { max-height: 46vh !important; } }
+.empty { min-height: 300px; display: flex; align-items: center; justify-content: center; text-align: center;
+  border: 1px dashed var(--border-color-primary); border-radius: 8px; opacity: .8; }
+"""
+# Lanes of the queue: a repainting slider never waits behind somebody's inversion.
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+QUICK: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 8, "concurrency_id": "quick", **PRIVATE}
+EDITS: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "concurrency_id": "edits", **PRIVATE}
+# The file is made on the click, then this hidden link to it is followed.
+FOLLOW = "() => { const link = document.querySelector('#%s'); (link.querySelector('a, button') || link).click(); }"
+
+
+def shown_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a handler's InputError be read in the page, and leave everything else in it as it is."""
+    @wraps(handler)
+    def wrapped(self: Page, *args: Any) -> Update:
+        try:
+            return {self.notice: "", **handler(self, *args)}
+        except InputError as error:
+            return {self.notice: showing.problem(str(error))}
+    return wrapped
+
+
+class Page:
+    """The components of the page and their handlers. Build it within `gr.Blocks`."""
+
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        # Gradio keeps one visitor in each browser tab's session, and deletes it when its time is over.
+        self.visitor = gr.State(Visitor, time_to_live=KEPT_SECONDS)
+        gr.Markdown(INTRO, elem_id="intro")
+        self.notice = gr.HTML("", elem_id="notice")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=4, min_width=320):
+                self._source_side()
+            with gr.Column(scale=5, min_width=320):
+                self._result_side()
+        gr.Markdown(PRIVACY, elem_id="privacy")
+        self._wire()
+
+    # ---- layout
+
+    def _source_side(self) -> None:
+        with gr.Tabs():
+            with gr.Tab("Your photo"):
+                with gr.Column() as self.drop_area:
+                    self.upload = gr.Image(type="filepath", image_mode=None, sources=["upload", "clipboard", "webcam"],
+                                           label="Photo (JPEG, PNG or WebP)", height=320, elem_id="upload", buttons=[])
+                with gr.Column(visible=False) as self.photo_area:
+                    self.outlined = gr.Image(interactive=False, label="Faces found", height=320, format="jpeg",
+                                             elem_id="faces", buttons=[], alt_text="The photo with its faces outlined")
+                    self.faces_words = gr.Markdown(elem_id="faces-words")
+                    self.face = gr.Radio([], label="Face", visible=False, elem_id="face")
+                    self.preset = gr.Radio([(words, name) for name, words in PRESET_WORDS.items()],
+                                           value=DEFAULT_PRESET, label="Inversion", elem_id="preset")
+                    with gr.Row():
+                        self.invert = gr.Button("Invert the face", variant="primary", elem_id="invert")
+                        self.stop = gr.Button("Stop and keep this", variant="stop", visible=False, elem_id="stop")
+                        self.another = gr.Button("Another photo", elem_id="another")
+            with gr.Tab("Surprise me"):
+                gr.Markdown("A face of nobody, drawn by the generator: edit it without a photo.")
+                self.surprise = gr.Button("Surprise me", variant="primary", elem_id="surprise")
+                with gr.Row():
+                    self.seed = gr.Number(0, label="Seed", info="the same seed, the same face", precision=0, minimum=0,
+                                          maximum=2**32 - 1, min_width=120)
+                    self.truncation = gr.Slider(0.3, 1, 0.7, step=0.05, label="Truncation",
+                                                info="low: ordinary, high: varied", min_width=160)
+                self.draw = gr.Button("Draw this seed", elem_id="draw")
+
+    def _result_side(self) -> None:
+        self.empty = gr.HTML(EMPTY)
+        with gr.Column(visible=False, elem_id="result-area") as self.result_area:
+            self.result = gr.ImageSlider(label="Before | after", interactive=False, height=420, elem_id="result",
+                                         buttons=["fullscreen"], max_height=420)
+            self.status = gr.HTML(elem_id="status")
+        with gr.Column(visible=False, elem_id="edit") as self.edit_area:
+            with gr.Row() as self.photo_views:
+                self.compare = gr.Radio(["crop", "inversion"], value="crop", label="Compare the edit with the",
+                                        elem_id="compare")
+                self.pasted = gr.Checkbox(False, label="Put back into the photo", elem_id="pasted")
+            self._sliders()
+            with gr.Accordion("What an edit leaves alone", open=False):
+                self.own_keep = gr.Checkbox(True, label="each control's own list (recommended)", elem_id="own-keep")
+                self.keep = gr.CheckboxGroup([(showing.title_of(name), name) for name in self.models.controls],
+                                             label="Keep", visible=False, elem_id="keep")
+            with gr.Row():
+                self.reset = gr.Button("Reset", elem_id="reset")
+                self.save_picture = gr.Button("Download picture", variant="primary", elem_id="save-picture")
+                self.save_recipe = gr.Button("Download recipe", elem_id="save-recipe")
+            self.picture_link = gr.DownloadButton(elem_id="picture-link")  # These two are hidden by the style sheet.
+            self.recipe_link = gr.DownloadButton(elem_id="recipe-link")
+
+    def _sliders(self) -> None:
+        self.strengths: dict[str, gr.Slider] = {}
+        self.targets: dict[str, gr.Dropdown] = {}  # Of multi-class controls: the class to go to.
+        for name, control in self.models.controls.items():
+            title, (low, high) = showing.title_of(name), control.limits
+            if control.binary:
+                self.strengths[name] = gr.Slider(low, high, 0, step=0.05, label=title, info=showing.scale_of(control),
+                                                 elem_id=f"control-{name}", elem_classes="signed" if low == -high else "")
+                continue
+            with gr.Row():
+                self.targets[name] = gr.Dropdown(list(control.classes), value=control.classes[0], label=f"{title}, towards",
+                                                 min_width=120, scale=1, elem_id=f"class-{name}")
+                self.strengths[name] = gr.Slider(low, high, 0, step=0.05, label=f"{title}, how much",
+                                                 scale=3, elem_id=f"control-{name}")
+
+    def _wire(self) -> None:
+        # preprocess=False: the file goes to our own reader as it came; Gradio's would decode it first.
+        self.upload.upload(self.on_upload, [self.visitor, self.upload], self._of_photo(), preprocess=False,
+                           concurrency_limit=2, concurrency_id="photos", **PRIVATE)
+        self.face.input(self.on_choose, [self.visitor, self.face], self._of_photo(), **QUICK)
+        self.outlined.select(self.on_click, self.visitor, self._of_photo(), **QUICK)
+        self.another.click(self.on_another, self.visitor, self._of_photo(), **QUICK)
+        running = [self.visitor, self.notice, self.empty, self.result_area, self.edit_area, self.result, self.status,
+                   self.invert, self.stop, *self._of_edit()]
+        # Before the queue, so that Stop reaches an inversion that still waits there.
+        self.invert.click(self.on_begin, self.visitor, [self.notice, self.invert, self.stop], queue=False, **PRIVATE
+                          ).then(self.on_invert, [self.visitor, self.preset], running, concurrency_limit=1,
+                                 concurrency_id="inversion", show_progress="minimal", show_progress_on=self.status,
+                                 **PRIVATE)
+        self.stop.click(self.on_stop, self.visitor, self.stop, queue=False, **PRIVATE)
+        self.surprise.click(self.on_surprise, [self.visitor, self.truncation], [self.seed, *running], **EDITS)
+        self.draw.click(self.on_draw, [self.visitor, self.seed, self.truncation], running, **EDITS)
+        settings = [self.visitor, self.compare, self.pasted, self.own_keep, self.keep, *self.strengths.values(),
+                    *self.targets.values()]
+        moved = [part.input for part in (self.compare, self.pasted, self.keep, *self.strengths.values(),
+                                         *self.targets.values())]
+        # always_last: while one picture is made, only the newest of the later positions waits.
+        self.pasted.input(lambda pasted: gr.Radio(interactive=not pasted), self.pasted, self.compare, **QUICK)
+        gr.on([*moved, *(slider.release for slider in self.strengths.values())], self.on_paint, settings,
+              [self.notice, self.result], trigger_mode="always_last", **EDITS)
+        self.own_keep.input(self.on_own_keep, self.own_keep, self.keep, **QUICK).then(
+            self.on_paint, settings, [self.notice, self.result], **EDITS)
+        self.reset.click(self.on_reset, None, self._of_edit(), **QUICK).then(
+            self.on_paint, settings, [self.notice, self.result], **EDITS)
+        for button, handler, link in ((self.save_picture, self.on_save_picture, self.picture_link),
+                                      (self.save_recipe, self.on_save_recipe, self.recipe_link)):
+            button.click(handler, settings, [self.notice, link], concurrency_limit=2, concurrency_id="saving", **PRIVATE
+                         ).then(None, js=FOLLOW % link.elem_id, **PRIVATE)
+
+    def _of_photo(self) -> list[Any]:
+        return [self.visitor, self.notice, self.upload, self.drop_area, self.photo_area, self.outlined,
+                self.faces_words, self.face, self.invert]
+
+    def _of_edit(self) -> list[Any]:
+        return [self.photo_views, self.compare, self.pasted, self.own_keep, self.keep, *self.strengths.values()]
+
+    # ---- the photo and its faces
+
+    @shown_errors
+    def on_upload(self, visitor: Visitor, file: dict[str, Any] | None) -> Update:
+        if not file or not file.get("path"):
+            raise InputError("no photo arrived; choose it again")
+        # Whatever comes of it, the drop area is free again: a photo that can be used is shown outlined instead.
+        try:
+            visitor.open(file["path"])
+        except InputError as error:
+            return {self.notice: showing.problem(str(error)), self.upload: None}
+        return {self.visitor: visitor, self.upload: None, self.drop_area: gr.Column(visible=False),
+                self.photo_area: gr.Column(visible=True), **self.on_choose(visitor, 0)}
+
+    def on_choose(self, visitor: Visitor, index: int | None) -> Update:
+        """Choose a face from 0. One that is too small is said so beside the others, which can still be chosen."""
+        notice = ""
+        try:
+            visitor.choose(index or 0)
+        except InputError as error:
+            notice = showing.problem(str(error))
+        if visitor.photo is None:
+            return {self.notice: notice}
+        picture = showing.outlined(visitor.photo, visitor.faces, visitor.chosen)
+        choices = [(str(number + 1), number) for number in range(len(visitor.faces))]
+        return {self.notice: notice, self.outlined: showing.for_browser(picture),
+                self.faces_words: showing.faces_in_words(visitor.faces, visitor.chosen),
+                self.face: gr.Radio(choices, value=visitor.chosen, visible=len(choices) > 1),
+                self.invert: gr.Button(interactive=visitor.chosen is not None)}
+
+    def on_click(self, visitor: Visitor, event: gr.SelectData) -> Update:
+        """Choose the face that was clicked."""
+        if visitor.photo is None:
+            return self.on_choose(visitor, 0)
+        scale = min(1, VIEW_SIDE / max(visitor.photo.width, visitor.photo.height))
+        index = visitor.face_at(event.index[0] / scale, event.index[1] / scale)
+        return {} if index is None else self.on_choose(visitor, index)
+
+    def on_another(self, visitor: Visitor) -> Update:
+        """Make room for another photo; what was made of this one stays until then."""
+        visitor.end()
+        return {self.notice: "", self.upload: None, self.drop_area: gr.Column(visible=True),
+                self.photo_area: gr.Column(visible=False)}
+
+    # ---- inversion
+
+    def on_begin(self, visitor: Visitor) -> Update:
+        visitor.begin()
+        return {self.notice: "", self.invert: gr.Button(visible=False),
+                self.stop: gr.Button(visible=True, interactive=True)}
+
+    def on_stop(self, visitor: Visitor) -> Update:
+        visitor.end()
+        return {self.stop: gr.Button(interactive=False)}
+
+    def on_invert(self, visitor: Visitor, preset: str) -> Iterator[Update]:
+        """Stream the best so far beside the crop, then open the sliders."""
+        idle = {self.invert: gr.Button(visible=True), self.stop: gr.Button(visible=False)}
+        if preset not in PRESETS:
+            yield {self.notice: showing.problem(f"{preset}: no such preset"), **idle}
+            return
+        try:
+            yield {self.status: showing.progress_bar(None), self.empty: gr.HTML(visible=False),
+                   self.result_area: gr.Column(visible=True), self.edit_area: gr.Column(visible=False)}
+            crop = showing.for_browser(visitor.crop(self.models.generator.resolution))
+            before, first = visitor.subject, None
+            for progress in visitor.invert(self.models.projector, PRESETS[preset]):
+                first = first or progress
+                yield {self.result: (crop, showing.for_browser(progress.pictures[0])),
+                       self.status: showing.progress_bar(progress, first)}
+            yield {**idle, **(self._subject(visitor) if visitor.subject is not before else {self.status: ""})}
+        except InputError as error:
+            left = self._subject(visitor) if visitor.subject else {self.status: ""}
+            yield {**idle, **left, self.notice: showing.problem(str(error))}
+
+    # ---- samples
+
+    @shown_errors
+    def on_surprise(self, visitor: Visitor, truncation: float) -> Update:
+        seed = random.randrange(1_000_000)  # noqa: S311 (a face, not a secret)
+        return {self.seed: seed, **self.on_draw(visitor, seed, truncation)}
+
+    @shown_errors
+    def on_draw(self, visitor: Visitor, seed: float | None, truncation: float) -> Update:
+        visitor.sample(self.models.generator, int(seed or 0), truncation)
+        return self._subject(visitor)
+
+    # ---- edits
+
+    def _subject(self, visitor: Visitor) -> Update:
+        """Show a visitor's subject, unedited, and open the sliders."""
+        subject = visitor.subject
+        assert subject is not None
+        of_photo = subject.inversion is not None
+        before = subject.inversion.crop if subject.inversion else subject.picture
+        return {self.visitor: visitor, self.empty: gr.HTML(visible=False), self.result_area: gr.Column(visible=True),
+                self.edit_area: gr.Column(visible=True), self.photo_views: gr.Row(visible=of_photo),
+                self.result: (showing.for_browser(before), showing.for_browser(subject.picture)),
+                self.status: showing.numbers(subject), **self.on_reset(), self.compare: gr.Radio(
+                    value="crop", interactive=True), self.pasted: False}
+
+    def on_reset(self) -> Update:
+        return {**dict.fromkeys(self.strengths.values(), 0), self.own_keep: True, self.keep: gr.CheckboxGroup(
+            value=[], visible=False)}
+
+    def on_own_keep(self, own: bool) -> Update:
+        return {self.keep: gr.CheckboxGroup(visible=not own)}
+
+    @shown_errors
+    def on_paint(self, visitor: Visitor, compare: str, pasted: bool, own_keep: bool, keep: list[str],
+                 *values: Any) -> Update:
+        subject, strengths, kept = self._edit(visitor, own_keep, keep, values)
+        picture = self.models.edit(subject, strengths, kept)
+        if subject.inversion is None:
+            before, after = subject.picture, picture
+        elif pasted:
+            before, after = subject.pasted(picture, whole=False)
+        else:
+            before, after = (subject.inversion.crop if compare == "crop" else subject.picture), picture
+        return {self.result: (showing.for_browser(before), showing.for_browser(after))}
+
+    def on_save_picture(self, visitor: Visitor, compare: str, pasted: bool, own_keep: bool, keep: list[str],
+                        *values: Any) -> Update:
+        try:
+            subject, strengths, kept = self._edit(visitor, own_keep, keep, values)
+            picture = self.models.edit(subject, strengths, kept)
+            made = recipe(subject, self.models.generator, self.models.controls, strengths, kept)
+            whole = pasted and subject.photo is not None
+            return {self.notice: "", self.picture_link: str(
+                showing.save_for_download(subject, picture, made, pasted=whole))}
+        except InputError as error:  # The link must not lead to an earlier picture.
+            return {self.notice: showing.problem(str(error)), self.picture_link: None}
+
+    def on_save_recipe(self, visitor: Visitor, compare: str, pasted: bool, own_keep: bool, keep: list[str],
+                       *values: Any) -> Update:
+        try:
+            subject, strengths, kept = self._edit(visitor, own_keep, keep, values)
+            made = recipe(subject, self.models.generator, self.models.controls, strengths, kept)
+            return {self.notice: "", self.recipe_link: str(showing.save_recipe_for_download(subject, made))}
+        except InputError as error:
+            return {self.notice: showing.problem(str(error)), self.recipe_link: None}
+
+    def _edit(self, visitor: Visitor, own_keep: bool, keep: list[str],
+              values: tuple[Any, ...]) -> tuple[Subject, dict[str, float], tuple[str, ...] | None]:
+        """What the page's settings ask for: the subject, the strengths that are not 0, and the keep list."""
+        if visitor.subject is None:
+            raise InputError("there is nothing to edit any more (all is deleted after an hour); choose the photo again")
+        sliders, classes = values[:len(self.strengths)], values[len(self.strengths):]
+        targets = dict(zip(self.targets, classes, strict=True))
+        strengths = {f"{name}:{targets[name]}" if name in targets else name: float(value)
+                     for name, value in zip(self.strengths, sliders, strict=True) if value}
+        return visitor.subject, strengths, None if own_keep else tuple(keep)
