@@ -74,7 +74,7 @@ def train_classifier(latents: Tensor, labels: Tensor, *, classes: int = 2,
 
 def _shape(latents: Tensor, power: float) -> Tensor:
     """A matrix [w_dim, w_dim] that shrinks the thin axes of the latents, and gives the shaped latents unit deviation."""
-    centred = (latents - latents.mean(dim=0)).cpu().double()  # MPS has no float64.
+    centred = (latents - latents.mean(dim=0)).cpu().double()  # Apple's MPS has no float64.
     variance, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
     deviation = variance.clamp_min(0).sqrt()
     gain = (deviation / deviation[-1].clamp_min(1e-12)) ** power

@@ -55,8 +55,8 @@ PLANS = {
                    keep={"smile": 20, "age": 20, "hair": 20, "pose": 20}),
     "age": Plan(classes=("young", "old"), scores=lambda s: s["age"][:, 0], layers=(2, 10),
                 keep={"smile": 20, "gender": 50, "hair": 20, "pose": 20}),
-    "hair": Plan(classes=("black", "brown", "blond"), scores=lambda s: s["hair"], layers=(4, 12),
-                 keep={"smile": 20, "gender": 20, "age": 20, "pose": 20}),
+    "hair": Plan(classes=("black", "brown", "blond"), scores=lambda s: s["hair"], layers=(5, 12)),
+    # Hair keeps nothing by masks: its layers carry colours alone, and looked at, masks put colour into the eyes.
     "pose": Plan(classes=("left", "front", "right"), scores=lambda s: _bands(s["yaw"][:, 0], (-1.4, 0.0, 1.4)),
                  layers=(0, 6), keep={"smile": 20, "gender": 20, "age": 20, "hair": 20}),
 }
