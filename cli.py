@@ -293,8 +293,9 @@ def _tell(record: Inversion, name: str) -> None:
     if record.steps < record.settings.steps:
         _note(f"{name}: stopped after {record.steps} of {record.settings.steps} steps; the best so far is kept")
     if record.identity is not None and record.identity > SAME_PERSON:
+        remedy = "try --preset faithful, or" if record.settings.space == "w" else "try"
         _note(f"Warning: {name}: may not look like the person (identity distance {record.identity:.2f}, below "
-              f"{SAME_PERSON} is the same person); try --preset faithful, or a sharper, more frontal photo")
+              f"{SAME_PERSON} is the same person); {remedy} a sharper, more frontal photo")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100,
@@ -621,7 +622,10 @@ def _read_recipe(path: Path) -> Recipe:
 def _make_editor(generator: str, controls: str, device: str, threads: int | None) -> Editor:
     from editing import Editor
 
-    return Editor(_load_generator(generator, device, threads), _load_controls(controls))
+    found = _load_controls(controls)
+    if found.generator_hash is None:
+        _note(f"Warning: {controls}: does not say which generator it belongs to; with another one its edits mean nothing")
+    return Editor(_load_generator(generator, device, threads), found)
 
 
 def _subjects(run: _Run, editor: Editor, recipe: Recipe | None, photo_file: Path | None,
