@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SWEEP_SECONDS = 60   # Between two looks for files that are older than KEPT_SECONDS.
 MOST_VISITORS = 200  # Whose state is kept; the one longest away goes first.
 MOST_WAITING = 30    # Events in the queue; later ones are told to come back.
+PATIENCE = 30        # Seconds that the program's end waits for the models to be loaded, if that still goes on.
 UPLOAD_LIMIT = "64mb"
 
 
@@ -76,7 +78,9 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     from page.models import Models
 
     models = Models(generator, controls, device=device)
-    threading.Thread(target=_warm_up, args=[models], name="warm-up", daemon=True).start()
+    warming = threading.Thread(target=_warm_up, args=[models], name="warm-up", daemon=True)
+    warming.start()
+    atexit.register(warming.join, PATIENCE)  # A thread that is cut off within torch would abort the program.
     demo = _build(models)
     if block and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # So that the private directory is removed then too.
@@ -87,6 +91,8 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
                     run_history=False, max_file_size=UPLOAD_LIMIT, state_session_capacity=MOST_VISITORS,
                     ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=False, prevent_thread_lock=not block)
     except OSError as error:
+        if "port" not in str(error):
+            raise
         raise InputError(f"port {port}: cannot be listened on at {host} ({error}); choose another port") from error
     return demo
 

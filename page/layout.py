@@ -25,7 +25,7 @@ PRESET_WORDS = {"fast": "fast: a likeness", "balanced": "balanced", "faithful": 
 EMPTY = ("<div class='empty'>The face and its edits appear here.<br>Begin with a photo, or let yourself be surprised."
          "</div>")
 CSS = """
-.gradio-container { max-width: 1180px !important; margin: auto; }
+.gradio-container { max-width: 1180px !important; margin: auto; overflow: visible !important; }
 #intro h1 { margin-bottom: 0; } #privacy { opacity: .75; font-size: .85em; }
 .problem { border-left: 4px solid #dc2626; border-radius: 6px; padding: .6em .9em;
   background: #fef2f2; color: #7f1d1d; }
@@ -41,11 +41,16 @@ CSS = """
 @keyframes breathe { to { opacity: .35; } }
 .numbers { margin: 0; font-size: .9em; }
 /* The picture stays in sight while sliders further down are moved. */
-#result-area { position: sticky; top: 0; z-index: 5; background: var(--body-background-fill); padding-bottom: .3em; }
+#result-area { position: sticky; top: 0; z-index: 40; background: var(--body-background-fill); padding-bottom: .3em; }
 /* 0 is in the middle of a signed slider: a mark there says more than a bar from the left end. */
-.signed input[type=range] { background: linear-gradient(to right, transparent calc(50% - 1px), #6366f1 0,
-  #6366f1 calc(50% + 1px), transparent 0), var(--border-color-primary) !important; }
-@media (max-width: 640px) { #result, #result .image-container { max-height: 46vh !important; } }
+.signed { --zero-mark: linear-gradient(to right, var(--neutral-200) calc(50% - 2px), var(--slider-color) 0,
+  var(--slider-color) calc(50% + 2px), var(--neutral-200) 0); }
+.dark .signed { --zero-mark: linear-gradient(to right, var(--neutral-600) calc(50% - 2px), var(--slider-color) 0,
+  var(--slider-color) calc(50% + 2px), var(--neutral-600) 0); }
+.signed input[type=range]::-webkit-slider-runnable-track { background: var(--zero-mark) !important; }
+.signed input[type=range]::-moz-range-track { background: var(--zero-mark) !important; }
+.signed input[type=range]::-moz-range-progress { background: none !important; }
+@media (max-width: 640px) { .empty { display: none !important; } }
 .empty { min-height: 300px; display: flex; align-items: center; justify-content: center; text-align: center;
   border: 1px dashed var(--border-color-primary); border-radius: 8px; opacity: .8; }
 """
@@ -53,6 +58,8 @@ CSS = """
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 QUICK: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 8, "concurrency_id": "quick", **PRIVATE}
 EDITS: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "concurrency_id": "edits", **PRIVATE}
+# On a phone the result stands below the button; where it is in sight already, nothing moves.
+SHOW_RESULT = "() => setTimeout(() => document.querySelector('#status')?.scrollIntoView({block: 'nearest'}), 900)"
 # The file is made on the click, then this hidden link to it is followed.
 FOLLOW = "() => { const link = document.querySelector('#%s'); (link.querySelector('a, button') || link).click(); }"
 
@@ -74,7 +81,7 @@ class Page:
     def __init__(self, models: Models) -> None:
         self.models = models
         # Gradio keeps one visitor in each browser tab's session, and deletes it when its time is over.
-        self.visitor = gr.State(Visitor, time_to_live=KEPT_SECONDS)
+        self.visitor = gr.State(Visitor(), time_to_live=KEPT_SECONDS)
         gr.Markdown(INTRO, elem_id="intro")
         self.notice = gr.HTML("", elem_id="notice")
         with gr.Row(equal_height=False):
@@ -117,8 +124,8 @@ class Page:
     def _result_side(self) -> None:
         self.empty = gr.HTML(EMPTY)
         with gr.Column(visible=False, elem_id="result-area") as self.result_area:
-            self.result = gr.ImageSlider(label="Before | after", interactive=False, height=420, elem_id="result",
-                                         buttons=["fullscreen"], max_height=420)
+            self.result = gr.ImageSlider(label="Before | after", interactive=False, elem_id="result",
+                                         height="min(420px, 45vh)", buttons=["fullscreen"], max_height=420)
             self.status = gr.HTML(elem_id="status")
         with gr.Column(visible=False, elem_id="edit") as self.edit_area:
             with gr.Row() as self.photo_views:
@@ -144,12 +151,13 @@ class Page:
             title, (low, high) = showing.title_of(name), control.limits
             if control.binary:
                 self.strengths[name] = gr.Slider(low, high, 0, step=0.05, label=title, info=showing.scale_of(control),
-                                                 elem_id=f"control-{name}", elem_classes="signed" if low == -high else "")
+                                                 elem_id=f"control-{name}",
+                                                 elem_classes="signed" if low == -high else "")
                 continue
             with gr.Row():
-                self.targets[name] = gr.Dropdown(list(control.classes), value=control.classes[0], label=f"{title}, towards",
-                                                 min_width=120, scale=1, elem_id=f"class-{name}")
-                self.strengths[name] = gr.Slider(low, high, 0, step=0.05, label=f"{title}, how much",
+                self.targets[name] = gr.Dropdown(list(control.classes), value=control.classes[0], label=title,
+                                                 min_width=150, scale=1, elem_id=f"class-{name}")
+                self.strengths[name] = gr.Slider(low, high, 0, step=0.05, label=f"{title}: how much", min_width=250,
                                                  scale=3, elem_id=f"control-{name}")
 
     def _wire(self) -> None:
@@ -166,6 +174,7 @@ class Page:
                           ).then(self.on_invert, [self.visitor, self.preset], running, concurrency_limit=1,
                                  concurrency_id="inversion", show_progress="minimal", show_progress_on=self.status,
                                  **PRIVATE)
+        self.invert.click(None, js=SHOW_RESULT, **PRIVATE)
         self.stop.click(self.on_stop, self.visitor, self.stop, queue=False, **PRIVATE)
         self.surprise.click(self.on_surprise, [self.visitor, self.truncation], [self.seed, *running], **EDITS)
         self.draw.click(self.on_draw, [self.visitor, self.seed, self.truncation], running, **EDITS)
@@ -174,7 +183,7 @@ class Page:
         moved = [part.input for part in (self.compare, self.pasted, self.keep, *self.strengths.values(),
                                          *self.targets.values())]
         # always_last: while one picture is made, only the newest of the later positions waits.
-        self.pasted.input(lambda pasted: gr.Radio(interactive=not pasted), self.pasted, self.compare, **QUICK)
+        self.pasted.input(lambda pasted: gr.update(interactive=not pasted), self.pasted, self.compare, **QUICK)
         gr.on([*moved, *(slider.release for slider in self.strengths.values())], self.on_paint, settings,
               [self.notice, self.result], trigger_mode="always_last", **EDITS)
         self.own_keep.input(self.on_own_keep, self.own_keep, self.keep, **QUICK).then(
@@ -204,8 +213,8 @@ class Page:
             visitor.open(file["path"])
         except InputError as error:
             return {self.notice: showing.problem(str(error)), self.upload: None}
-        return {self.visitor: visitor, self.upload: None, self.drop_area: gr.Column(visible=False),
-                self.photo_area: gr.Column(visible=True), **self.on_choose(visitor, 0)}
+        return {self.visitor: visitor, self.upload: None, self.drop_area: gr.update(visible=False),
+                self.photo_area: gr.update(visible=True), **self.on_choose(visitor, 0)}
 
     def on_choose(self, visitor: Visitor, index: int | None) -> Update:
         """Choose a face from 0. One that is too small is said so beside the others, which can still be chosen."""
@@ -220,8 +229,8 @@ class Page:
         choices = [(str(number + 1), number) for number in range(len(visitor.faces))]
         return {self.notice: notice, self.outlined: showing.for_browser(picture),
                 self.faces_words: showing.faces_in_words(visitor.faces, visitor.chosen),
-                self.face: gr.Radio(choices, value=visitor.chosen, visible=len(choices) > 1),
-                self.invert: gr.Button(interactive=visitor.chosen is not None)}
+                self.face: gr.update(choices=choices, value=visitor.chosen, visible=len(choices) > 1),
+                self.invert: gr.update(interactive=visitor.chosen is not None)}
 
     def on_click(self, visitor: Visitor, event: gr.SelectData) -> Update:
         """Choose the face that was clicked."""
@@ -234,29 +243,29 @@ class Page:
     def on_another(self, visitor: Visitor) -> Update:
         """Make room for another photo; what was made of this one stays until then."""
         visitor.end()
-        return {self.notice: "", self.upload: None, self.drop_area: gr.Column(visible=True),
-                self.photo_area: gr.Column(visible=False)}
+        return {self.notice: "", self.upload: None, self.drop_area: gr.update(visible=True),
+                self.photo_area: gr.update(visible=False)}
 
     # ---- inversion
 
     def on_begin(self, visitor: Visitor) -> Update:
         visitor.begin()
-        return {self.notice: "", self.invert: gr.Button(visible=False),
-                self.stop: gr.Button(visible=True, interactive=True)}
+        return {self.notice: "", self.invert: gr.update(visible=False),
+                self.stop: gr.update(visible=True, interactive=True)}
 
     def on_stop(self, visitor: Visitor) -> Update:
         visitor.end()
-        return {self.stop: gr.Button(interactive=False)}
+        return {self.stop: gr.update(interactive=False)}
 
     def on_invert(self, visitor: Visitor, preset: str) -> Iterator[Update]:
         """Stream the best so far beside the crop, then open the sliders."""
-        idle = {self.invert: gr.Button(visible=True), self.stop: gr.Button(visible=False)}
+        idle = {self.invert: gr.update(visible=True), self.stop: gr.update(visible=False)}
         if preset not in PRESETS:
             yield {self.notice: showing.problem(f"{preset}: no such preset"), **idle}
             return
         try:
-            yield {self.status: showing.progress_bar(None), self.empty: gr.HTML(visible=False),
-                   self.result_area: gr.Column(visible=True), self.edit_area: gr.Column(visible=False)}
+            yield {self.status: showing.progress_bar(None), self.empty: gr.update(visible=False),
+                   self.result_area: gr.update(visible=True), self.edit_area: gr.update(visible=False)}
             crop = showing.for_browser(visitor.crop(self.models.generator.resolution))
             before, first = visitor.subject, None
             for progress in visitor.invert(self.models.projector, PRESETS[preset]):
@@ -288,18 +297,18 @@ class Page:
         assert subject is not None
         of_photo = subject.inversion is not None
         before = subject.inversion.crop if subject.inversion else subject.picture
-        return {self.visitor: visitor, self.empty: gr.HTML(visible=False), self.result_area: gr.Column(visible=True),
-                self.edit_area: gr.Column(visible=True), self.photo_views: gr.Row(visible=of_photo),
+        return {self.visitor: visitor, self.empty: gr.update(visible=False), self.result_area: gr.update(visible=True),
+                self.edit_area: gr.update(visible=True), self.photo_views: gr.update(visible=of_photo),
                 self.result: (showing.for_browser(before), showing.for_browser(subject.picture)),
-                self.status: showing.numbers(subject), **self.on_reset(), self.compare: gr.Radio(
+                self.status: showing.numbers(subject), **self.on_reset(), self.compare: gr.update(
                     value="crop", interactive=True), self.pasted: False}
 
     def on_reset(self) -> Update:
-        return {**dict.fromkeys(self.strengths.values(), 0), self.own_keep: True, self.keep: gr.CheckboxGroup(
+        return {**dict.fromkeys(self.strengths.values(), 0), self.own_keep: True, self.keep: gr.update(
             value=[], visible=False)}
 
     def on_own_keep(self, own: bool) -> Update:
-        return {self.keep: gr.CheckboxGroup(visible=not own)}
+        return {self.keep: gr.update(visible=not own)}
 
     @shown_errors
     def on_paint(self, visitor: Visitor, compare: str, pasted: bool, own_keep: bool, keep: list[str],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from collections.abc import Generator as Yielding
@@ -32,7 +33,8 @@ from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
 VIEW_SIDE = 1024  # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
-PREVIEW_STEPS = 5
+PREVIEW_STEPS = 5  # Between two pictures of a running inversion.
+PATIENCE = 30      # Seconds that the program's end waits for a step to finish.
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -171,7 +173,7 @@ class Visitor:
 
 def _in_thread(projector: Projector, crop: np.ndarray, settings: ProjectorSettings,
                stop: threading.Event) -> Yielding[Progress, None, Inversion]:
-    """Yield what an inversion reports, and return its record. It runs in a thread that the program's end stops."""
+    """Yield what an inversion reports, and return its record. It runs in a thread, which the program's end stops."""
     reports: queue.Queue[Progress | Inversion | Exception] = queue.Queue()
 
     def work() -> None:
@@ -181,7 +183,13 @@ def _in_thread(projector: Projector, crop: np.ndarray, settings: ProjectorSettin
         except Exception as error:  # noqa: BLE001 (raised below, in the thread that waits)
             reports.put(error)
 
-    threading.Thread(target=work, name="inversion", daemon=True).start()
+    def end() -> None:
+        stop.set()
+        thread.join(PATIENCE)  # A thread that is cut off within torch would abort the program.
+
+    thread = threading.Thread(target=work, name="inversion", daemon=True)
+    thread.start()
+    atexit.register(end)
     try:
         while True:
             report = reports.get()
@@ -192,7 +200,8 @@ def _in_thread(projector: Projector, crop: np.ndarray, settings: ProjectorSettin
             if reports.empty():  # Otherwise it is out of date already.
                 yield report
     finally:
-        stop.set()  # Whoever waited is gone.
+        stop.set()  # Whoever waited may be gone.
+        atexit.unregister(end)
 
 
 def recipe(subject: Subject, generator: Generator, controls: Controls, strengths: Mapping[str, float],
