@@ -624,7 +624,7 @@ def _make_editor(generator: str, controls: str, device: str, threads: int | None
 
     found = _load_controls(controls)
     if found.generator_hash is None:
-        _note(f"Warning: {controls}: does not say which generator it belongs to; with another one its edits mean nothing")
+        _note(f"Warning: {controls}: does not say which generator it belongs to; with another one edits mean nothing")
     return Editor(_load_generator(generator, device, threads), found)
 
 
