@@ -157,12 +157,12 @@ def _pad(
     across = np.minimum(xs / left, xs[::-1] / right)
     down = np.minimum(ys / top, ys[::-1] / bottom)
     outside = 1.0 - np.minimum(across[None, :], down[:, None])[..., None]  # [H, W, 1]
-    picture += (_blurred(picture, side * 0.02) - picture) * np.clip(3.0 * outside + 1.0, 0.0, 1.0)
+    picture += (blurred(picture, side * 0.02) - picture) * np.clip(3.0 * outside + 1.0, 0.0, 1.0)
     picture += (np.median(picture, axis=(0, 1)).astype(np.float32) - picture) * np.clip(outside, 0.0, 1.0)
     return np.rint(picture).clip(0, 255).astype(np.uint8)
 
 
-def _blurred(picture: _Floats, sigma: float) -> _Floats:
+def blurred(picture: _Floats, sigma: float) -> _Floats:
     """Gaussian blur of [H, W, 3]; a wide one is made on a smaller copy, where it takes a fraction of the time."""
     import cv2
 

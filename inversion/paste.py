@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from inversion.alignment import quad_side
+from inversion.alignment import blurred, quad_side
 
 if TYPE_CHECKING:
     from inversion.faces import Face
@@ -17,6 +17,9 @@ MASK_EDGE = 0.96
 """Where the mask ends, as a fraction of the way from the quad's middle to its sides."""
 
 _ROUNDNESS = 2.5  # exponent of the mask's outline: 2 is an ellipse, towards infinity a square
+_TONE = 0.04          # changes wider than this, in sides of the crop, are of tone: light, colour
+_DETAIL = 0.03        # what is finer than this, in sides of the crop, is detail
+_REDRAWN = (10.0, 28.0)  # mean change of structure, in levels, where drawing anew begins and is complete
 _Floats = npt.NDArray[np.float32]
 
 
@@ -36,8 +39,9 @@ def paste_back(
     Without `original` the picture itself is pasted: what is shown is what the generator drew, and nothing that the
     caller did not give is needed. With `original`, the difference picture - original is added to the photo instead,
     so that skin, hair and background keep the detail that the generator cannot draw, and equal pictures return the
-    photo bit for bit. Prefer it when the generator's pictures are softer than the photo; only where an edit moves
-    strong edges far (a mouth that opens, glasses) can the photo's own edges show through the new ones.
+    photo bit for bit. Where the edit draws something else (a mouth that closes, not hair that turns lighter), the
+    photo's own detail is faded out, or its edges would show through the new ones. Prefer it when the generator's
+    pictures are softer than the photo.
 
     picture: uint8 [S, S, 3], RGB, the edited crop; any S.
     feather: width of the fading, as a fraction of half the quad's side; 0..0.96, 0 is a hard edge.
@@ -57,7 +61,8 @@ def paste_back(
     if original is None:
         change = _warped(picture.astype(np.float32), face.quad, (left, top, right, bottom)) - part
     else:
-        change = _warped(picture.astype(np.float32) - original, face.quad, (left, top, right, bottom))
+        change = _change(part, picture.astype(np.float32), original.astype(np.float32), face.quad,
+                         (left, top, right, bottom))
     part += mask[..., None] * change
     result[top:bottom, left:right] = np.rint(part).clip(0, 255).astype(np.uint8)
     return result
@@ -103,6 +108,28 @@ def _mask(quad: npt.NDArray[np.float64], bounds: tuple[int, int, int, int], feat
         return np.asarray(radius < MASK_EDGE, np.float32)
     inside = np.clip((MASK_EDGE - radius) / feather, 0.0, 1.0)
     return np.asarray(inside * inside * (3.0 - 2.0 * inside), np.float32)
+
+
+def _change(part: _Floats, picture: _Floats, original: _Floats, quad: npt.NDArray[np.float64],
+            bounds: tuple[int, int, int, int]) -> _Floats:
+    """What the edit adds to the photo's part [h, w, 3], less the photo's own detail where the edit drew anew."""
+    change = _warped(picture - original, quad, bounds)
+    redrawn = _redrawn(picture - original)
+    if not redrawn.any():
+        return change
+    missing = part - _warped(original, quad, bounds)  # What the generator did not draw: detail, and faults of tone.
+    detail = missing - blurred(missing, quad_side(quad) * _DETAIL)
+    share = _warped(redrawn, quad, bounds)[..., :1].clip(0.0, 1.0)
+    return np.asarray(change - share * detail, np.float32)
+
+
+def _redrawn(difference: _Floats) -> _Floats:
+    """How much the edit [S, S, 3] drew anew, rather than changed in tone: 0..1, float32 [S, S, 3] of equal planes."""
+    side = difference.shape[0]
+    structure = np.abs(difference - blurred(difference, side * _TONE)).max(axis=2, keepdims=True)
+    amount = blurred(np.repeat(structure, 3, axis=2), side * _TONE / 2)
+    share = ((amount - _REDRAWN[0]) / (_REDRAWN[1] - _REDRAWN[0])).clip(0.0, 1.0)
+    return np.asarray(share * share * (3.0 - 2.0 * share), np.float32)
 
 
 def _warped(picture: _Floats, quad: npt.NDArray[np.float64], bounds: tuple[int, int, int, int]) -> _Floats:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from inversion.perceptual import PerceptualDistance
 from inversion.record import Inversion
-from inversion.settings import DEFAULT_PRESET, PRESETS, ProjectorSettings
+from inversion.settings import ProjectorSettings
 from inversion.whitening import Whitening
 from stylegan2 import Generator, from_pixels, to_pixels
 
@@ -67,7 +67,7 @@ class Projector:
     def __init__(self, generator: Generator, settings: ProjectorSettings | None = None, *,
                  distance: PerceptualDistance | None = None) -> None:
         self.generator = generator
-        self.settings = settings or PRESETS[DEFAULT_PRESET]
+        self.settings = settings or ProjectorSettings()
         self._distance = distance
 
     @cached_property

@@ -193,3 +193,25 @@ def test_wrong_arguments(astronaut: Photo, astronaut_faces: list[Face], edited: 
     for feather in (-0.1, 1.0):
         with pytest.raises(ValueError, match="feather is"):
             paste_back(astronaut, face, edited, feather=feather)
+
+
+def test_the_photos_detail_fades_where_the_edit_draws_anew_and_stays_where_it_only_tints(
+    face_at: Callable[..., Face],
+) -> None:
+    """Stripes in the photo that the generator did not draw: kept under a tint, gone under a new shape."""
+    size = 200
+    pixels = np.full((size, size, 3), 128, np.uint8)
+    pixels[:, ::4] += 40
+    photo = photo_from_array(pixels, name="stripes")
+    face = face_at((size / 2, size / 2), size * 0.8)
+    original = np.full((64, 64, 3), 138, np.uint8)
+
+    def stripes(edited: np.ndarray) -> float:
+        middle = paste_back(photo, face, edited, original=original)[90:110, 90:110].astype(float)
+        return float(np.abs(np.diff(middle.mean(axis=(0, 2)))).mean())
+
+    tinted = original + np.array([40, 0, 0], np.uint8)
+    redrawn = original.copy()
+    redrawn[29:35, 20:44] = 20
+    assert stripes(tinted) > 0.9 * stripes(original)
+    assert stripes(redrawn) < 0.3 * stripes(original)
