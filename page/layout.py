@@ -41,7 +41,10 @@ CSS = """
 @keyframes breathe { to { opacity: .35; } }
 .numbers { margin: 0; font-size: .9em; }
 /* The picture stays in sight while sliders further down are moved. */
-#result-area { position: sticky; top: 0; z-index: 40; background: var(--body-background-fill); padding-bottom: .3em; }
+#edit { isolation: isolate; }
+#notice { position: sticky; top: 0; z-index: 6; }
+#status { scroll-margin-bottom: 40px; }
+#result-area { position: sticky; top: 0; z-index: 5; background: var(--body-background-fill); padding-bottom: .3em; }
 /* 0 is in the middle of a signed slider: a mark there says more than a bar from the left end. */
 .signed { --zero-mark: linear-gradient(to right, var(--neutral-200) calc(50% - 2px), var(--slider-color) 0,
   var(--slider-color) calc(50% + 2px), var(--neutral-200) 0); }

@@ -10,7 +10,7 @@ import numpy as np
 
 from editing import Editor
 from gradctrl import Controls, load_controls
-from inversion import PRESETS, Projector
+from inversion import Projector, preset
 from page.visitor import Subject
 from stylegan2 import Generator, choose_device, load
 
@@ -74,5 +74,5 @@ class Models:
 
         projector = self.projector
         projector.invert(np.zeros((self.generator.resolution,) * 2 + (3,), np.uint8),
-                         settings=PRESETS["fast"], should_stop=lambda: True)
+                         settings=preset("fast", steps=1, warm_start=1))
         describe_crop(np.zeros((128, 128, 3), np.uint8))

@@ -108,9 +108,10 @@ def faces_in_words(faces: Sequence[Face], chosen: int | None) -> str:
 
 def identity_in_words(distance: float) -> str:
     """What the distance between the face descriptors of crop and inversion means."""
+    digits = 2 if abs(distance - SAME_PERSON) > 0.005 else 4  # Never "0.60 (below 0.6)".
     if distance < SAME_PERSON:
-        return f"same person by dlib: distance {distance:.2f} (below {SAME_PERSON})"
-    return f"a likeness, not the same person by dlib: distance {distance:.2f} ({SAME_PERSON} or more)"
+        return f"same person by dlib: distance {distance:.{digits}f} (below {SAME_PERSON})"
+    return f"a likeness, not the same person by dlib: distance {distance:.{digits}f} ({SAME_PERSON} or more)"
 
 
 def progress_bar(progress: Progress | None, first: Progress | None = None) -> str:
@@ -142,7 +143,7 @@ def numbers(subject: Subject) -> str:
 
 
 def _numbers_of(inversion: Inversion) -> str:
-    parts = [f"LPIPS {inversion.lpips:.3f}", f"{inversion.seconds:.0f} s"]
+    parts = [f"LPIPS {inversion.lpips:.3f}", f"{inversion.seconds:.0f}\N{NO-BREAK SPACE}s"]
     if inversion.identity is not None:
         parts.insert(0, f"Inversion: {identity_in_words(inversion.identity)}")
     if inversion.steps < inversion.settings.steps:

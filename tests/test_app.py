@@ -216,6 +216,15 @@ def test_closing_the_stream_ends_the_inversion(page: Page, astronaut_file: Path)
     assert stop.is_set()
 
 
+@pytest.mark.parametrize(("distance", "words"), [
+    (0.42, "same person by dlib: distance 0.42 (below 0.6)"), (0.599, "distance 0.5990 (below 0.6)"),
+    (0.6, "a likeness, not the same person by dlib: distance 0.6000 (0.6 or more)"),
+    (0.75, "distance 0.75 (0.6 or more)"),
+])
+def test_identity_is_told_in_words(distance: float, words: str) -> None:
+    assert showing.identity_in_words(distance).endswith(words)
+
+
 # ---- edits
 
 def test_no_strength_is_the_inversion_and_a_strength_is_the_editors_edit(page: Page, inverted: Visitor) -> None:
