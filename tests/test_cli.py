@@ -23,6 +23,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import cli
+from commands.results import STRIP_PICTURES
 from editing import Editor, load_recipe, parse_recipe, reproduce
 from gradctrl import load_controls, save_controls
 from inversion import (
@@ -386,9 +387,9 @@ def test_strip_and_video(kind: str, out: Path, editor: Editor) -> None:
     assert [path.name for path in written] == [f"{name}.webp", f"{name}.recipe.json", f"{name}-strip.png",
                                                f"{name}.{kind}"]
     rows = pixels(written[2])
-    assert rows.shape == (2 * 128, cli.STRIP_PICTURES * 128, 3)
+    assert rows.shape == (2 * 128, STRIP_PICTURES * 128, 3)
     editor.set_latent(editor.generator.sample([3], truncation=0.7)[0])
-    middle = cli.STRIP_PICTURES // 2 * 128
+    middle = STRIP_PICTURES // 2 * 128
     source = editor.edit({}).astype(int)  # Alone: in a batch a value may be rounded the other way.
     assert np.abs(rows[:128, middle:middle + 128] - source).max() <= 1
     assert np.abs(rows[128:, :128] - source).max() <= 1  # A class has limits from 0.

@@ -1,0 +1,120 @@
+"""The command edit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.changes import Change
+from commands.edit_options import change_options, file_options, person_options, result_options
+from commands.messages import note
+from commands.models import open_controls, open_generator
+from commands.options import controls_option, face_option, inversion_options, model_options, out_options
+from commands.outputs import Outputs
+from commands.results import RECIPE_KEY, write_edit
+from commands.run import Run
+from commands.subjects import is_latent, subjects
+from weights.errors import InputError
+
+if TYPE_CHECKING:
+    from editing import Editor, Recipe
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, type=click.Path(path_type=Path), metavar="[INPUT]...")
+@change_options
+@result_options
+@file_options
+@face_option
+@inversion_options
+@person_options
+@out_options
+@controls_option
+@model_options
+@click.pass_context
+def edit(ctx: click.Context, inputs: tuple[Path, ...], recipe_file: Path | None, photo_file: Path | None,
+         generator: str, controls: str, device: str, threads: int | None, out: Path, overwrite: bool,
+         **options: Any) -> None:
+    """Change faces: smile, age, hair colour and more.
+
+    INPUT is a photo, or the .latent.safetensors of `gradctrl invert`; with --seed and no INPUT, a synthetic person.
+    Writes NAME-smile+1.5.png (with --paste NAME-smile+1.5-photo.png), and beside it the recipe, which makes the same
+    picture again and is also stored in the picture.
+
+    An inversion takes most of the time. To try many edits of a photo, run `gradctrl invert` once and edit its latent.
+
+    \b
+    Examples:
+      gradctrl edit me.jpg --set smile=1.5 --paste
+      gradctrl edit me.jpg --set age=1 --set hair:blond=1 --keep gender,smile --strip
+      gradctrl edit me.latent.safetensors --photo me.jpg --set age=-1 --paste
+      gradctrl edit --seed 3 --set smile=-1 --video gif
+      gradctrl edit me.jpg --recipe me-smile+1.5.recipe.json
+    """
+    _check_usage(ctx, inputs, recipe_file, photo_file, options)
+    recipe = _read_recipe(recipe_file) if recipe_file else None
+    outputs = Outputs(out, [*inputs, *(path for path in (recipe_file, photo_file) if path)], overwrite)
+    editor = _make_editor(generator, controls, device, threads)
+    if recipe is not None:
+        recipe.check(editor)
+        change = Change(dict(recipe.strengths), recipe.keep, recipe.layers, recipe.step)
+    else:
+        change = Change(dict(options["assignments"]), options["keep"], options["layers"], options["step"])
+    change.check(editor)
+    run = Run()
+    subject_of = subjects(run, editor, recipe, photo_file, options)
+    for path in run.over(inputs or (Path(),)):
+        with run.attempt():
+            write_edit(editor, subject_of(path if inputs else None), change, outputs, options,
+                       with_recipe=recipe is None)
+    run.finish()
+
+
+def _check_usage(ctx: click.Context, inputs: Sequence[Path], recipe_file: Path | None, photo_file: Path | None,
+                 options: dict[str, Any]) -> None:
+    names = [name for name, _ in options["assignments"]]
+    if recipe_file:
+        of_recipe = {"assignments": "--set", "keep": "--keep", "layers": "--layers", "step": "--step",
+                     "face": "--face", "preset_name": "--preset", "steps": "--steps", "space": "--space",
+                     "seed": "--seed", "truncation": "--truncation"}
+        given = [flag for name, flag in of_recipe.items()
+                 if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+        if given:
+            raise click.UsageError(f"the recipe says it all; leave out {', '.join(given)}")
+        if photo_file:
+            raise click.UsageError("give the recipe's photo as INPUT, in place of --photo")
+        return
+    if not names:
+        raise click.UsageError("say what to change, as in --set smile=1.5; `gradctrl attributes` lists what can be")
+    if len(set(names)) < len(names):
+        raise click.UsageError("an attribute is set twice; give each one once")
+    if not inputs and options["seed"] is None:
+        raise click.UsageError("give a photo or a .latent.safetensors, or --seed N for a synthetic person")
+    if not inputs and options["paste"]:
+        raise click.UsageError("a synthetic person has no photo to be put back into; leave out --paste")
+    if photo_file and (len(inputs) != 1 or not is_latent(inputs[0])):
+        raise click.UsageError("--photo goes with one .latent.safetensors as INPUT")
+
+
+def _read_recipe(path: Path) -> Recipe:
+    from editing import load_recipe, parse_recipe
+    from inversion import read_picture_metadata
+
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        return load_recipe(path)
+    text = read_picture_metadata(path).get(RECIPE_KEY)
+    if text is None:
+        raise InputError(f"{path}: holds no recipe; give a .recipe.json, or a picture as this program wrote it")
+    return parse_recipe(text, name=str(path))
+
+
+def _make_editor(generator: str, controls: str, device: str, threads: int | None) -> Editor:
+    from editing import Editor
+
+    found = open_controls(controls)
+    if found.generator_hash is None:
+        note(f"Warning: {controls}: does not say which generator it belongs to; with another one edits mean nothing")
+    return Editor(open_generator(generator, device, threads), found)

@@ -1,0 +1,104 @@
+"""The commands align and invert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from commands.messages import wrote
+from commands.models import open_generator
+from commands.options import SEED, face_option, inversion_options, model_options, out_options, settings_of
+from commands.outputs import LATENT, Outputs
+from commands.run import Run
+from commands.targets import Target, invert_targets, open_target
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO...")
+@face_option
+@click.option("--all-faces", is_flag=True, help="Cut out every face.")
+@click.option("--size", type=click.IntRange(16, 4096), default=256, help="Side of the crop in pixels.")
+@out_options
+def align(photos: tuple[Path, ...], face: int | None, all_faces: bool, size: int, out: Path, overwrite: bool) -> None:
+    """Cut faces out of photos: level, centred, square.
+
+    Writes PHOTO-face.png; for a photo with several faces PHOTO-face0.png, PHOTO-face1.png and so on, the largest first.
+
+    \b
+    Examples:
+      gradctrl align me.jpg --size 512
+      gradctrl align party.jpg --all-faces --out faces
+    """
+    from inversion import align as align_face
+    from inversion import choose_face, find_faces, open_photo, save_picture
+
+    if all_faces and face is not None:
+        raise click.UsageError("--face and --all-faces do not go together; give one of them")
+    run, outputs = Run(), Outputs(out, photos, overwrite)
+    for path in run.over(photos):
+        with run.attempt():
+            photo = open_photo(path, name=str(path))
+            faces = find_faces(photo)
+            if not all_faces:
+                choose_face(faces, face, name=photo.name)
+            for index in range(len(faces)) if all_faces else [face or 0]:
+                with run.attempt():
+                    number = index if len(faces) > 1 else ""
+                    crop = align_face(photo, faces[index], size)
+                    [target] = outputs.claim(f"{path.stem}-face{number}.png")
+                    save_picture(target, crop)
+                    wrote(target)
+    run.finish()
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO...")
+@face_option
+@inversion_options
+@click.option("--batch", type=click.IntRange(min=1), default=1,
+              help="Faces inverted at once; more pay on a GPU and change no result.")
+@click.option("--seed", type=SEED, default=0, help="Where the search begins; the same seed gives the same result.")
+@out_options
+@model_options
+def invert(photos: tuple[Path, ...], face: int | None, preset_name: str | None, steps: int | None, space: str | None,
+           batch: int, seed: int, out: Path, overwrite: bool, generator: str, device: str, threads: int | None) -> None:
+    """Find the latents whose pictures are the faces in photos.
+
+    Writes PHOTO.latent.safetensors, which `gradctrl edit` takes in place of the photo, and PHOTO-inverted.png. Tells
+    how near the picture came: LPIPS (0 is equal), and the identity distance (below 0.6 is the same person).
+
+    Ctrl-C keeps the best so far of the running inversion and ends; again, it aborts.
+
+    \b
+    Examples:
+      gradctrl invert me.jpg --preset faithful
+      gradctrl invert holiday/*.jpg --out latents
+    """
+    from inversion import Projector, save_inversion, save_picture
+
+    settings = settings_of(preset_name, steps, space, seed)
+    run, outputs = Run(), Outputs(out, photos, overwrite)
+    projector = Projector(open_generator(generator, device, threads), settings)
+    waiting: list[tuple[Target, list[Path]]] = []
+
+    def invert_waiting() -> None:
+        batch_now = waiting.copy()
+        waiting.clear()
+        if not batch_now:
+            return
+        records = invert_targets(run, projector, [target for target, _ in batch_now], settings)
+        for record, (_, paths) in zip(records, batch_now, strict=True):
+            with run.attempt():
+                save_inversion(paths[0], record)
+                save_picture(paths[1], record.picture)
+                wrote(*paths)
+
+    for path in run.over(photos):
+        with run.attempt():
+            target = open_target(path, face)
+            waiting.append((target, outputs.claim(f"{target.stem}{LATENT}", f"{target.stem}-inverted.png")))
+        if len(waiting) == batch:
+            invert_waiting()
+    invert_waiting()
+    run.finish()

@@ -1,0 +1,40 @@
+"""Opening the generator and the controls that the options name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradctrl import Controls
+    from stylegan2 import Generator
+
+
+def open_generator(source: str, device: str, threads: int | None) -> Generator:
+    """The generator of --generator, on the device of --device."""
+    import stylegan2
+
+    set_threads(threads)
+    return stylegan2.load(source, device=device)
+
+
+def set_threads(threads: int | None) -> None:
+    """Follow --threads; None leaves PyTorch's choice."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def open_controls(source: str) -> Controls:
+    """The controls of --controls."""
+    from gradctrl import Controls, import_authors, load_controls
+    from weights.store import is_known, path_of
+
+    if source == "bundled":
+        return load_controls()
+    path = path_of(source) if is_known(source) else Path(source)
+    folder = path.parent if path.name == "model.pth" else path
+    if folder.is_dir():
+        return Controls(import_authors(folder), source=source)
+    return load_controls(path)

@@ -1,0 +1,54 @@
+"""The options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inversion.settings import DEFAULT_PRESET, PRESETS, ProjectorSettings, preset
+
+
+def several(*decorators: Callable[..., Any]) -> Callable[..., Any]:
+    """Several options as one decorator."""
+    def apply(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+    return apply
+
+
+_generator_option = click.option("--generator", default="bundled", metavar="NAME|FILE",
+                                 help="The generator: bundled, a name of `gradctrl weights list`, or a file "
+                                      "(.safetensors; NVIDIA's .pkl; rosinality's .pt).")
+controls_option = click.option("--controls", default="bundled", metavar="NAME|FILE",
+                               help="Its controls: bundled, a name of `gradctrl weights list`, a .safetensors file, "
+                                    "or a folder as GradCtrl's authors publish them.")
+_device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
+                              help="Where to compute; auto takes a GPU if there is one.")
+_threads_option = click.option("--threads", type=click.IntRange(min=1),
+                               help="CPU threads.  [default: PyTorch's choice]")
+model_options = several(_generator_option, _device_option, _threads_option)
+out_options = several(
+    click.option("--out", type=click.Path(path_type=Path), default=".", metavar="FOLDER",
+                 help="Where the results go; made if it is missing."),
+    click.option("--overwrite", is_flag=True, help="Replace results that are there already (never an input)."))
+face_option = click.option("--face", type=click.IntRange(min=0), metavar="N",
+                           help="Which face of a photo with several: 0 is the largest.")
+SEED = click.IntRange(0, 2**31 - 1)
+inversion_options = several(
+    click.option("--preset", "preset_name", type=click.Choice(list(PRESETS)),
+                 help="How hard to look for the person: fast, balanced or faithful (more like the photo, a little "
+                      f"harder to edit).  [default: {DEFAULT_PRESET}]"),
+    click.option("--steps", type=click.IntRange(min=1), help="Steps of the inversion.  [default: the preset's]"),
+    click.option("--space", type=click.Choice(["w", "w+"]),
+                 help="w: one latent for the whole picture; w+: one for each layer.  [default: the preset's]"))
+
+
+def settings_of(preset_name: str | None, steps: int | None, space: str | None, seed: int | None) -> ProjectorSettings:
+    """The preset that was named, with what else was given put over it."""
+    given = {"steps": steps, "space": space, "seed": seed}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return preset(preset_name or DEFAULT_PRESET, **changes)

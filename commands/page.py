@@ -1,0 +1,28 @@
+"""The command app."""
+
+from __future__ import annotations
+
+import click
+
+from commands.models import open_controls, set_threads
+from commands.options import controls_option, model_options
+
+
+@click.command("app")
+@click.option("--port", type=click.IntRange(0, 65535), default=7860, help="Port of the page.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 lets others on your network in.")
+@click.option("--share", is_flag=True, help="Make a public link through Gradio's servers.")
+@controls_option
+@model_options
+def start_app(port: int, host: str, share: bool, controls: str, generator: str, device: str,
+              threads: int | None) -> None:
+    """Start the page in which photos are edited with sliders.
+
+    \b
+    Example:
+      gradctrl app --port 8000
+    """
+    from app import launch
+
+    set_threads(threads)
+    launch(host=host, port=port, share=share, generator=generator, controls=open_controls(controls), device=device)

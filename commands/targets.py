@@ -1,0 +1,68 @@
+"""The chosen faces of photos, and their inversion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands.messages import note, progress_bar
+from commands.run import Run
+
+if TYPE_CHECKING:
+    from inversion import Face, Inversion, Photo, Projector, ProjectorSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One chosen face of one photo."""
+
+    photo: Photo
+    face: Face
+    index: int
+    stem: str  # Begins the names of its results: the photo's, with the face's number where there are several.
+
+
+def open_target(path: Path, index: int | None) -> Target:
+    """The face of a photo that --face names, or its only one."""
+    from inversion import choose_face, find_faces, open_photo
+
+    photo = open_photo(path, name=str(path))
+    faces = find_faces(photo)
+    face = choose_face(faces, index, name=photo.name)
+    return Target(photo, face, index or 0, path.stem if len(faces) == 1 else f"{path.stem}-face{index}")
+
+
+def invert_targets(run: Run, projector: Projector, targets: Sequence[Target],
+                   settings: ProjectorSettings) -> list[Inversion]:
+    from inversion import Progress, align
+
+    crops = [align(target.photo, target.face, projector.generator.resolution) for target in targets]
+    text = targets[0].stem if len(targets) == 1 else f"{len(targets)} faces"
+    with run.stoppable(), progress_bar(settings.steps, text, unit="step") as bar:
+        def show(progress: Progress) -> None:
+            bar.set_postfix_str("LPIPS " + " ".join(f"{value:.3f}" for value in progress.lpips[:4]), refresh=False)
+            bar.update(progress.step - bar.n)
+
+        found = projector.invert_batch(crops, settings=settings, every=2, on_step=show,
+                                       should_stop=lambda: run.stopped)
+    records = [record.of_photo(target.photo.sha256, target.face.quad)
+               for record, target in zip(found, targets, strict=True)]
+    for record, target in zip(records, targets, strict=True):
+        _tell(record, target.photo.name)
+    return records
+
+
+def _tell(record: Inversion, name: str) -> None:
+    """How an inversion went."""
+    from inversion import SAME_PERSON
+
+    identity = "" if record.identity is None else f", identity distance {record.identity:.2f}"
+    note(f"{name}: LPIPS {record.lpips:.3f}{identity}, {record.seconds:.1f} s")
+    if record.steps < record.settings.steps:
+        note(f"{name}: stopped after {record.steps} of {record.settings.steps} steps; the best so far is kept")
+    if record.identity is not None and record.identity > SAME_PERSON:
+        remedy = "try --preset faithful, or" if record.settings.space == "w" else "try"
+        note(f"Warning: {name}: may not look like the person (identity distance {record.identity:.2f}, below "
+             f"{SAME_PERSON} is the same person); {remedy} a sharper, more frontal photo")
