@@ -1,4 +1,7 @@
-"""Makes the picture at the head of the README: python -m docs.example [PHOTO] (default: NASA's portrait of scikit-image)."""
+"""Makes the picture at the head of the README.
+
+    python -m docs.example [PHOTO]     (default: NASA's portrait of Eileen Collins, from scikit-image)
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,8 @@ def main() -> None:
         pasted.append(_crop(whole, face))
     crop = _crop(photo.pixels, face)
     out = Path(__file__).with_name("example.jpg")
-    inversion.save_picture(out, editing.join(np.stack([np.stack([crop, *drawn]), np.stack([crop, *pasted])])), quality=88)
+    sheet = editing.join(np.stack([np.stack([crop, *drawn]), np.stack([crop, *pasted])]))
+    inversion.save_picture(out, sheet, quality=88)
     print(out, f"LPIPS {inverted.lpips:.3f}, identity distance {inverted.identity:.2f}, {inverted.seconds:.1f} s")
 
 

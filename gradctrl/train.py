@@ -20,7 +20,7 @@ class TrainSettings:
     epochs: int = 300            # Passes over the examples, each one full batch.
     learning_rate: float = 1e-2  # Adam's, for inputs in standard scores; falls to 0 along a cosine.
     weight_decay: float = 1e-2   # Decoupled; with 30 examples a class in 512 dimensions it is what generalises.
-    shaping: float = 1.0         # Examples are shrunk along their principal axes by (deviation / largest)^shaping; 0: not.
+    shaping: float = 1.0         # Examples shrink along their principal axes by (deviation / largest)^shaping; 0: not.
     seed: int = 0                # Of the initial weights.
 
 
@@ -73,7 +73,7 @@ def train_classifier(latents: Tensor, labels: Tensor, *, classes: int = 2,
 
 
 def _shape(latents: Tensor, power: float) -> Tensor:
-    """A matrix [w_dim, w_dim] that shrinks the thin axes of the latents, and gives the shaped latents unit deviation."""
+    """A matrix [w_dim, w_dim] that shrinks the thin axes of latents, and gives the shaped ones unit deviation."""
     centred = (latents - latents.mean(dim=0)).cpu().double()  # Apple's MPS has no float64.
     variance, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
     deviation = variance.clamp_min(0).sqrt()

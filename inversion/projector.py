@@ -32,12 +32,14 @@ class Progress:
     step: int              # Steps done.
     steps: int             # Steps planned.
     seconds: float         # Since the start.
+    warm_seconds: float    # Of these, spent on finding the start.
     lpips: list[float]     # LPIPS of each crop's best latent so far.
     pictures: np.ndarray   # Their pictures, uint8 [N, R, R, 3].
 
     @property
     def seconds_left(self) -> float:
-        return self.seconds / max(self.step, 1) * (self.steps - self.step)
+        """Estimate from the steps done; infinite before the first."""
+        return (self.seconds - self.warm_seconds) / self.step * (self.steps - self.step) if self.step else math.inf
 
 
 @dataclass
@@ -93,8 +95,9 @@ class Projector:
             crops: uint8 [R, R, 3] each, at the generator's resolution.
             settings: Instead of the projector's own.
             every: Steps between two calls of `on_step`.
-            on_step: Called with the best so far at the start, every so many steps and at the end.
-            should_stop: Asked after each step; True ends the search, and the best so far is the result.
+            on_step: Called with the best so far after the first step, every so many steps and at the end.
+            should_stop: Asked after each step and while the start is found; True ends the search, and the best so far
+                is the result.
         Returns:
             A record for each crop. The same settings and seed give the same result on the same machine.
         Raises:
@@ -118,7 +121,9 @@ class Projector:
                 should_stop: Callable[[], bool] | None) -> tuple[_Best, int]:
         generator, features = self.generator, self.distance.features(target)
         window = face_window(generator.resolution, settings.focus).to(target)
-        scores = self._start(features, window, settings).requires_grad_()  # Standard scores p of w [N, w_dim].
+        should_stop = should_stop or _never
+        scores = self._start(features, window, settings, should_stop).requires_grad_()  # Scores p of w [N, w_dim].
+        warm = time.perf_counter() - start
         rows = torch.zeros(len(target), generator.num_ws, generator.w_dim, device=target.device, dtype=target.dtype,
                            requires_grad=settings.space == "w+")  # What a row adds to p.
         optimiser = torch.optim.Adam([scores, rows] if settings.space == "w+" else [scores], betas=(0.9, 0.99))
@@ -142,13 +147,14 @@ class Projector:
             optimiser.step()
             if on_step is not None and (step % every == 0 or step in (1, settings.steps)):
                 on_step(Progress(step=step, steps=settings.steps, seconds=time.perf_counter() - start,
-                                 lpips=best.lpips.tolist(), pictures=to_pixels(best.picture)))
-            if should_stop is not None and should_stop():
+                                 warm_seconds=warm, lpips=best.lpips.tolist(), pictures=to_pixels(best.picture)))
+            if should_stop():
                 break
         return best, step
 
     @torch.no_grad()
-    def _start(self, features: list[Tensor], window: Tensor, settings: ProjectorSettings) -> Tensor:
+    def _start(self, features: list[Tensor], window: Tensor, settings: ProjectorSettings,
+               should_stop: Callable[[], bool]) -> Tensor:
         """Standard scores [N, w_dim] of the nearest sample to each target, drawn towards the mean; or of the mean."""
         count = len(features[0])
         if settings.warm_start == 0:
@@ -159,6 +165,8 @@ class Projector:
             sampled = self.distance.features(self.generator.render(part))
             distances.append(torch.stack([self.distance.between(sampled, [f[n:n + 1] for f in features], window)
                                           for n in range(count)], dim=1))  # [samples, N]
+            if should_stop():
+                break
         return self.whitening.to_scores(w[torch.cat(distances).argmin(dim=0)]) * WARM_PULL
 
     def _records(self, crops: Sequence[np.ndarray], best: _Best, settings: ProjectorSettings, steps: int,
@@ -177,6 +185,10 @@ class Projector:
 def learning_rate(settings: ProjectorSettings, progress: float) -> float:
     """Adam's learning rate when a part `progress` (0 to 1) of the steps is done."""
     return settings.learning_rate * min(1.0, progress / WARM_UP + WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * progress))
+
+
+def _never() -> bool:
+    return False
 
 
 def face_window(side: int, focus: float) -> Tensor:

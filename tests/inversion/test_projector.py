@@ -101,7 +101,7 @@ def test_w_plus_has_a_row_for_each_layer(projector: Projector, crops: list[np.nd
 def test_whitening_comes_back_and_makes_w_round(generator: Generator) -> None:
     whitening = Whitening(generator)
     scores = whitening.to_scores(generator.sample(range(500)))
-    assert scores.square().mean() == pytest.approx(1, abs=0.1)
+    assert scores.square().mean() == pytest.approx(1, abs=0.2)
     w = generator.sample([5, 6])
     assert torch.allclose(whitening.to_w(whitening.to_scores(w)), w, atol=1e-3)
 
@@ -151,3 +151,13 @@ def test_lpips_equals_the_packages_own_code() -> None:
     with torch.no_grad():
         # Ours has the weights in half precision.
         assert torch.allclose(ours(a, b), theirs(a, b).flatten(), atol=2e-4)
+
+
+def test_stopping_while_the_start_is_found_still_gives_a_picture(projector: Projector, crops: list[np.ndarray]) -> None:
+    asked: list[int] = []
+    seen: list[Progress] = []
+    result = projector.invert(crops[0], settings=ProjectorSettings(steps=9, warm_start=64), on_step=seen.append,
+                              should_stop=lambda: bool(asked.append(1)) or True)
+    assert result.steps == 1
+    assert len(asked) == 2  # Once in the first of four parts of the warm start, once after the step.
+    assert seen[-1].seconds_left == pytest.approx(8 * (seen[-1].seconds - seen[-1].warm_seconds))
