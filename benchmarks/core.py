@@ -21,7 +21,7 @@ from benchmarks.machine import describe, peak_memory
 from editing import Editor
 from gradctrl import Controls, direction, load_controls
 from inversion import PRESETS, Projector, align, find_faces, open_photo
-from stylegan2 import Generator, choose_device, load, to_pixels
+from stylegan2 import Generator, choose_device, fastest_dtype, load, to_pixels
 
 Row = tuple[str, str]
 
@@ -50,6 +50,11 @@ def renders(generator: Generator) -> Iterator[Row]:
         ratio = plain / (milliseconds(render, generator.device) / batch)
         generator.synthesis.compute_dtype = None
         yield f"  the same in {str(reduced).removeprefix('torch.')}", f"{ratio:.2f} times as fast"
+
+
+def precision(generator: Generator) -> Iterator[Row]:
+    found = str(fastest_dtype(generator)).removeprefix("torch.")
+    yield "the precision that `stylegan2.fastest_dtype` finds to pay", found
 
 
 @torch.no_grad()
@@ -95,7 +100,7 @@ def main() -> None:
     print("\n| what | measured |\n|---|---|")
     with torch.no_grad():
         sample = to_pixels(generator.render(generator.sample([1001], truncation=0.8)))[0]
-    rows = [renders(generator), directions(generator, controls), edits(generator, controls),
+    rows = [renders(generator), precision(generator), directions(generator, controls), edits(generator, controls),
             inversions(generator, sample, "a sample")]
     if arguments.photo is not None:
         photo = open_photo(arguments.photo)

@@ -35,7 +35,7 @@ class ProjectorSettings:
 
 
 PRESETS = {
-    "fast": ProjectorSettings(steps=60),
+    "fast": ProjectorSettings(steps=60, warm_start=48),
     "balanced": ProjectorSettings(steps=150),
     "faithful": ProjectorSettings(steps=200, space="w+", learning_rate=0.2),
 }
