@@ -299,12 +299,13 @@ class Page:
         subject = visitor.subject
         assert subject is not None
         of_photo = subject.inversion is not None
-        before = subject.inversion.crop if subject.inversion else subject.picture
+        # A photo is shown as a whole, with the edit put back into it: there it keeps its own detail.
+        shown = subject.pasted(subject.picture, whole=False) if of_photo else (subject.picture, subject.picture)
         return {self.visitor: visitor, self.empty: gr.update(visible=False), self.result_area: gr.update(visible=True),
                 self.edit_area: gr.update(visible=True), self.photo_views: gr.update(visible=of_photo),
-                self.result: (showing.for_browser(before), showing.for_browser(subject.picture)),
-                self.status: showing.numbers(subject), **self.on_reset(), self.compare: gr.update(
-                    value="crop", interactive=True), self.pasted: False}
+                self.result: (showing.for_browser(shown[0]), showing.for_browser(shown[1])),
+                self.status: showing.numbers(subject), **self.on_reset(),
+                self.compare: gr.update(value="crop", interactive=not of_photo), self.pasted: of_photo}
 
     def on_reset(self) -> Update:
         return {**dict.fromkeys(self.strengths.values(), 0), self.own_keep: True, self.keep: gr.update(
