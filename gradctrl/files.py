@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from gradctrl.control import Classifier, Control, Controls
 from weights.errors import InputError
-from weights.tensors import write_tensors
+from weights.tensors import read_tensors, write_tensors
 
 FORMAT = "gradctrl-controls-1"
 WEIGHTS = ("hidden_weight", "hidden_bias", "out_weight", "out_bias")
@@ -49,17 +48,7 @@ def load_controls(path: str | os.PathLike[str] = "bundled") -> Controls:
         from weights.store import path_of
         path = path_of("bundled-controls")
     path = Path(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such control file; check the name") from error
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error}); get the control file again") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"{path}: not a control file of this program (format {metadata.get('format')!r}, "
-                         f"{FORMAT!r} is needed); train or export the controls again")
+    tensors, metadata = read_tensors(path, format=FORMAT, what="a control file", remedy="get the control file again")
     try:
         entries = json.loads(metadata["controls"])
         controls = [_control(entry, tensors) for entry in entries]

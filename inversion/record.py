@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from inversion.settings import ProjectorSettings
 from weights.errors import InputError
-from weights.tensors import write_tensors
+from weights.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from stylegan2 import Generator
@@ -79,17 +78,7 @@ def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None 
         InputError: no such file, not a record, damaged, or of another generator; the message names the file.
     """
     path = Path(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the name") from error
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable inversion ({error}); invert the photo again") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"{path}: not an inversion of this program (format {metadata.get('format')!r}); "
-                         "invert the photo again")
+    tensors, metadata = read_tensors(path, format=FORMAT, what="an inversion", remedy="invert the photo again")
     try:
         inversion = _record(metadata, tensors)
     except (KeyError, TypeError, ValueError) as error:

@@ -1,14 +1,17 @@
-"""Writing safetensors files whose bytes depend on nothing but what is in them, so that a hash can name them."""
+"""Safetensors files with metadata: writing them so that a hash can name them, and reading them with a remedy."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from weights.errors import InputError
 from weights.files import replacing
 
 
@@ -28,3 +31,30 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.write(memoryview(data)[8 + length:])
+
+
+def read_tensors(path: str | os.PathLike[str], *, format: str, what: str,
+                 remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors and the metadata of one of our files.
+
+    Args:
+        path: The file.
+        format: What its metadata must say under "format".
+        what: What the file should be, for messages: "a control file".
+        remedy: What to do about a damaged one, for messages.
+    Raises:
+        InputError: no such file, not readable, or of another format; the message names the file.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the name") from error
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not readable as {what} ({error}); {remedy}") from error
+    if metadata.get("format") != format:
+        raise InputError(f"{path}: not {what} of this program (format {metadata.get('format')!r}, {format!r} is "
+                         f"needed); {remedy}")
+    return tensors, metadata
