@@ -299,7 +299,7 @@ class Page:
         subject = visitor.subject
         assert subject is not None
         of_photo = subject.inversion is not None
-        # A photo is shown as a whole, with the edit put back into it: there it keeps its own detail.
+        # The edit is shown put back into the photo: there it keeps the photo's own detail.
         shown = subject.pasted(subject.picture, whole=False) if of_photo else (subject.picture, subject.picture)
         return {self.visitor: visitor, self.empty: gr.update(visible=False), self.result_area: gr.update(visible=True),
                 self.edit_area: gr.update(visible=True), self.photo_views: gr.update(visible=of_photo),

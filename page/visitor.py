@@ -33,6 +33,7 @@ from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
 VIEW_SIDE = 1024  # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
+VIEW_REACH = 1.5   # Of an edited photo the part around the face is shown, so many times as wide as the crop.
 PREVIEW_STEPS = 5  # Between two pictures of a running inversion.
 PATIENCE = 30      # Seconds that the program's end waits for a step to finish.
 
@@ -59,7 +60,8 @@ class Subject:
 
         Args:
             picture: The edited picture, uint8 [R, R, 3].
-            whole: All pixels of the photo, for saving; else at most VIEW_SIDE a side, for the page.
+            whole: All of the photo, for saving; else the part around the face, at most VIEW_SIDE pixels a side, for
+                the page, where an edit of a small face could not be seen otherwise.
         Raises:
             ValueError: the subject is no photo's.
         """
@@ -72,7 +74,7 @@ class Subject:
     def _view(self) -> tuple[Photo, Face]:
         assert self.photo is not None
         assert self.face is not None
-        photo, faces = scaled(self.photo, [self.face], VIEW_SIDE)
+        photo, faces = scaled(*around(self.photo, self.face), VIEW_SIDE)
         return photo, faces[0]
 
 
@@ -209,6 +211,17 @@ def recipe(subject: Subject, generator: Generator, controls: Controls, strengths
     """The recipe of an edit."""
     return Recipe(source=subject.source, generator=generator.hash, controls=controls.hash, strengths=dict(strengths),
                   keep=keep)
+
+
+def around(photo: Photo, face: Face) -> tuple[Photo, list[Face]]:
+    """The part of a photo around a face, and the face in it."""
+    reach = VIEW_REACH * face.size / 2
+    start = np.maximum((face.quad.mean(0) - reach).round().astype(int), 0)
+    stop = (face.quad.mean(0) + reach).round().astype(int)  # Slices end with the photo by themselves.
+    left, top, right, bottom = (np.array(face.box).reshape(2, 2) - start).ravel().tolist()
+    part = replace(photo, pixels=photo.pixels[start[1]:stop[1], start[0]:stop[0]])
+    return part, [replace(face, box=(left, top, right, bottom), landmarks=face.landmarks - start,
+                          quad=face.quad - start)]
 
 
 def scaled(photo: Photo, faces: Sequence[Face], side: int) -> tuple[Photo, Sequence[Face]]:

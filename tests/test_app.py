@@ -24,7 +24,7 @@ from inversion import Face, Photo, ProjectorSettings, read_picture_metadata
 from page import KEPT_SECONDS, layout, showing
 from page.layout import Page
 from page.models import Models
-from page.visitor import VIEW_SIDE, Visitor
+from page.visitor import VIEW_SIDE, Visitor, around
 from weights.errors import InputError
 
 ROOT = Path(app.__file__).parent
@@ -395,3 +395,19 @@ def test_a_port_that_is_taken_is_named(models: Models) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port}.*choose another port"):
             app.launch(port=port, generator=models.generator, controls=models.controls, block=False)
+
+
+def test_the_part_around_a_face_is_pasted_as_in_the_whole_photo(inverted: Visitor) -> None:
+    """What the page shows of a photo is the same as what is saved of it."""
+    subject = inverted.subject
+    edited = np.clip(subject.picture.astype(int) + 40, 0, 255).astype(np.uint8)
+    before, after = subject.pasted(edited, whole=False)
+    _, whole = subject.pasted(edited, whole=True)
+    part, [face] = around(subject.photo, subject.face)
+    start = (subject.face.quad - face.quad)[0].round().astype(int)
+    height, width = part.pixels.shape[:2]
+    assert max(height, width) <= VIEW_SIDE
+    assert np.array_equal(before, subject.photo.pixels[start[1]:start[1] + height, start[0]:start[0] + width])
+    difference = after.astype(int) - whole[start[1]:start[1] + height, start[0]:start[0] + width]
+    assert np.abs(difference).max() <= 1
+    assert np.abs(after.astype(int) - before).max() > 20

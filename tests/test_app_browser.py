@@ -121,7 +121,7 @@ def test_from_a_photo_to_an_edited_download(visit: Callable[[], Page], astronaut
     assert recipe.strengths == {"smile": 2.0}
     assert recipe.source.photo == astronaut.sha256
     put_back = page.get_by_label("Put back into the photo")
-    assert put_back.is_checked()  # A photo is shown as a whole at first.
+    assert put_back.is_checked()
     for turn in (put_back.uncheck, put_back.check):
         before = pictures(page)
         turn()
