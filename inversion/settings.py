@@ -37,7 +37,7 @@ class ProjectorSettings:
 PRESETS = {
     "fast": ProjectorSettings(steps=60, warm_start=48),
     "balanced": ProjectorSettings(steps=150),
-    "faithful": ProjectorSettings(steps=200, space="w+", learning_rate=0.2),
+    "faithful": ProjectorSettings(steps=180, space="w+", learning_rate=0.2, warm_start=64),
 }
 DEFAULT_PRESET = "faithful"  # Of page and command line: with it the person is recognised, in the same time.
 
