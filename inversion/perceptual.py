@@ -91,7 +91,8 @@ def _build(backbone: Backbone) -> tuple[nn.Module, nn.Module, list[Tensor]]:
         warnings.simplefilter("ignore", UserWarning)  # lpips calls torchvision in a way that is going out of use.
         model = lpips.LPIPS(net=backbone, pretrained=False, pnet_rand=True, verbose=False)
     state = load_file(path_of(FILES[backbone]))
-    linear = load_file(path_of(FILES["alex"]))  # Both backbones' linear weights are in the bundled file.
+    # Both backbones' linear weights are in the bundled file.
+    linear = state if backbone == "alex" else load_file(path_of(FILES["alex"]))
     # slice1.0.weight -> features.0.weight
     names = {name: f"features.{name.split('.', 1)[1]}" for name in model.net.state_dict()}
     model.net.load_state_dict({name: state[source].float() for name, source in names.items()}, assign=True)

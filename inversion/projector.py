@@ -140,7 +140,8 @@ class Projector:
             loss = (self.distance.between(found, features, window) + settings.mse * (error * window).mean(dim=[1, 2])
                     + settings.prior * scores.square().mean(dim=1)
                     + settings.spread * rows.square().mean(dim=[1, 2]))
-            lpips = self.distance.between(found, features)
+            with torch.no_grad():  # Only told, not followed.
+                lpips = self.distance.between(found, features)
             best.update(loss, lpips, error.mean(dim=[1, 2]), latent, picture)
             optimiser.zero_grad()
             loss.sum().backward()
