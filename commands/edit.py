@@ -14,13 +14,12 @@ from commands.messages import note
 from commands.models import open_controls, open_generator
 from commands.options import controls_option, face_option, inversion_options, model_options, out_options
 from commands.outputs import Outputs
-from commands.results import RECIPE_KEY, write_edit
+from commands.results import write_edit
 from commands.run import Run
 from commands.subjects import is_latent, subjects
-from weights.errors import InputError
 
 if TYPE_CHECKING:
-    from editing import Editor, Recipe
+    from editing import Editor
 
 
 @click.command()
@@ -54,8 +53,10 @@ def edit(ctx: click.Context, inputs: tuple[Path, ...], recipe_file: Path | None,
       gradctrl edit --seed 3 --set smile=-1 --video gif
       gradctrl edit me.jpg --recipe me-smile+1.5.recipe.json
     """
+    from editing import load_recipe
+
     _check_usage(ctx, inputs, recipe_file, photo_file, options)
-    recipe = _read_recipe(recipe_file) if recipe_file else None
+    recipe = load_recipe(recipe_file) if recipe_file else None
     outputs = Outputs(out, [*inputs, *(path for path in (recipe_file, photo_file) if path)], overwrite)
     editor = _make_editor(generator, controls, device, threads)
     if recipe is not None:
@@ -97,18 +98,6 @@ def _check_usage(ctx: click.Context, inputs: Sequence[Path], recipe_file: Path |
         raise click.UsageError("a synthetic person has no photo to be put back into; leave out --paste")
     if photo_file and (len(inputs) != 1 or not is_latent(inputs[0])):
         raise click.UsageError("--photo goes with one .latent.safetensors as INPUT")
-
-
-def _read_recipe(path: Path) -> Recipe:
-    from editing import load_recipe, parse_recipe
-    from inversion import read_picture_metadata
-
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        return load_recipe(path)
-    text = read_picture_metadata(path).get(RECIPE_KEY)
-    if text is None:
-        raise InputError(f"{path}: holds no recipe; give a .recipe.json, or a picture as this program wrote it")
-    return parse_recipe(text, name=str(path))
 
 
 def _make_editor(generator: str, controls: str, device: str, threads: int | None) -> Editor:

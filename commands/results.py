@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from editing import Editor, PhotoSource, Recipe, SampleSource
 
 RECIPE = ".recipe.json"
-RECIPE_KEY = "gradctrl"  # Of the recipe in a picture's metadata.
 VIDEO_FRAMES = 24        # One way.
 STRIP_PICTURES = 9
 STRIP_REACH = 2.0        # Strengths of a strip, both ways; less where a control's limits are narrower.
@@ -26,7 +25,7 @@ STRIP_REACH = 2.0        # Strengths of a strip, both ways; less where a control
 def write_edit(editor: Editor, subject: Subject, change: Change, outputs: Outputs, options: dict[str, Any], *,
                with_recipe: bool) -> None:
     """Edit one subject and write all that was asked for."""
-    from editing import frames, save_recipe, save_video
+    from editing import RECIPE_KEY, frames, save_recipe, save_video
     from inversion import save_picture
 
     if options["paste"] and subject.target is None:

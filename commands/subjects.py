@@ -65,9 +65,7 @@ def _recipe_subject(run: Run, projector: Projector, editor: Editor, source: Phot
     if path is None or is_latent(path):
         raise InputError(f"the recipe edits the photo with SHA-256 {source.photo[:12]}; give that photo as INPUT")
     target = open_target(path, source.face)
-    if target.photo.sha256 != source.photo:
-        raise InputError(f"{path}: this is not the recipe's photo (SHA-256 {source.photo[:12]}, this one has "
-                         f"{target.photo.sha256[:12]}); give the file that was edited")
+    source.check(target.photo)
     return _photo_subject(run, projector, target, source.inversion)
 
 

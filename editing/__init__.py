@@ -8,6 +8,7 @@ from weights.lazy import exports
 
 if TYPE_CHECKING:
     from editing.editor import Editor as Editor
+    from editing.recipe import RECIPE_KEY as RECIPE_KEY
     from editing.recipe import PhotoSource as PhotoSource
     from editing.recipe import Recipe as Recipe
     from editing.recipe import SampleSource as SampleSource
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from editing.video import save_video as save_video
 
 _HOMES = {
-    "Editor": "editor", "PhotoSource": "recipe", "Recipe": "recipe", "SampleSource": "recipe", "load_recipe": "recipe",
-    "parse_recipe": "recipe", "reproduce": "recipe", "save_recipe": "recipe", "edit_each": "strips", "frames": "strips",
-    "join": "strips", "strip": "strips", "save_video": "video",
+    "Editor": "editor", "RECIPE_KEY": "recipe", "PhotoSource": "recipe", "Recipe": "recipe",
+    "SampleSource": "recipe", "load_recipe": "recipe", "parse_recipe": "recipe", "reproduce": "recipe",
+    "save_recipe": "recipe", "edit_each": "strips", "frames": "strips", "join": "strips", "strip": "strips",
+    "save_video": "video",
 }
 __all__ = list(_HOMES)
 __getattr__ = exports(__name__, _HOMES)

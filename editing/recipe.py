@@ -11,11 +11,23 @@ from pathlib import Path
 import numpy as np
 
 from editing.editor import Editor
-from inversion import Inversion, Photo, Progress, Projector, ProjectorSettings, align, choose_face, find_faces
+from inversion import (
+    Inversion,
+    Photo,
+    Progress,
+    Projector,
+    ProjectorSettings,
+    align,
+    choose_face,
+    find_faces,
+    read_picture_metadata,
+)
 from weights.errors import InputError
 from weights.files import replacing
 
 FORMAT = "gradctrl-recipe-1"
+RECIPE_KEY = "gradctrl"  # Of the recipe in a picture's metadata.
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +37,16 @@ class PhotoSource:
     photo: str                    # SHA-256 of the photo's file.
     face: int                     # Which of `find_faces`' faces, from 0.
     inversion: ProjectorSettings
+
+    def check(self, photo: Photo) -> None:
+        """Refuse another photo.
+
+        Raises:
+            InputError: it is not the recipe's.
+        """
+        if photo.sha256 != self.photo:
+            raise InputError(f"{photo.name}: this is not the recipe's photo (SHA-256 {self.photo[:12]}, this one has "
+                             f"{photo.sha256[:12]}); give the file that was edited")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +118,16 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
-    """Read a recipe from a JSON file.
+    """Read a recipe from a JSON file, or from the metadata of a picture that the program wrote.
 
     Raises:
-        InputError: no such file, or not a recipe.
+        InputError: no such file, or no recipe in it.
     """
+    if Path(path).suffix.lower() in PICTURES:
+        stored = read_picture_metadata(path).get(RECIPE_KEY)
+        if stored is None:
+            raise InputError(f"{path}: holds no recipe; give a .recipe.json, or a picture as this program wrote it")
+        return parse_recipe(stored, name=str(path))
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -149,9 +176,7 @@ def invert_source(source: PhotoSource, photo: Photo | None, projector: Projector
     """
     if photo is None:
         raise InputError(f"this recipe edits the photo with SHA-256 {source.photo[:12]}; give that photo with it")
-    if photo.sha256 != source.photo:
-        raise InputError(f"{photo.name}: this is not the recipe's photo (SHA-256 {source.photo[:12]}, this one has "
-                         f"{photo.sha256[:12]}); give the file that was edited")
+    source.check(photo)
     face = choose_face(find_faces(photo), source.face, name=photo.name)
     crop = align(photo, face, projector.generator.resolution)
     return projector.invert(crop, settings=source.inversion, on_step=on_step).of_photo(photo.sha256, face.quad)

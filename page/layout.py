@@ -270,11 +270,10 @@ class Page:
             yield {self.status: showing.progress_bar(None), self.empty: gr.update(visible=False),
                    self.result_area: gr.update(visible=True), self.edit_area: gr.update(visible=False)}
             crop = showing.for_browser(visitor.crop(self.models.generator.resolution))
-            before, first = visitor.subject, None
+            before = visitor.subject
             for progress in visitor.invert(self.models.projector, PRESETS[preset]):
-                first = first or progress
                 yield {self.result: (crop, showing.for_browser(progress.pictures[0])),
-                       self.status: showing.progress_bar(progress, first)}
+                       self.status: showing.progress_bar(progress)}
             yield {**idle, **(self._subject(visitor) if visitor.subject is not before else {self.status: ""})}
         except InputError as error:
             left = self._subject(visitor) if visitor.subject else {self.status: ""}

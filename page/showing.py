@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from editing import Recipe, save_recipe
+from editing import RECIPE_KEY, Recipe, save_recipe
 from gradctrl import Control
 from inversion import SAME_PERSON, Face, Inversion, Photo, Progress, save_picture
 from page.visitor import VIEW_SIDE, Subject, scaled
@@ -52,7 +52,7 @@ def save_for_download(subject: Subject, picture: np.ndarray, recipe: Recipe, *, 
         _, picture = subject.pasted(picture, whole=True)
     path = _download_path(subject, ".png")
     save_picture(path, picture, metadata={"Software": "gradctrl: edited by a generator, not a photograph",
-                                          "recipe": recipe.to_json()})
+                                          RECIPE_KEY: recipe.to_json()})
     return path
 
 
@@ -114,22 +114,17 @@ def identity_in_words(distance: float) -> str:
     return f"a likeness, not the same person by dlib: distance {distance:.{digits}f} ({SAME_PERSON} or more)"
 
 
-def progress_bar(progress: Progress | None, first: Progress | None = None) -> str:
-    """The state of a running inversion as HTML; None: it has not made a step yet.
-
-    The time left is reckoned from the first report, not from the start: finding a starting point takes as long as many
-    steps do.
-    """
+def progress_bar(progress: Progress | None) -> str:
+    """The state of a running inversion as HTML; None: it has not made a step yet."""
     if progress is None:
         return ("<div class='running' role='status'><progress></progress><span>Looking for a starting point…</span>"
                 "</div>")
     if progress.step == progress.steps:
         left = "measuring"
-    elif first is None or progress.step == first.step:
+    elif progress.step == 1:
         left = "estimating the time left"
     else:
-        pace = (progress.seconds - first.seconds) / (progress.step - first.step)
-        left = f"about {max(pace * (progress.steps - progress.step), 1):.0f} s left"
+        left = f"about {max(progress.seconds_left, 1):.0f} s left"
     return (f"<div class='running' role='status'><progress max='{progress.steps}' value='{progress.step}'></progress>"
             f"<span>step {progress.step} of {progress.steps} · LPIPS {progress.lpips[0]:.3f} · {left}</span></div>")
 

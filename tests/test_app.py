@@ -276,7 +276,7 @@ def test_the_downloaded_photo_changes_in_the_face_alone_and_names_its_recipe(pag
     assert changed.any()
     changed[max(top, 0):bottom + 1, max(left, 0):right + 1] = False
     assert not changed.any()
-    recipe = parse_recipe(read_picture_metadata(path)["recipe"])
+    recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
     recipe.check(page.models.editor(inverted.subject))
     assert recipe.strengths == {"smile": 2.0}
     assert recipe.source.photo == astronaut.sha256
@@ -293,7 +293,7 @@ def test_a_sample_is_edited_and_its_recipe_reproduces_the_download(page: Page) -
     saved = page.on_save_picture(visitor, *settings(page, classes={"hair": "blond"}, hair=hair.limits[1], smile=-1.0))
     path = Path(saved[page.picture_link])
     assert path.name == f"sample-{update[page.seed]}-edited.png"
-    recipe = parse_recipe(read_picture_metadata(path)["recipe"])
+    recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
     editor = Editor(page.models.generator, page.models.controls)
     assert np.array_equal(reproduce(recipe, editor), np.asarray(Image.open(path)))
 

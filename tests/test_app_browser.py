@@ -128,7 +128,8 @@ def test_from_a_photo_to_an_edited_download(visit: Callable[[], Page], astronaut
         until_changed(page, before)
     picture = download(page, "#save-picture", tmp_path)
     assert picture.name == "astronaut-edited.png"
-    assert parse_recipe(read_picture_metadata(picture)["recipe"]) == recipe
+    assert parse_recipe(read_picture_metadata(picture)["gradctrl"]) == recipe
+    assert load_recipe(picture) == recipe  # As the command line's --recipe reads it.
     before = pictures(page)
     page.click("#reset")
     until_changed(page, before)
