@@ -11,14 +11,20 @@ from weights.lazy import exports
 
 if TYPE_CHECKING:
     from gradctrl.authors import import_authors as import_authors
-    from gradctrl.control import Classifier as Classifier
+    from gradctrl.classifier import Classifier as Classifier
+    from gradctrl.control import METHODS as METHODS
     from gradctrl.control import Control as Control
-    from gradctrl.control import Controls as Controls
+    from gradctrl.control import Steerable as Steerable
+    from gradctrl.controls import Controls as Controls
     from gradctrl.directions import direction as direction
     from gradctrl.directions import gradient as gradient
     from gradctrl.directions import mask as mask
+    from gradctrl.directions import projected_direction as projected_direction
     from gradctrl.files import load_controls as load_controls
     from gradctrl.files import save_controls as save_controls
+    from gradctrl.metric import Metric as Metric
+    from gradctrl.metric import fit_metric as fit_metric
+    from gradctrl.scores import Scores as Scores
     from gradctrl.train import TrainSettings as TrainSettings
     from gradctrl.train import train_classifier as train_classifier
     from gradctrl.trajectories import Move as Move
@@ -26,10 +32,11 @@ if TYPE_CHECKING:
     from gradctrl.trajectories import walk as walk
 
 _HOMES = {
-    "import_authors": "authors", "Classifier": "control", "Control": "control", "Controls": "control",
-    "direction": "directions", "gradient": "directions", "mask": "directions", "load_controls": "files",
-    "save_controls": "files", "TrainSettings": "train", "train_classifier": "train", "Move": "trajectories",
-    "trajectory": "trajectories", "walk": "trajectories",
+    "import_authors": "authors", "Classifier": "classifier", "METHODS": "control", "Control": "control",
+    "Steerable": "control", "Controls": "controls", "direction": "directions", "gradient": "directions",
+    "mask": "directions", "projected_direction": "directions", "load_controls": "files", "save_controls": "files",
+    "Metric": "metric", "fit_metric": "metric", "Scores": "scores", "TrainSettings": "train",
+    "train_classifier": "train", "Move": "trajectories", "trajectory": "trajectories", "walk": "trajectories",
 }
 __all__ = list(_HOMES)
 __getattr__ = exports(__name__, _HOMES)

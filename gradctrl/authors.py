@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gradctrl.control import Classifier, Control
+from gradctrl.classifier import Classifier
+from gradctrl.control import Control
 from weights.errors import InputError
 from weights.unpickle import read_pickle
 

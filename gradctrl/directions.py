@@ -1,19 +1,25 @@
-"""Directions and masks: the gradient of a score at w, with the channels that matter to kept attributes set to zero.
+"""Directions: the gradient of a score at w, with what matters to kept attributes taken out of it.
 
-Chen et al., "Exploring Gradient-based Multi-directional Controls in GANs" (2022), equations 2 and 3 and algorithm 1.
+Masks: Chen et al., "Exploring Gradient-based Multi-directional Controls in GANs" (2022), equations 2 and 3 and
+algorithm 1. Projection: the same gradient, in the metric of W, with the kept attributes' gradients projected out.
 The classifiers have two layers, so their gradients are written out; every latent has its own, without a Python loop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from gradctrl.control import SLOPE, Control
+from gradctrl.classifier import SLOPE
 
-KeepList = Sequence[tuple[Control, int]]  # Attributes to keep, each with the number of channels that it masks.
+if TYPE_CHECKING:
+    from gradctrl.control import Control
+    from gradctrl.metric import Metric
+
+RIDGE = 1e-6  # Of the projection, relative to gradients of length 1: kept gradients may be almost the same.
 
 
 def gradient(control: Control, w: Tensor, target: int | Tensor = 0) -> Tensor:
@@ -42,7 +48,7 @@ def gradient(control: Control, w: Tensor, target: int | Tensor = 0) -> Tensor:
     return (outer * slope) @ weights.hidden_weight
 
 
-def mask(w: Tensor, keep: KeepList) -> Tensor:
+def mask(w: Tensor, keep: Sequence[tuple[Control, int]]) -> Tensor:
     """Channels that a direction must not touch at w (algorithm 1).
 
     For each attribute on the keep list, the channels with the largest |d score / dw| at this w; for a multi-class
@@ -66,7 +72,7 @@ def mask(w: Tensor, keep: KeepList) -> Tensor:
     return masked
 
 
-def direction(control: Control, w: Tensor, *, target: int = 0, keep: KeepList = ()) -> Tensor:
+def direction(control: Control, w: Tensor, *, target: int = 0, keep: Sequence[tuple[Control, int]] = ()) -> Tensor:
     """The unit-length, masked gradient of one score at each w (equation 3).
 
     Args:
@@ -77,7 +83,50 @@ def direction(control: Control, w: Tensor, *, target: int = 0, keep: KeepList = 
     Returns:
         [N, w_dim], each row of length 1; 0 where the mask leaves nothing.
     """
-    n = gradient(control, w, target).masked_fill(mask(w, keep), 0)
+    return _unit(gradient(control, w, target).masked_fill(mask(w, keep), 0))
+
+
+def projected_direction(control: Control, w: Tensor, *, target: int = 0, keep: Sequence[Control] = (),
+                        metric: Metric | None = None) -> Tensor:
+    """The steepest way up one score along which no kept score changes, in the metric of W.
+
+    With C = axes^T axes, the covariance of w, g the gradient of the score and G [M, w_dim] those of what is kept (a
+    binary attribute's logit; for a multi-class one every class's logit against their mean), the direction is
+    C (g - G^T l), with l such that G C (g - G^T l) = 0. It is the natural gradient of the score under the prior of W,
+    constrained; where C is the identity it is plain projection.
+
+    Args:
+        control: The attribute to change.
+        w: Latents [N, w_dim].
+        target: Output whose score rises along the direction.
+        keep: Attributes to leave alone.
+        metric: The shape of W; None: all directions of w count the same.
+    Returns:
+        [N, w_dim], each row of length 1; 0 where nothing is left.
+    """
+    axes = torch.eye(w.shape[1], device=w.device, dtype=w.dtype) if metric is None else metric.axes  # [K, w_dim]
+    n = _unit(gradient(control, w, target) @ axes.T)  # [N, K]
+    if keep:
+        kept = torch.cat([_logit_gradients(other, w) for other in keep], dim=1) @ axes.T  # [N, M, K]
+        kept = kept / kept.norm(dim=2, keepdim=True).clamp_min(torch.finfo(w.dtype).tiny)
+        gram = kept @ kept.transpose(1, 2) + RIDGE * torch.eye(kept.shape[1], device=w.device, dtype=w.dtype)
+        left = n - (kept.transpose(1, 2) @ torch.linalg.solve(gram, kept @ n[:, :, None]))[:, :, 0]
+        # What is left of a gradient that lies among the kept ones is rounding, not a direction.
+        n = torch.where(left.norm(dim=1, keepdim=True) > 1e-3, left, 0.0)
+    return _unit(n @ axes)
+
+
+def _logit_gradients(control: Control, w: Tensor) -> Tensor:
+    """Gradients [N, C, w_dim] of a binary control's logit (C = 1), or of each class's logit less their mean."""
+    weights = control.classifier
+    hidden = torch.nn.functional.linear(w, weights.hidden_weight, weights.hidden_bias)  # [N, H]
+    slope = torch.where(hidden > 0, 1.0, SLOPE).to(w.dtype)
+    outer = weights.out_weight if control.binary else weights.out_weight - weights.out_weight.mean(dim=0)
+    return (slope[:, None, :] * outer) @ weights.hidden_weight
+
+
+def _unit(n: Tensor) -> Tensor:
+    """Rows scaled to length 1; zeros stay."""
     # Scaled by its largest entry first: the length of a very small gradient would underflow.
     n = n / n.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(n.dtype).tiny)
     return n / n.norm(dim=1, keepdim=True).clamp_min(torch.finfo(n.dtype).tiny)

@@ -10,7 +10,10 @@ from typing import Any
 
 import torch
 
-from gradctrl.control import Classifier, Control, Controls
+from gradctrl.classifier import Classifier
+from gradctrl.control import Control
+from gradctrl.controls import Controls
+from gradctrl.metric import Metric
 from weights.errors import InputError
 from weights.tensors import read_tensors, write_tensors
 
@@ -28,11 +31,18 @@ def save_controls(path: str | os.PathLike[str], controls: Iterable[Control], *, 
     Raises:
         InputError: the file cannot be written.
     """
-    controls = list(Controls(list(controls), source=str(path)).values())
+    controls = list(controls)
+    Controls(controls, source=str(path))  # Refuses two of one name.
+    metrics = [control.metric for control in controls if control.metric is not None]
+    if any(metric is not metrics[0] for metric in metrics):
+        raise ValueError("the controls of one file must share one metric")
     entries = [{"name": c.name, "classes": c.classes, "layers": c.layers, "keep": dict(c.keep), "step": c.step,
-                "units": c.units, "limits": c.limits, "report": dict(c.report)} for c in controls]
+                "units": c.units, "limits": c.limits, "margins": c.margins, "ordered": c.ordered, "method": c.method,
+                "metric": c.metric is not None, "report": dict(c.report)} for c in controls]
     tensors = {f"{c.name}.{name}": tensor.float()
                for c in controls for name, tensor in c.classifier.tensors().items()}
+    if metrics:
+        tensors |= {"metric.mean": metrics[0].mean.float(), "metric.axes": metrics[0].axes.float()}
     metadata = {"format": FORMAT, "generator": generator_hash, "controls": json.dumps(entries)}
     write_tensors(path, tensors, metadata)
 
@@ -51,20 +61,32 @@ def load_controls(path: str | os.PathLike[str] = "bundled") -> Controls:
     tensors, metadata = read_tensors(path, format=FORMAT, what="a control file", remedy="get the control file again")
     try:
         entries = json.loads(metadata["controls"])
-        controls = [_control(entry, tensors) for entry in entries]
+        metric = _metric(tensors)
+        controls = [_control(entry, tensors, metric) for entry in entries]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged control file ({error}); get it again") from error
     return Controls(controls, generator_hash=metadata.get("generator"), source=path.name)
 
 
-def _control(entry: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Control:
+def _metric(tensors: dict[str, torch.Tensor]) -> Metric | None:
+    if "metric.axes" not in tensors:
+        return None
+    return Metric(mean=_finite(tensors, "metric.mean").float(), axes=_finite(tensors, "metric.axes").float())
+
+
+def _control(entry: dict[str, Any], tensors: dict[str, torch.Tensor], metric: Metric | None) -> Control:
     name = entry["name"]
-    weights = {part: tensors[f"{name}.{part}"] for part in WEIGHTS}
-    for part, tensor in weights.items():
-        if not tensor.isfinite().all():
-            raise ValueError(f"{name}.{part} holds values that are not finite")
+    weights = {part: _finite(tensors, f"{name}.{part}") for part in WEIGHTS}
     low, high = entry["limits"]
     start, stop = entry["layers"]
     return Control(name=name, classes=tuple(entry["classes"]), classifier=Classifier(**weights), layers=(start, stop),
                    keep=entry["keep"], step=entry["step"], units=tuple(entry["units"]), limits=(low, high),
+                   margins=tuple(entry.get("margins", ())), ordered=entry.get("ordered", False),
+                   method=entry.get("method", "paper"), metric=metric if entry.get("metric") else None,
                    report=entry["report"])
+
+
+def _finite(tensors: dict[str, torch.Tensor], name: str) -> torch.Tensor:
+    if not tensors[name].isfinite().all():
+        raise ValueError(f"{name} holds values that are not finite")
+    return tensors[name]

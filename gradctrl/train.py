@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gradctrl.control import SLOPE, Classifier
+from gradctrl.classifier import SLOPE, Classifier
 from weights.errors import InputError
 
 

@@ -9,8 +9,8 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from gradctrl.control import Control
-from gradctrl.directions import KeepList, direction
+from gradctrl.control import Control, KeepList
+from gradctrl.directions import direction
 
 DirectionFunction = Callable[[Tensor], Tensor]  # w [N, w_dim] -> unit directions [N, w_dim]
 
