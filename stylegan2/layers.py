@@ -80,6 +80,11 @@ class ModulatedConv(nn.Module):
         squares = self._squares.get(self.weight, wide, lambda w: w.to(wide).square().sum(dim=[2, 3]))  # [O, C]
         return (styles.to(wide).square() @ squares.T + 1e-8).rsqrt().to(styles.dtype)
 
+    def styles(self, w: Tensor, change: Tensor | None) -> Tensor:
+        """What scales the input maps [N, C] at w [N, w_dim]: the affine layer's output, with what is added to it."""
+        styles: Tensor = self.affine(w)
+        return styles if change is None else styles + change
+
     def weight_as(self, dtype: torch.dtype) -> Tensor:
         return self.weight if self.weight.dtype == dtype else self._cast.get(self.weight, dtype, lambda w: w.to(dtype))
 
@@ -99,8 +104,9 @@ class SynthesisLayer(ModulatedConv):
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.noise_strength = nn.Parameter(torch.zeros([]))
 
-    def forward(self, x: Tensor, w: Tensor, noise_mode: NoiseMode) -> Tensor:  # [N, C, H, W], [N, w_dim]
-        styles = self.affine(w)
+    def forward(self, x: Tensor, w: Tensor, noise_mode: NoiseMode,  # [N, C, H, W], [N, w_dim]
+                style_change: Tensor | None = None) -> Tensor:  # [N, C]
+        styles = self.styles(w, style_change)
         weight = self.weight_as(x.dtype)
         x = x * styles.to(x.dtype)[:, :, None, None]
         if self.up:
@@ -134,8 +140,9 @@ class ToRGB(ModulatedConv):
         self.conv_clamp = conv_clamp
         self.weight_gain = 1 / sqrt(in_channels)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:  # [N, C, H, W], [N, w_dim] -> [N, img_channels, H, W]
-        styles = (self.affine(w) * self.weight_gain).to(x.dtype)
+    def forward(self, x: Tensor, w: Tensor,  # [N, C, H, W], [N, w_dim] -> [N, img_channels, H, W]
+                style_change: Tensor | None = None) -> Tensor:  # [N, C]
+        styles = (self.styles(w, style_change) * self.weight_gain).to(x.dtype)
         x = F.conv2d(x * styles[:, :, None, None], self.weight_as(x.dtype))
         x = x.to(self.bias.dtype) + self.bias[None, :, None, None]
         return x if self.conv_clamp is None else x.clamp(-self.conv_clamp, self.conv_clamp)

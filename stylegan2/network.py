@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
 
 from stylegan2.config import GeneratorConfig
-from stylegan2.layers import FullyConnected, NoiseMode, SynthesisLayer, ToRGB, fir_filter, upsample
+from stylegan2.layers import FullyConnected, ModulatedConv, NoiseMode, SynthesisLayer, ToRGB, fir_filter, upsample
 from weights.fingerprint import fingerprint
 
 
@@ -61,6 +63,17 @@ class SynthesisBlock(nn.Module):
         self.torgb = ToRGB(out_channels, config.img_channels, w_dim, conv_clamp=clamp)
 
 
+@dataclass(frozen=True)
+class StyleSlice:
+    """Where the channels of one layer stand among the styles [N, S]: columns [start, stop)."""
+
+    name: str      # The layer's: "b8.conv0", "b8.torgb".
+    row: int       # Row of w+ that the layer takes.
+    start: int
+    stop: int
+    colours: bool  # Whether it is a colour layer (torgb).
+
+
 class SynthesisNetwork(nn.Module):
     """w+ to a picture, by blocks of growing resolution with skip connections (figure 7b of the paper).
 
@@ -82,18 +95,54 @@ class SynthesisNetwork(nn.Module):
             self.add_module(f"b{resolution}", SynthesisBlock(in_channels, channels, resolution, config))
             in_channels = channels
 
-    def forward(self, ws: Tensor, *, noise_mode: NoiseMode = "const") -> Tensor:
+    @cached_property
+    def style_slices(self) -> tuple[StyleSlice, ...]:
+        """The layers' places among the styles, in the order in which they are used."""
+        slices: list[StyleSlice] = []
+        start = row = 0
+        for resolution in self.config.resolutions:
+            layers = ("conv1", "torgb") if not slices else ("conv0", "conv1", "torgb")
+            for layer in layers:
+                name = f"b{resolution}.{layer}"
+                stop = start + self._layer(name).weight.shape[1]
+                slices.append(StyleSlice(name, row, start, stop, layer == "torgb"))
+                start, row = stop, row + (layer != "torgb")  # The next convolution takes the row of the colours.
+        return tuple(slices)
+
+    def _layer(self, name: str) -> ModulatedConv:
+        return self.get_submodule(name)  # type: ignore[return-value]
+
+    def styles(self, ws: Tensor) -> Tensor:
+        """The styles [N, S] of w+ [N, num_ws, w_dim]: outputs of all affine layers, as `style_slices` names them."""
+        self._check(ws)
+        return torch.cat([self._layer(part.name).affine(ws[:, part.row]) for part in self.style_slices], dim=1)
+
+    def _changes(self, ws: Tensor, style_change: Tensor | None) -> Iterator[Tensor | None]:
+        """What is added to the styles of each layer in turn."""
+        if style_change is None:
+            return repeat(None)
+        widths = [part.stop - part.start for part in self.style_slices]
+        if style_change.shape != (len(ws), sum(widths)):
+            raise ValueError(f"style_change must be [{len(ws)}, {sum(widths)}], not {list(style_change.shape)}")
+        return iter(style_change.split(widths, dim=1))
+
+    def _check(self, ws: Tensor) -> None:
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.config.w_dim):
+            raise ValueError(f"w+ must be [N, {self.num_ws}, {self.config.w_dim}], not {list(ws.shape)}")
+
+    def forward(self, ws: Tensor, *, noise_mode: NoiseMode = "const", style_change: Tensor | None = None) -> Tensor:
         """Render w+ [N, num_ws, w_dim] as pictures [N, img_channels, R, R], about [-1, 1], not clipped.
 
         Args:
             ws: One w for each layer.
             noise_mode: "const": the noise maps stored with the generator; "random": new ones; "none".
+            style_change: Added to the styles [N, S] before they are used; None: nothing.
         """
-        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.config.w_dim):
-            raise ValueError(f"w+ must be [N, {self.num_ws}, {self.config.w_dim}], not {list(ws.shape)}")
+        self._check(ws)
         if noise_mode not in ("const", "random", "none"):
             raise ValueError(f"noise_mode must be const, random or none, not {noise_mode!r}")
         rows = ws.unbind(dim=1)
+        changes = self._changes(ws, style_change)
         row = 0
         x = img = None
         for resolution in self.config.resolutions:
@@ -102,12 +151,12 @@ class SynthesisNetwork(nn.Module):
                 x = block.const.to(self.compute_dtype or block.const.dtype).expand(ws.shape[0], -1, -1, -1)
                 x = x.contiguous(memory_format=torch.channels_last)
             else:
-                x = block.conv0(x, rows[row], noise_mode)
+                x = block.conv0(x, rows[row], noise_mode, next(changes))
                 row += 1
                 img = upsample(img, block.resample_filter)
-            x = block.conv1(x, rows[row], noise_mode)
+            x = block.conv1(x, rows[row], noise_mode, next(changes))
             row += 1
-            colours = block.torgb(x, rows[row])
+            colours = block.torgb(x, rows[row], next(changes))
             img = colours if img is None else img + colours
         return img  # type: ignore[return-value]
 
@@ -178,9 +227,28 @@ class Generator(nn.Module):
         raise ValueError(f"a latent must be w [N, {self.w_dim}] or w+ [N, {self.num_ws}, {self.w_dim}], "
                          f"not {list(latent.shape)}")
 
-    def render(self, latent: Tensor, *, noise_mode: NoiseMode = "const") -> Tensor:
-        """Render w [N, w_dim] or w+ [N, num_ws, w_dim] as pictures [N, img_channels, R, R], about [-1, 1]."""
-        return self.synthesis(self.broadcast(latent), noise_mode=noise_mode)
+    @property
+    def style_slices(self) -> tuple[StyleSlice, ...]:
+        """Which columns of the styles belong to which layer, in the order of use."""
+        return self.synthesis.style_slices
+
+    def styles(self, latent: Tensor) -> Tensor:
+        """The styles [N, S] of w [N, w_dim] or w+ [N, num_ws, w_dim]: all affine layers' outputs, one after another.
+
+        This is the style space of Wu, Lischinski and Shechtman, "StyleSpace Analysis" (2021). The colour layers' styles
+        are those before their constant gain of 1 / sqrt(channels).
+        """
+        return self.synthesis.styles(self.broadcast(latent))
+
+    def render(self, latent: Tensor, *, noise_mode: NoiseMode = "const", style_change: Tensor | None = None) -> Tensor:
+        """Render w [N, w_dim] or w+ [N, num_ws, w_dim] as pictures [N, img_channels, R, R], about [-1, 1].
+
+        Args:
+            latent: The latents.
+            noise_mode: "const": the noise maps stored with the generator; "random": new ones; "none".
+            style_change: [N, S], added to the latents' styles before they are used; None: nothing.
+        """
+        return self.synthesis(self.broadcast(latent), noise_mode=noise_mode, style_change=style_change)
 
     def forward(self, z: Tensor, *, truncation: float = 1.0, noise_mode: NoiseMode = "const") -> Tensor:
         """Render z [N, z_dim] as pictures [N, img_channels, R, R], about [-1, 1], not clipped."""
