@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from editing.scorers.bundled import OUTPUTS, load_face_classifier
 from weights.training.controls import PLANS, class_scores, most_confident
-from weights.training.judge import OUTPUTS, augment, load_judge, read_folder, train
+from weights.training.judge import augment, load_judge, read_folder, train
 
 
 def write_folder(folder: Path, count: int = 40) -> None:
@@ -29,7 +30,9 @@ def write_folder(folder: Path, count: int = 40) -> None:
 def test_the_image_classifier_trains_and_comes_back(tmp_path: Path) -> None:
     write_folder(tmp_path)
     train(tmp_path, tmp_path / "judge.safetensors", epochs=1, batch=8)
-    judge = load_judge(tmp_path / "judge.safetensors")
+    assert torch.equal(load_judge(tmp_path / "judge.safetensors").head.bias,
+                       load_face_classifier(tmp_path / "judge.safetensors").head.bias)
+    judge = load_face_classifier(tmp_path / "judge.safetensors")
     scores = judge(torch.zeros(2, 3, 64, 64))
     assert {name: value.shape[1] for name, value in scores.items()} == OUTPUTS
     assert torch.equal(scores["hair"][0], scores["hair"][1])

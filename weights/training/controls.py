@@ -18,10 +18,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from editing import Editor, strip
+from editing.scorers.bundled import FaceClassifier, shrink
 from gradctrl import Control, Controls, save_controls, train_classifier
 from inversion import save_picture
 from stylegan2 import Generator, load
-from weights.training.judge import Judge, load_judge, shrink
+from weights.training.judge import load_judge
 
 EXAMPLES = 30      # A class, as in the paper.
 SAMPLES = 6000     # From which the most confident examples are taken.
@@ -63,7 +64,8 @@ PLANS = {
 
 
 @torch.no_grad()
-def judge_latents(generator: Generator, judge: Judge, latents: Tensor, *, quiet: bool = False) -> dict[str, Tensor]:
+def judge_latents(generator: Generator, judge: FaceClassifier, latents: Tensor, *,
+                  quiet: bool = False) -> dict[str, Tensor]:
     """The judge's scores of the pictures of w or w+ latents: {head: [N, C]}."""
     parts = [judge(shrink(generator.render(part).clamp(-1, 1))) for part in tqdm(latents.split(BATCH), disable=quiet,
                                                                                 desc="scoring", leave=False)]
@@ -101,8 +103,8 @@ def train_control(name: str, plan: Plan, w: Tensor, scores: dict[str, Tensor]) -
     return replace(control, report={"examples a class": EXAMPLES, "recall by class on other samples": recall})
 
 
-def crossing_lengths(editor: Editor, judge: Judge, name: str, plan: Plan, w: Tensor, values: Tensor, target: int,
-                     sign: int, *, longest: float, parts: int = 12) -> Tensor:
+def crossing_lengths(editor: Editor, judge: FaceClassifier, name: str, plan: Plan, w: Tensor, values: Tensor,
+                     target: int, sign: int, *, longest: float, parts: int = 12) -> Tensor:
     """Path length at which the judge's class becomes the target's, for samples of other classes; inf if never."""
     others = values.argmax(dim=1) != target
     editor.set_latents(w[others][:TEST // 4])
@@ -116,7 +118,7 @@ def crossing_lengths(editor: Editor, judge: Judge, name: str, plan: Plan, w: Ten
     return result
 
 
-def calibrate(editor: Editor, judge: Judge, control: Control, plan: Plan, w: Tensor, values: Tensor,
+def calibrate(editor: Editor, judge: FaceClassifier, control: Control, plan: Plan, w: Tensor, values: Tensor,
               longest: float) -> Control:
     """Set the unit of each output to the median length at which the judge's class flips."""
     units, flipped = [], []
@@ -134,7 +136,8 @@ def calibrate(editor: Editor, judge: Judge, control: Control, plan: Plan, w: Ten
     return replace(control, units=tuple(units), limits=(-reach if control.binary else 0.0, reach), report=report)
 
 
-def measure(editor: Editor, judge: Judge, name: str, w: Tensor, scores: dict[str, Tensor]) -> dict[str, object]:
+def measure(editor: Editor, judge: FaceClassifier, name: str, w: Tensor,
+            scores: dict[str, Tensor]) -> dict[str, object]:
     """Effect of strength +-1.5 on fresh samples: share that reaches the target, share whose others stay."""
     plan = PLANS[name]
     before = {other: class_scores(p, scores).argmax(dim=1) for other, p in PLANS.items()}

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,54 +19,17 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from weights.tensors import write_tensors
+from editing.scorers.bundled import HAIR, SIDE, FaceClassifier, save_face_classifier, shrink
 
-SIDE = 64
-HAIR = ("black", "brown", "blond")
-OUTPUTS = {"smile": 1, "gender": 1, "eyeglasses": 1, "age": 1, "yaw": 1, "hair": 3}  # age and yaw: standard scores
 HELD_OUT = 8  # Every eighth file is never trained on (the folder is sorted by gender).
 
 
-class Judge(nn.Module):
-    """Pictures [N, 3, 64, 64] in [-1, 1] to a dict of scores [N, C]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = [32, 64, 128, 192]
-        self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
-        self.blocks = nn.ModuleList(_Block(a, b) for a, b in pairwise(widths))
-        self.head = nn.Linear(widths[-1], sum(OUTPUTS.values()))
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        x = self.stem(x)
-        for block in self.blocks:
-            x = block(x)
-        x = F.dropout(x.mean(dim=[2, 3]), 0.3, self.training)
-        return dict(zip(OUTPUTS, self.head(x).split(list(OUTPUTS.values()), dim=1), strict=True))
-
-
-class _Block(nn.Module):
-    def __init__(self, a: int, b: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.BatchNorm2d(a), nn.BatchNorm2d(b)
-        self.conv1, self.conv2 = nn.Conv2d(a, b, 3, stride=2, padding=1), nn.Conv2d(b, b, 3, padding=1)
-        self.skip = nn.Conv2d(a, b, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(x))))))
-        return y + self.skip(F.avg_pool2d(x, 2))
-
-
-def shrink(pictures: Tensor) -> Tensor:
-    """Pictures [N, 3, R, R] to the classifier's side by area averaging."""
-    return F.interpolate(pictures.float(), size=(SIDE, SIDE), mode="area")
-
-
-def load_judge(path: Path) -> Judge:
-    judge = Judge()
+def load_judge(path: Path) -> FaceClassifier:
+    """A classifier as `train` writes it, or (older ones) without its metadata."""
+    judge = FaceClassifier()
     judge.load_state_dict(load_file(path))
     return judge.eval().requires_grad_(False)
 
@@ -125,7 +87,7 @@ def loss_of(scores: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def measure(judge: Judge, pictures: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
+def measure(judge: FaceClassifier, pictures: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
     """Accuracy by attribute (balanced over the classes), and correlation for age and yaw."""
     judge.eval()
     scores = judge(shrink(pictures.float() / 127.5 - 1))
@@ -147,7 +109,7 @@ def train(folder: Path, out: Path, *, epochs: int = 16, batch: int = 64, seed: i
     everything = torch.arange(len(pictures))
     held, used = everything[everything % HELD_OUT == 0], everything[everything % HELD_OUT != 0]
     count = len(used)
-    judge = Judge().to(memory_format=torch.channels_last)
+    judge = FaceClassifier().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.02)
     steps = epochs * (count // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
@@ -165,7 +127,7 @@ def train(folder: Path, out: Path, *, epochs: int = 16, batch: int = 64, seed: i
             schedule.step()
         report = measure(judge, pictures[held], {name: value[held] for name, value in targets.items()})
         tqdm.write(f"epoch {epoch + 1}: {report}")
-    write_tensors(out, judge.state_dict(), {"held_out": json.dumps(report)})
+    save_face_classifier(out, judge, {"held_out": json.dumps(report)})
 
 
 if __name__ == "__main__":
