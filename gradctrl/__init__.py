@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gradctrl.train import TrainSettings as TrainSettings
     from gradctrl.train import train_classifier as train_classifier
     from gradctrl.trajectories import Move as Move
+    from gradctrl.trajectories import lengths_to as lengths_to
     from gradctrl.trajectories import trajectory as trajectory
     from gradctrl.trajectories import walk as walk
 
@@ -36,7 +37,8 @@ _HOMES = {
     "Steerable": "control", "Controls": "controls", "direction": "directions", "gradient": "directions",
     "mask": "directions", "projected_direction": "directions", "load_controls": "files", "save_controls": "files",
     "Metric": "metric", "fit_metric": "metric", "Scores": "scores", "TrainSettings": "train",
-    "train_classifier": "train", "Move": "trajectories", "trajectory": "trajectories", "walk": "trajectories",
+    "train_classifier": "train", "Move": "trajectories", "lengths_to": "trajectories",
+    "trajectory": "trajectories", "walk": "trajectories",
 }
 __all__ = list(_HOMES)
 __getattr__ = exports(__name__, _HOMES)

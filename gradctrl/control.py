@@ -19,6 +19,7 @@ from weights.errors import InputError
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 Method = Literal["project", "paper"]
+Space = Literal["w", "styles"]
 METHODS: tuple[str, ...] = get_args(Method)
 KeepList = Sequence[tuple[Any, int]]  # Attributes to keep, of the same family, with the channels that each masks.
 
@@ -60,6 +61,16 @@ class Steerable(ABC):
     @abstractmethod
     def outputs(self) -> int:
         """1 for a binary attribute, else the number of classes."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """D, the length of the latents that it steers."""
+
+    @property
+    def space(self) -> Space:
+        """Where it steers: in w, or in the styles that the generator computes from w+."""
+        return "w"
 
     @abstractmethod
     def scores(self, x: Tensor) -> Tensor:
@@ -138,6 +149,10 @@ class Control(Steerable):
     @property
     def outputs(self) -> int:
         return self.classifier.outputs
+
+    @property
+    def width(self) -> int:
+        return self.classifier.w_dim
 
     def scores(self, x: Tensor) -> Tensor:
         logits = self.classifier.logits(x)

@@ -21,11 +21,12 @@ class TrainSettings:
     learning_rate: float = 1e-2  # Adam's, for inputs in standard scores; falls to 0 along a cosine.
     weight_decay: float = 1e-2   # Decoupled; with 30 examples a class in 512 dimensions it is what generalises.
     shaping: float = 1.0         # Examples shrink along their principal axes by (deviation / largest)^shaping; 0: not.
+    patience: int = 60           # With validation examples: epochs without a lower loss on them before it stops.
     seed: int = 0                # Of the initial weights.
 
 
-def train_classifier(latents: Tensor, labels: Tensor, *, classes: int = 2,
-                     settings: TrainSettings | None = None) -> Classifier:
+def train_classifier(latents: Tensor, labels: Tensor, *, classes: int = 2, settings: TrainSettings | None = None,
+                     validation: tuple[Tensor, Tensor] | None = None) -> Classifier:
     """Train a classifier on w from a few examples a class (the paper uses 30).
 
     For the training the examples' w are centred, shaped (see below) and scaled; all of it is then folded into the first
@@ -40,6 +41,8 @@ def train_classifier(latents: Tensor, labels: Tensor, *, classes: int = 2,
         labels: Class indexes, integers [N] from 0 to classes - 1.
         classes: How many classes; 2 makes a binary classifier with one output.
         settings: Training settings; None: the defaults.
+        validation: Other latents [V, w_dim] and their labels [V]: the weights of the epoch with the lowest loss on them
+            are taken, and training stops when it no longer falls. None: all epochs are trained.
     Returns:
         The classifier, on the latents' device and in their dtype; the same for the same seed.
 
@@ -50,26 +53,57 @@ def train_classifier(latents: Tensor, labels: Tensor, *, classes: int = 2,
     _check(latents, labels, classes)
     latents, labels = latents.detach(), labels.to(latents.device)
     centre, shape = latents.mean(dim=0), _shape(latents, settings.shaping)
-    x = (latents - centre) @ shape
     outputs = 1 if classes == 2 else classes
-    weights = [t.to(latents.device, latents.dtype).requires_grad_() for t in _initial(x.shape[1], outputs, settings)]
-    importance = (len(labels) / (classes * labels.bincount(minlength=classes))).to(latents.dtype)
+    weights = [t.to(latents).requires_grad_() for t in _initial(latents.shape[1], outputs, settings)]
+    train = _examples((latents - centre) @ shape, labels, classes)
+    held_out = None
+    if validation is not None:
+        _check(*validation, classes, fewest=1)
+        held_out = _examples((validation[0].detach().to(latents) - centre) @ shape, validation[1].to(labels), classes)
+    first, first_bias, second, second_bias = _descend(weights, train, held_out, settings)
+    first = first @ shape.T
+    return Classifier(hidden_weight=first, hidden_bias=first_bias - first @ centre,
+                      out_weight=second, out_bias=second_bias)
+
+
+_Examples = tuple[Tensor, Tensor, Tensor]  # Inputs [N, w_dim], labels [N] and how much each class weighs [C].
+
+
+def _examples(x: Tensor, labels: Tensor, classes: int) -> _Examples:
+    counts = labels.bincount(minlength=classes).clamp_min(1)
+    return x, labels, (len(labels) / (classes * counts)).to(x.dtype)
+
+
+def _descend(weights: list[Tensor], train: _Examples, held_out: _Examples | None,
+             settings: TrainSettings) -> list[Tensor]:
+    """Train in place; the weights of the last epoch, or of the best one by the held-out loss."""
     optimiser = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
+    best, lowest, since = [t.detach().clone() for t in weights], float("inf"), 0
     for _ in range(settings.epochs):
-        logits = F.linear(F.leaky_relu(F.linear(x, weights[0], weights[1]), SLOPE), weights[2], weights[3])
-        if outputs == 1:
-            loss = F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(x.dtype), weight=importance[labels])
-        else:
-            loss = F.cross_entropy(logits, labels, weight=importance)
+        loss = _loss(weights, train)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
-    first, first_bias, second, second_bias = (t.detach() for t in weights)
-    first = first @ shape.T
-    return Classifier(hidden_weight=first, hidden_bias=first_bias - first @ centre,
-                      out_weight=second, out_bias=second_bias)
+        if held_out is None:
+            continue
+        with torch.no_grad():
+            now = float(_loss(weights, held_out))
+        since = 0 if now < lowest else since + 1
+        if now < lowest:
+            best, lowest = [t.detach().clone() for t in weights], now
+        elif since >= settings.patience:
+            break
+    return [t.detach() for t in weights] if held_out is None else best
+
+
+def _loss(weights: list[Tensor], examples: _Examples) -> Tensor:
+    x, labels, importance = examples
+    logits = F.linear(F.leaky_relu(F.linear(x, weights[0], weights[1]), SLOPE), weights[2], weights[3])
+    if logits.shape[1] == 1:
+        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(x.dtype), weight=importance[labels])
+    return F.cross_entropy(logits, labels, weight=importance)
 
 
 def _shape(latents: Tensor, power: float) -> Tensor:
@@ -90,7 +124,7 @@ def _initial(w_dim: int, outputs: int, settings: TrainSettings) -> list[Tensor]:
     return [first, torch.zeros(settings.hidden), second, torch.zeros(outputs)]
 
 
-def _check(latents: Tensor, labels: Tensor, classes: int) -> None:
+def _check(latents: Tensor, labels: Tensor, classes: int, *, fewest: int = 2) -> None:
     if latents.ndim != 2 or labels.shape != latents.shape[:1]:
         raise ValueError(f"latents must be [N, w_dim] and labels [N], not {list(latents.shape)}, {list(labels.shape)}")
     if classes < 2:
@@ -98,7 +132,7 @@ def _check(latents: Tensor, labels: Tensor, classes: int) -> None:
     if labels.is_floating_point() or (len(labels) and (labels.min() < 0 or labels.max() >= classes)):
         raise ValueError(f"labels must be integers from 0 to {classes - 1}")
     counts = labels.bincount(minlength=classes).tolist()
-    if min(counts) < 2:
-        raise InputError(f"examples a class are {counts}; each class needs at least 2, and 30 to work well")
+    if min(counts) < fewest:
+        raise InputError(f"examples a class are {counts}; each class needs at least {fewest}, and 30 to work well")
     if not latents.isfinite().all():
         raise InputError("the latents hold values that are not finite; sample them again")

@@ -9,7 +9,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from gradctrl.control import Control, KeepList
+from gradctrl.control import Control, KeepList, Steerable
 from gradctrl.directions import direction
 
 DirectionFunction = Callable[[Tensor], Tensor]  # w [N, w_dim] -> unit directions [N, w_dim]
@@ -20,16 +20,19 @@ class Move:
     """One control's part in an edit: where to go at each w, and how far."""
 
     direction: DirectionFunction
-    length: float  # Signed length of the path in W; below 0 it runs against the direction.
-    step: float    # Length of one step.
+    length: float | Tensor  # Signed length of the path, for all or each [N]; below 0 it runs against the direction.
+    step: float             # Length of one step.
 
     @property
     def steps(self) -> int:
+        longest = float(self.length.abs().max()) if isinstance(self.length, Tensor) else abs(self.length)
         # A remainder that is only rounding makes no step of its own.
-        return ceil(abs(self.length) / self.step - 1e-9)
+        return ceil(longest / self.step - 1e-9)
 
-    def stride(self, index: int) -> float:
-        """Signed length of step `index`: full steps, then what is left, then 0."""
+    def stride(self, index: int) -> float | Tensor:
+        """Signed length of step `index`, for all or each [N, 1]: full steps, then what is left, then 0."""
+        if isinstance(self.length, Tensor):
+            return ((self.length.abs() - index * self.step).clamp(0, self.step) * self.length.sign())[:, None]
         left = min(max(abs(self.length) - index * self.step, 0.0), self.step)
         return left if self.length > 0 else -left
 
@@ -51,7 +54,7 @@ def walk(w: Tensor, moves: Sequence[Move], *, on_step: Callable[[Tensor], None] 
     added = [torch.zeros_like(w) for _ in moves]
     for index in range(max((move.steps for move in moves), default=0)):
         # With one move w itself is stepped, as the paper does; the sum of displacements would round differently.
-        strides = [stride * move.direction(here) if (stride := move.stride(index)) else None for move in moves]
+        strides = [move.stride(index) * move.direction(here) if index < move.steps else None for move in moves]
         for number, stride_taken in enumerate(strides):
             if stride_taken is not None:
                 added[number] = added[number] + stride_taken
@@ -59,6 +62,63 @@ def walk(w: Tensor, moves: Sequence[Move], *, on_step: Callable[[Tensor], None] 
         if on_step is not None:
             on_step(here)
     return added
+
+
+@torch.no_grad()
+def lengths_to(control: Steerable, x: Tensor, classes: Tensor, *, keep: KeepList = (), step: float | None = None,
+               longest: float = 30.0) -> Tensor:
+    """How far each latent must go until a class is its answer: the path's length when the score reaches the margin.
+
+    Full steps, then one that is shortened so that the score just gets there; walking the length that is returned ends
+    at the same place. A latent that has arrived already goes nowhere.
+
+    Args:
+        control: The attribute, with its margins.
+        x: Latents [N, D].
+        classes: Index of the class to reach, of each latent [N].
+        keep: Attributes to leave alone, with their channel counts.
+        step: Length of a step; None: the control's own.
+        longest: Length after which a latent is given up.
+    Returns:
+        Signed lengths [N] along the direction of `control.heading(class)`; infinite (with the sign) where the class was
+        not reached.
+    """
+    step = control.step if step is None else step
+    result = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+    for class_index in classes.unique().tolist():
+        chosen = (classes == class_index).nonzero()[:, 0]
+        result[chosen] = _lengths_to_class(control, x[chosen], class_index, keep, step, longest)
+    return result
+
+
+def _lengths_to_class(control: Steerable, x: Tensor, class_index: int, keep: KeepList, step: float,
+                      longest: float) -> Tensor:
+    output, sign = control.heading(class_index)
+    margin = control.margin(class_index)
+    lengths = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+    walking = (control.score_of(x, class_index) < margin).nonzero()[:, 0]
+    here = x[walking]
+    for taken in range(ceil(longest / step)):
+        if not len(walking):
+            break
+        n = sign * control.direction(here, output, keep)
+        after = control.score_of(here + step * n, class_index)
+        arrived = after >= margin
+        part = _part_of_step(control, here[arrived], step * n[arrived], class_index, margin)
+        lengths[walking[arrived]] = step * (taken + part)
+        walking, here = walking[~arrived], (here + step * n)[~arrived]
+    lengths[walking] = torch.inf
+    return sign * lengths
+
+
+def _part_of_step(control: Steerable, x: Tensor, whole: Tensor, class_index: int, margin: float) -> Tensor:
+    """The smallest part of a step, in (0, 1], with which the score is at the margin, by bisection."""
+    low, high = torch.zeros_like(x[:, 0]), torch.ones_like(x[:, 0])
+    for _ in range(10):
+        middle = (low + high) / 2
+        there = control.score_of(x + middle[:, None] * whole, class_index) >= margin
+        low, high = torch.where(there, low, middle), torch.where(there, middle, high)
+    return high
 
 
 def trajectory(control: Control, w: Tensor, *, steps: int, step: float = 0.6, sign: int = 1, target: int = 0,
