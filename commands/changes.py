@@ -47,7 +47,7 @@ class Change:
                 raise InputError(f"{name}={strength:g}: too strong; 1 flips the attribute of a typical face, use "
                                  f"-{MAX_STRENGTH:g} to {MAX_STRENGTH:g}")
         editor.set_latent(editor.generator.mapping.w_avg)
-        editor.edit_latent(self.strengths, **self.how)
+        editor.displace(self.strengths, **self.how)
         for name, strength in self.strengths.items():
             low, high = editor.controls.find(name.partition(":")[0]).limits
             if not low <= strength <= high:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gradctrl import Control, Controls, Move, direction, walk
+from gradctrl import METHODS, Control, Controls, Move, Steerable, lengths_to, walk
+from gradctrl.control import Method, Space
 from inversion import Inversion
 from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
@@ -16,6 +19,31 @@ from weights.errors import InputError
 UNTUNED_CHANNELS = 100  # Channels masked for a kept attribute without a count of its own (the paper's choice for all).
 RENDER_BATCH = 8
 Keep = Sequence[str] | Mapping[str, int]
+Strengths = Mapping[str, float] | Mapping[str, float | Tensor]
+
+
+@dataclass(frozen=True)
+class Edited:
+    """Edited latents."""
+
+    latent: Tensor                # w+ [N, num_ws, w_dim]
+    styles: Tensor | None = None  # What is added to the styles [N, style_dim]; only by controls of the style space.
+
+    def split(self, size: int) -> Iterator[Edited]:
+        """Parts of at most `size` latents."""
+        for start in range(0, len(self.latent), size):
+            part = slice(start, start + size)
+            yield Edited(self.latent[part], None if self.styles is None else self.styles[part])
+
+    @staticmethod
+    def join(parts: Sequence[Edited]) -> Edited:
+        """All latents of several, one after the other."""
+        latent = torch.cat([part.latent for part in parts])
+        changed = [part.styles for part in parts if part.styles is not None]
+        if not changed:
+            return Edited(latent)
+        return Edited(latent, torch.cat([changed[0].new_zeros(len(part.latent), changed[0].shape[1])
+                                         if part.styles is None else part.styles for part in parts]))
 
 
 class Editor:
@@ -40,10 +68,11 @@ class Editor:
                              f"not to the loaded one ({generator.hash[:12]}); load their generator, or train controls "
                              "for this one")
         for control in controls.values():
-            if control.classifier.w_dim != generator.w_dim or control.layers[1] > generator.num_ws:
-                raise InputError(f"{controls.source}: the control {control.name} is for w of "
-                                 f"{control.classifier.w_dim} and layers up to {control.layers[1]}, the generator has "
-                                 f"{generator.w_dim} and {generator.num_ws}; train controls for this generator")
+            width = generator.w_dim if control.space == "w" else generator.style_slices[-1].stop
+            if control.width != width or control.layers[1] > generator.num_ws:
+                raise InputError(f"{controls.source}: the control {control.name} is for {control.space} of "
+                                 f"{control.width} and layers up to {control.layers[1]}, the generator has {width} and "
+                                 f"{generator.num_ws}; train controls for this generator")
         self.generator = generator
         self.controls = controls.to(generator.device, generator.dtype)
         self._latent: Tensor | None = None  # w+ [N, num_ws, w_dim]
@@ -82,8 +111,8 @@ class Editor:
             raise RuntimeError("no latent to edit: call Editor.set_latent first")
         return self._latent
 
-    def edit(self, strengths: Mapping[str, float], *, keep: Keep | None = None,
-             layers: tuple[int, int] | None = None, step: float | None = None) -> np.ndarray:
+    def edit(self, strengths: Strengths, *, keep: Keep | None = None, layers: tuple[int, int] | None = None,
+             step: float | None = None, method: str | None = None) -> np.ndarray:
         """Render the edited picture.
 
         Args:
@@ -91,63 +120,141 @@ class Editor:
             keep: Attributes to leave alone, with channel counts if a mapping; None: each control's own keep list.
             layers: Layer range [start, stop) for all; None: each control's own.
             step: Step length in W; None: each control's own.
+            method: How attributes are kept, "project" or "paper"; None: each control's own.
         Returns:
             uint8 [R, R, 3], or [N, R, R, 3] after `set_latents`.
         Raises:
             InputError: an unknown attribute or class, or a layer range that the generator does not have.
             RuntimeError: no latent was set.
         """
-        pictures = self.render(self.edit_latent(strengths, keep=keep, layers=layers, step=step))
+        pictures = self.render(self.displace(strengths, keep=keep, layers=layers, step=step, method=method))
         return pictures[0] if self._single else pictures
 
     @torch.no_grad()
-    def edit_latent(self, strengths: Mapping[str, float], *, keep: Keep | None = None,
-                    layers: tuple[int, int] | None = None, step: float | None = None) -> Tensor:
-        """As `edit`, but return the edited w+ [N, num_ws, w_dim].
+    def displace(self, strengths: Strengths, *, keep: Keep | None = None, layers: tuple[int, int] | None = None,
+                 step: float | None = None, method: str | None = None) -> Edited:
+        """As `edit`, but return the edited latents; a strength may be a tensor [N], one for each latent.
 
         Each control walks its trajectory (`gradctrl.walk`) from w, the mean of the rows; what it adds to w is added to
         the rows of its layer range. For a w inversion that is the design's "the edited w replaces rows [start, stop)".
+        Controls of the style space walk from the styles, and what they add is added to the styles of those rows.
         """
         latent = self.latent
-        plan = [self._move(name, strength, keep, layers, step) for name, strength in strengths.items() if strength]
-        added = walk(latent.mean(dim=1), [move for move, _ in plan])
+        plan = [self._move(name, strength, keep, layers, step, method) for name, strength in strengths.items()
+                if isinstance(strength, Tensor) or strength]
+        if any(space == "styles" for _, _, space in plan):
+            return self._displace_styles(latent, plan)
+        added = walk(latent.mean(dim=1), [move for move, _, _ in plan])
         result = latent.clone()
-        for (_, (start, stop)), displacement in zip(plan, added, strict=True):
+        for (_, (start, stop), _), displacement in zip(plan, added, strict=True):
             result[:, start:stop] += displacement[:, None]
-        return result
+        return Edited(result)
+
+    def _displace_styles(self, latent: Tensor, plan: list[tuple[Move, tuple[int, int], Space]]) -> Edited:
+        added = walk(self.generator.styles(latent), [move for move, _, _ in plan])
+        change = torch.zeros_like(added[0])
+        for (_, (start, stop), _), displacement in zip(plan, added, strict=True):
+            for part in self.generator.style_slices:
+                if start <= part.row < stop:
+                    change[:, part.start:part.stop] += displacement[:, part.start:part.stop]
+        return Edited(latent, change)
+
+    def edit_latent(self, strengths: Strengths, *, keep: Keep | None = None, layers: tuple[int, int] | None = None,
+                    step: float | None = None, method: str | None = None) -> Tensor:
+        """As `edit`, but return the edited w+ [N, num_ws, w_dim].
+
+        Raises:
+            InputError: the controls steer in the style space, where an edit is no w+; use `displace`.
+        """
+        edited = self.displace(strengths, keep=keep, layers=layers, step=step, method=method)
+        if edited.styles is not None:
+            raise InputError(f"{self.controls.source}: these controls change styles, which no w+ holds; use another "
+                             "method, or Editor.displace")
+        return edited.latent
 
     @torch.no_grad()
-    def render(self, latent: Tensor) -> np.ndarray:
-        """Render w+ [N, num_ws, w_dim] as uint8 [N, R, R, 3], a few at a time."""
-        return np.concatenate([to_pixels(self.generator.render(part)) for part in latent.split(RENDER_BATCH)])
+    def strengths_to(self, name: str, *, keep: Keep | None = None, layers: tuple[int, int] | None = None,
+                     step: float | None = None, method: str | None = None) -> Tensor:
+        """Strengths [N] at which the control's own score of a class reaches its margin, for the latents that were set.
+
+        Args:
+            name: "smile", "smile:serious" or "hair:blond".
+            keep, layers, step, method: As for `edit`.
+        Returns:
+            Signed strengths of `key_of(name)`; 0 where the class is there already, infinite where it is out of reach.
+        """
+        control, class_index = self.find(name, method)
+        latent = self.latent if control.space == "w" else self.generator.styles(self.latent)
+        x = latent.mean(dim=1) if control.space == "w" else latent
+        classes = torch.full([len(x)], class_index, device=x.device)
+        output, _ = control.heading(class_index)
+        return lengths_to(control, x, classes, keep=self._keep_list(control, keep, method),
+                          step=step) / control.units[output]
+
+    def key_of(self, name: str) -> str:
+        """The name whose strength leads to a class: "smile" for "smile:serious" (below 0), "hair:blond" as it is."""
+        control, class_index = self.find(name)
+        return control.name if control.binary else f"{control.name}:{control.classes[class_index]}"
+
+    def find(self, name: str, method: str | None = None) -> tuple[Steerable, int]:
+        """The control and the class that "smile", "smile:serious" or "hair:blond" names.
+
+        Raises:
+            InputError: there is none.
+        """
+        attribute, _, class_name = name.partition(":")
+        control = self._by_method(self.controls.find(attribute), method)
+        if control.binary and class_name == control.classes[0]:
+            return control, 0
+        output = control.target(class_name or None)
+        return control, 1 if control.binary else output
+
+    @torch.no_grad()
+    def render(self, edited: Tensor | Edited) -> np.ndarray:
+        """Render w+ [N, num_ws, w_dim], or edited latents, as uint8 [N, R, R, 3], a few at a time."""
+        edited = edited if isinstance(edited, Edited) else Edited(edited)
+        return np.concatenate([to_pixels(self.generator.render(part.latent, style_change=part.styles))
+                               for part in edited.split(RENDER_BATCH)])
 
     @torch.no_grad()
     def scores(self, latent: Tensor | None = None) -> dict[str, Tensor]:
         """Each control's scores [N, C] at latents w+ [N, num_ws, w_dim] (default: the latents that were set).
 
-        They are the controls' own opinion, at the mean of each one's layer range.
+        They are the controls' own opinion, at the mean of each one's layer range, or for controls of the style space
+        at the styles.
         """
         latent = self.latent if latent is None else latent
-        return {name: control.scores(latent[:, slice(*control.layers)].mean(dim=1))
+        return {name: control.scores(latent[:, slice(*control.layers)].mean(dim=1) if control.space == "w"
+                                     else self.generator.styles(latent))
                 for name, control in self.controls.items()}
 
-    def _move(self, name: str, strength: float, keep: Keep | None, layers: tuple[int, int] | None,
-              step: float | None) -> tuple[Move, tuple[int, int]]:
+    def _move(self, name: str, strength: float | Tensor, keep: Keep | None, layers: tuple[int, int] | None,
+              step: float | None, method: str | None) -> tuple[Move, tuple[int, int], Space]:
         attribute, _, class_name = name.partition(":")
-        control = self.controls.find(attribute)
+        control = self._by_method(self.controls.find(attribute), method)
         target = control.target(class_name or None)
-        kept = self._keep_list(control, keep)
+        kept = self._keep_list(control, keep, method)
         rows = control.layers if layers is None else layers
         if not 0 <= rows[0] < rows[1] <= self.generator.num_ws:
             raise InputError(f"layer range {rows[0]}:{rows[1]}: this generator has {self.generator.num_ws} layers; use "
                              f"START:STOP within 0:{self.generator.num_ws}")
         if step is not None and step <= 0:
             raise InputError(f"step {step}: the step length must be above 0")
-        move = Move(direction=lambda w: direction(control, w, target=target, keep=kept),
-                    length=strength * control.units[target], step=step or control.step)
-        return move, rows
+        move = Move(direction=lambda x: control.direction(x, target, kept), length=strength * control.units[target],
+                    step=step or control.step)
+        return move, rows, control.space
 
-    def _keep_list(self, control: Control, keep: Keep | None) -> list[tuple[Control, int]]:
+    def _by_method(self, control: Steerable, method: str | None) -> Steerable:
+        """The control with another method to keep attributes; only trained classifiers have a choice."""
+        if method is None or getattr(control, "method", None) == method:
+            return control
+        if not isinstance(control, Control) or method not in METHODS:
+            choices = " or ".join(METHODS) if isinstance(control, Control) else "no method at all"
+            raise InputError(f"{self.controls.source}: {control.name} cannot be steered by the method {method}; give "
+                             f"{choices}, or load the controls of that method")
+        return replace(control, method=cast(Method, method))
+
+    def _keep_list(self, control: Steerable, keep: Keep | None, method: str | None) -> list[tuple[Steerable, int]]:
         if keep is None:
             counts: Mapping[str, int] = {name: n for name, n in control.keep.items() if name in self.controls}
         elif isinstance(keep, Mapping):

@@ -5,52 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-
-from editing.editor import Editor, Keep
+from editing.editor import Edited, Editor, Keep
 
 STRENGTHS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 
 
 def strip(editor: Editor, attribute: str, strengths: Sequence[float] = STRENGTHS, *, keep: Keep | None = None,
-          layers: tuple[int, int] | None = None, step: float | None = None) -> np.ndarray:
+          layers: tuple[int, int] | None = None, step: float | None = None, method: str | None = None) -> np.ndarray:
     """Render one attribute at several strengths, side by side.
 
     Args:
         editor: With the latent(s) set.
         attribute: "smile", or "hair:blond" for a multi-class one.
         strengths: From left to right; 0 is the source.
-        keep, layers, step: As for `Editor.edit`.
+        keep, layers, step, method: As for `Editor.edit`.
     Returns:
         uint8 [N * R, len(strengths) * R, 3]: a row for each latent.
     """
-    return join(edit_each(editor, [{attribute: s} for s in strengths], keep=keep, layers=layers, step=step))
+    return join(edit_each(editor, [{attribute: s} for s in strengths], keep=keep, layers=layers, step=step, method=method))
 
 
 def frames(editor: Editor, strengths: Mapping[str, float], count: int, *, keep: Keep | None = None,
-           layers: tuple[int, int] | None = None, step: float | None = None) -> np.ndarray:
+           layers: tuple[int, int] | None = None, step: float | None = None, method: str | None = None) -> np.ndarray:
     """Render the way from the source to an edit.
 
     Args:
         editor: With one latent set.
         strengths: The whole edit, as for `Editor.edit`.
         count: How many frames; the first is the source, the last the whole edit.
-        keep, layers, step: As for `Editor.edit`.
+        keep, layers, step, method: As for `Editor.edit`.
     Returns:
         uint8 [count, R, R, 3].
     """
     if count < 2:
         raise ValueError(f"a path needs at least 2 frames, not {count}")
     parts = [{name: s * index / (count - 1) for name, s in strengths.items()} for index in range(count)]
-    return edit_each(editor, parts, keep=keep, layers=layers, step=step)[0]
+    return edit_each(editor, parts, keep=keep, layers=layers, step=step, method=method)[0]
 
 
 def edit_each(editor: Editor, edits: Sequence[Mapping[str, float]], *, keep: Keep | None = None,
-              layers: tuple[int, int] | None = None, step: float | None = None) -> np.ndarray:
+              layers: tuple[int, int] | None = None, step: float | None = None, method: str | None = None) -> np.ndarray:
     """Render several edits of the editor's latents: uint8 [N, len(edits), R, R, 3]."""
-    latents = torch.stack([editor.edit_latent(edit, keep=keep, layers=layers, step=step) for edit in edits], dim=1)
-    pictures = editor.render(latents.flatten(0, 1))
-    return pictures.reshape(*latents.shape[:2], *pictures.shape[1:])
+    edited = Edited.join([editor.displace(edit, keep=keep, layers=layers, step=step, method=method) for edit in edits])
+    pictures = editor.render(edited)
+    return pictures.reshape(len(edits), -1, *pictures.shape[1:]).swapaxes(0, 1)
 
 
 def join(pictures: np.ndarray) -> np.ndarray:
