@@ -20,7 +20,7 @@ MAY_IMPORT = {
 ROOMS = {
     "dlib": {"inversion/faces.py"}, "lpips": {"inversion/perceptual.py"}, "av": {"editing/video.py"},
     "cv2": {"inversion/paste.py", "inversion/alignment.py", "inversion/faces.py"}, "gradio": {"app.py", "page/*"},
-    "click": {"cli.py", "commands/*"},
+    "click": {"cli.py", "commands/*"}, "onnxruntime": {"editing/scorers/models.py"},
 }
 
 

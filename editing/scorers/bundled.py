@@ -75,7 +75,7 @@ class BundledScorer:
     ordered = frozenset({"pose"})
 
     def __init__(self, network: FaceClassifier, *, device: torch.device | str = "cpu") -> None:
-        self.network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        self.network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
