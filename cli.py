@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from commands.bank import prepare, score
 from commands.edit import edit
 from commands.faces import align, invert
 from commands.files import convert_generator, weights_group
@@ -35,7 +36,7 @@ def main() -> None:
     """
 
 
-for _command in (align, invert, edit, attributes, sample, weights_group, convert_generator, start_app):
+for _command in (align, invert, edit, attributes, sample, score, prepare, weights_group, convert_generator, start_app):
     main.add_command(_command)
 
 

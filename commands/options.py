@@ -30,7 +30,8 @@ _device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cud
                               help="Where to compute; auto takes a GPU if there is one.")
 _threads_option = click.option("--threads", type=click.IntRange(min=1),
                                help="CPU threads.  [default: PyTorch's choice]")
-model_options = several(_generator_option, _device_option, _threads_option)
+device_options = several(_device_option, _threads_option)
+model_options = several(_generator_option, device_options)
 out_options = several(
     click.option("--out", type=click.Path(path_type=Path), default=".", metavar="FOLDER",
                  help="Where the results go; made if it is missing."),
