@@ -139,7 +139,8 @@ def test_a_bank_that_is_stopped_goes_on(bank: SampleBank, tmp_path: Path) -> Non
     out = tmp_path / "bank"
     code = ("import cli, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # In the background too.
             f"cli.main(['sample', '--bank', {str(out)!r}, '--count', '{COUNT}', '--seed', '5', '--threads', '1'])")
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
     end = time.monotonic() + 60
     while not (out / "pictures" / "000003.png").is_file() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)

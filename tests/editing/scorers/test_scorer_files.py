@@ -226,6 +226,16 @@ def test_a_fixed_size_is_met_by_resizing(tmp_path: Path, pictures: Tensor) -> No
     torch.testing.assert_close(scorer(pictures)["smile"][:, 1], expected[:, 1] - expected[:, 0])
 
 
+def test_the_example_of_the_docs_is_a_description(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "scorers.md").read_text()
+    (tmp_path / "faces.json").write_text(text.split("```json\n")[1].split("```")[0])
+    (tmp_path / "faces.onnx").touch()
+    found = read_description(tmp_path / "faces.json")
+    assert (found.size, found.crop, found.mean) == ((224, 224), 0.9, (0.485, 0.456, 0.406))
+    assert [(output.attribute, output.columns) for output in found.outputs] == [("beard", (3,)), ("hat", (7,)),
+                                                                                ("mood", (2, 0, 1))]
+
+
 # --- bad input ---
 
 
