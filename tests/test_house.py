@@ -20,6 +20,7 @@ MAY_IMPORT = {
 ROOMS = {
     "dlib": {"inversion/faces.py"}, "lpips": {"inversion/perceptual.py"}, "av": {"editing/video.py"},
     "cv2": {"inversion/paste.py", "inversion/alignment.py", "inversion/faces.py"}, "gradio": {"app.py", "page/*"},
+    "sklearn": {"editing/families/svm.py"},
     "click": {"cli.py", "commands/*"}, "onnxruntime": {"editing/scorers/models.py"},
 }
 
@@ -73,7 +74,10 @@ def test_the_commands_are_for_cli_alone() -> None:
     ("import gradctrl; gradctrl.trajectory, gradctrl.load_controls", "gradio,dlib,lpips,torchvision,cv2,av,PIL"),
     ("import stylegan2; stylegan2.load", "gradio,dlib,lpips,torchvision,cv2,av"),
     ("import inversion; inversion.open_photo, inversion.find_faces", "gradio,dlib,lpips,torchvision,torch"),
-    ("import editing; editing.Editor", "gradio,dlib,lpips,torchvision,av"),
+    ("import editing; editing.Editor", "gradio,dlib,lpips,torchvision,av,sklearn"),
+    ("import editing.families", "torch,numpy,sklearn"),
+    ("from editing.families import load_family, fit_interfacegan, stylespace_candidates",
+     "sklearn,gradio,dlib,lpips,torchvision,av,cv2"),
     ("import cli", "torch,numpy,gradio,dlib,lpips,torchvision,cv2,av,PIL"),
     ("import app", "torch,dlib,lpips,torchvision,cv2,av"),
 ])

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from editing.families.linear import FAMILIES as FAMILIES
     from editing.families.linear import LinearControl as LinearControl
     from editing.families.linear import recombine as recombine
+    from editing.families.pictures import pick_by_pictures as pick_by_pictures
     from editing.families.stylespace import stylespace_candidates as stylespace_candidates
 
 _HOMES = {
     "load_family": "files", "save_family": "files", "fit_components": "ganspace", "ganspace_candidates": "ganspace",
     "fit_interfacegan": "interfacegan", "FAMILIES": "linear", "LinearControl": "linear", "recombine": "linear",
-    "stylespace_candidates": "stylespace",
+    "pick_by_pictures": "pictures", "stylespace_candidates": "stylespace",
 }
 __all__ = list(_HOMES)
 __getattr__ = exports(__name__, _HOMES)

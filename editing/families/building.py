@@ -26,9 +26,8 @@ def linear_control(scores: Scores, x: Tensor, directions: Tensor, boundaries: Se
                    num_ws: int, keep: Sequence[str] = (), found: Sequence[Mapping[str, object]]) -> LinearControl:
     """A control of one attribute that edits all layers.
 
-    Strength 1 is the path after which the score of a typical sample has changed sign: the median of |score| / slope,
-    the slope being what the score gains along a direction of length 1. That is a beginning; what pictures need is found
-    by tuning.
+    Strength 1 is the path after which the score of a typical sample has changed sign (`crossing_units`). That is a
+    beginning; what pictures need is found by tuning.
 
     Args:
         scores: The attribute's.
@@ -41,9 +40,7 @@ def linear_control(scores: Scores, x: Tensor, directions: Tensor, boundaries: Se
         found: What the report tells of each output.
     """
     weights, bias = torch.stack([b.weight for b in boundaries]), torch.stack([b.bias for b in boundaries])
-    size = (x @ weights.T + bias)[scores.mask].abs().median(dim=0).values  # [outputs]
-    slope = (weights * directions).sum(dim=1).clamp_min(1e-3 * weights.norm(dim=1))
-    units = tuple((size / slope).clamp_min(1e-6).tolist())
+    units = crossing_units(x[scores.mask], directions, weights, bias)
     report = {"scorer": scores.scorer, "samples": int(scores.mask.sum()), "outputs": [
         {"class": title(scores, classes), "examples": list(b.examples), "accuracy": b.accuracy, **more}
         for classes, b, more in zip(outputs_of(scores), boundaries, found, strict=True)]}
@@ -51,3 +48,14 @@ def linear_control(scores: Scores, x: Tensor, directions: Tensor, boundaries: Se
                          directions=directions, weights=weights, bias=bias, units=units, step=min(units) / STEPS,
                          ordered=scores.ordered and len(scores.classes) > 2, report=report,
                          keep=dict.fromkeys(keep, 1))
+
+
+def crossing_units(x: Tensor, directions: Tensor, weights: Tensor, bias: Tensor) -> tuple[float, ...]:
+    """For each output the median of |score| / slope over x [N, D]: the path after which a score has changed sign.
+
+    The slope is what the score gains along the direction; one that is next to 0 counts as a thousandth of the score's
+    steepest.
+    """
+    size = (x @ weights.T + bias).abs().median(dim=0).values  # [outputs]
+    slope = (weights * directions).sum(dim=1).clamp_min(1e-3 * weights.norm(dim=1))
+    return tuple((size / slope).clamp_min(1e-6).tolist())

@@ -71,7 +71,7 @@ def ganspace_candidates(latents: Tensor, scores: Mapping[str, Scores], *, num_ws
     coordinates = (x - mean) @ components.T  # [N, K]
     follows = {name: torch.stack([correlation(coordinates, found, classes) for classes in outputs_of(found)])
                for name, found in scores.items()}  # [outputs, K]
-    result = {}
+    result: dict[str, list[LinearControl]] = {}
     for name, found in scores.items():
         others = [rows.abs().amax(dim=0) for other, rows in follows.items() if other != name]
         blurred = sum((other.square() for other in others), torch.zeros(len(components)))

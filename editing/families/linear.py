@@ -111,7 +111,8 @@ class LinearControl(Steerable):
         return {"family": self.family, "ordered": self.ordered}
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> LinearControl:
-        return replace(self, **{name: tensor.to(device, dtype) for name, tensor in self.tensors().items()})
+        return replace(self, directions=self.directions.to(device, dtype), weights=self.weights.to(device, dtype),
+                       bias=self.bias.to(device, dtype))
 
 
 def recombine(candidates: Sequence[LinearControl], choice: Sequence[int]) -> LinearControl:
@@ -139,6 +140,7 @@ def recombine(candidates: Sequence[LinearControl], choice: Sequence[int]) -> Lin
     report = {**first.report, "choice": list(choice)}
     if "outputs" in first.report:
         report["outputs"] = [c.report["outputs"][output] for c, output in chosen]  # type: ignore[index]
-    units = tuple(c.units[output] for c, output in chosen)
-    return replace(first, units=units, step=min(c.step for c, _ in chosen), report=report, **{
-        name: torch.stack([c.tensors()[name][output] for c, output in chosen]) for name in first.tensors()})
+    directions, weights, bias = (torch.stack([c.tensors()[name][output] for c, output in chosen])
+                                 for name in ("directions", "weights", "bias"))
+    return replace(first, units=tuple(c.units[output] for c, output in chosen), step=min(c.step for c, _ in chosen),
+                   report=report, directions=directions, weights=weights, bias=bias)

@@ -74,7 +74,7 @@ def stylespace_candidates(generator: Generator, latents: Tensor, scores: Mapping
     styles = styles_of(generator, latents)
     deviation = styles.std(dim=0)
     scale = deviation.clamp_min(DEAD * deviation.mean()).double() * styles.shape[1] ** 0.5
-    result = {}
+    result: dict[str, list[LinearControl]] = {}
     for name, found in scores.items():
         boundaries = fit_boundaries(styles, found, share=share, regularisation=regularisation, scale=scale)
         ranked = [attribute_channels(styles, most_confident(found, classes, exemplars))
