@@ -32,8 +32,11 @@ class Edited:
     def split(self, size: int) -> Iterator[Edited]:
         """Parts of at most `size` latents."""
         for start in range(0, len(self.latent), size):
-            part = slice(start, start + size)
-            yield Edited(self.latent[part], None if self.styles is None else self.styles[part])
+            yield self.select(slice(start, start + size))
+
+    def select(self, index: Tensor | slice) -> Edited:
+        """Some of the latents."""
+        return Edited(self.latent[index], None if self.styles is None else self.styles[index])
 
     @staticmethod
     def join(parts: Sequence[Edited]) -> Edited:
@@ -216,17 +219,28 @@ class Editor:
         return np.concatenate([to_pixels(self.generator.render(part.latent, style_change=part.styles))
                                for part in edited.split(RENDER_BATCH)])
 
-    @torch.no_grad()
     def scores(self, latent: Tensor | None = None) -> dict[str, Tensor]:
         """Each control's scores [N, C] at latents w+ [N, num_ws, w_dim] (default: the latents that were set).
 
         They are the controls' own opinion, at the mean of each one's layer range, or for controls of the style space
         at the styles.
         """
-        latent = self.latent if latent is None else latent
-        return {name: control.scores(latent[:, slice(*control.layers)].mean(dim=1) if control.space == "w"
-                                     else self.generator.styles(latent))
-                for name, control in self.controls.items()}
+        return {name: control.scores(self.states(control, latent)) for name, control in self.controls.items()}
+
+    @torch.no_grad()
+    def states(self, control: Steerable, edited: Edited | Tensor | None = None) -> Tensor:
+        """Latents as a control sees them [N, D]: the mean w of its layer range, or for the style space the styles.
+
+        Args:
+            control: The control.
+            edited: Edited latents, w [N, w_dim] or w+ [N, num_ws, w_dim]; None: the latents that were set.
+        """
+        if not isinstance(edited, Edited):
+            edited = Edited(self.latent if edited is None else self.generator.broadcast(edited))
+        if control.space == "w":
+            return edited.latent[:, slice(*control.layers)].mean(dim=1)
+        styles = self.generator.styles(edited.latent)
+        return styles if edited.styles is None else styles + edited.styles
 
     def _move(self, name: str, strength: float | Tensor, keep: Keep | None, layers: tuple[int, int] | None,
               step: float | None, method: str | None) -> tuple[Move, tuple[int, int], Space]:

@@ -1,0 +1,189 @@
+"""Choosing a control's settings on a small meta-validation set, and calibrating its strength.
+
+Chen et al. 2022, section 4.3: the channel counts are those with which most edits of 30 samples are right, as judged by
+an image classifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editing.editor import Edited, Editor
+from editing.evaluation.trials import Trials, cross, draw_trials, judge, verdict
+from editing.scorers import ImageScorer
+from gradctrl import Control, Controls, Scores, Steerable
+from stylegan2 import Generator
+
+COUNTS = (0, 50, 100, 150, 200, 250)                   # Channels that may be masked for an attribute; the paper's.
+MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)             # In deviations of the score over the samples.
+LAYER_PARTS = ((0, 1), (0, 1 / 2), (1 / 6, 2 / 3), (1 / 3, 1), (0, 2 / 3), (1 / 6, 1))  # Of the rows of w+.
+TYPICAL = 300                                          # Samples by which strength and safe range are calibrated.
+FARTHEST = 4.0                                         # Standard scores along its own way at which an edit is unlikely.
+SAFE = 0.9                                             # Share of samples that stay nearer than that in the safe range.
+LARGEST_LIMIT = 5.0                                    # Strength; a slider needs an end.
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSettings:
+    """What is tried."""
+
+    samples: int = 30                        # Of the meta-validation set, for each control.
+    counts: Sequence[int] = COUNTS           # For the method "paper" only; projection has no counts.
+    margins: Sequence[float] = MARGINS
+    layer_parts: Sequence[tuple[float, float]] = LAYER_PARTS
+    seed: int = 0
+
+
+class Tuner:
+    """Tries settings of controls on samples near the boundaries.
+
+    Args:
+        generator: Renders the edits.
+        scorer: The image classifier that judges them.
+        latents: w of the whole bank [N, w_dim].
+        scores: Of the whole bank.
+        pool: Indexes of the samples to tune on [P]; not those that the controls were trained on.
+    """
+
+    def __init__(self, generator: Generator, scorer: ImageScorer, latents: Tensor, scores: Mapping[str, Scores],
+                 pool: Tensor, settings: TuneSettings | None = None, *, on_render: Callable[[int], None] | None = None,
+                 ) -> None:
+        self.generator, self.scorer, self.latents, self.scores, self.pool = generator, scorer, latents, scores, pool
+        self.settings = settings or TuneSettings()
+        self.on_render = on_render
+
+    def tune(self, controls: Controls) -> Controls:
+        """All of what follows, for each control that has scores: counts or layers, margin, strength, safe range."""
+        for name in [name for name in controls if name in self.scores]:
+            best = self.best(controls, self.layer_choices(controls[name]))
+            chosen = self.tune_counts(controls, best)
+            controls = _with(controls, self.calibrate(_with(controls, chosen), name))
+        return controls
+
+    def best(self, controls: Controls, choices: Sequence[Steerable]) -> Steerable:
+        """The one of several variants of a control, and the margin, with which most edits are right."""
+        trials = self._trials(choices[0].name)
+        rated = [self._rate(controls, choice, trials) for choice in choices]
+        found = max(range(len(choices)), key=lambda index: rated[index][0])
+        rating, margin = rated[found]
+        chosen = replace(choices[found], margins=self._margins(choices[found], margin))
+        return _reported(chosen, {"meta-validation": {"samples": len(trials), "accuracy": round(rating[0], 3),
+                                                      "margin in deviations": margin}})
+
+    def layer_choices(self, control: Steerable) -> list[Steerable]:
+        """The control with each layer range of the grid."""
+        rows = self.generator.num_ws
+        ranges = {(round(start * rows), round(stop * rows)) for start, stop in self.settings.layer_parts}
+        return [replace(control, layers=layers) for layers in sorted(ranges, key=lambda r: r[0] - r[1])
+                if layers[0] < layers[1]]
+
+    def tune_counts(self, controls: Controls, control: Steerable) -> Steerable:
+        """Choose how many channels each kept attribute masks, one attribute after the other."""
+        if not isinstance(control, Control) or control.method != "paper":
+            return control
+        for other in control.keep:
+            choices = [replace(control, keep={**control.keep, other: count}) for count in self.settings.counts]
+            control = self.best(controls, choices)
+        return control
+
+    def calibrate(self, controls: Controls, name: str) -> Steerable:
+        """Set the unit of strength and the safe range.
+
+        Strength 1 is the median path length at which the control's own score crosses its boundary, over samples of
+        the other classes, both ways for a binary attribute. The safe range ends where a tenth of the samples are, along
+        the way that they went, more than 4 standard scores from the mean w.
+        """
+        control = replace(controls[name], units=(1.0,) * controls[name].outputs, margins=())
+        editor = Editor(self.generator, _with(controls, control))
+        lengths: list[list[Tensor]] = [[] for _ in control.units]
+        labels = self.scores[name].labels
+        for class_index, class_name in enumerate(control.classes):
+            others = self.pool[labels[self.pool] != class_index][:TYPICAL]
+            if len(others):
+                editor.set_latents(self.latents[others])
+                output, _ = control.heading(class_index)
+                lengths[output].append(editor.strengths_to(f"{name}:{class_name}").abs().cpu())
+        units = tuple(_median(torch.cat(found)) if found else 1.0 for found in lengths)
+        reach = {"within reach": [round(float(torch.cat(found).isfinite().float().mean()), 3)
+                                  for found in lengths if found]}
+        control = _reported(replace(controls[name], units=units), reach)
+        return replace(control, limits=self._limits(_with(controls, control), control))
+
+    def _limits(self, controls: Controls, control: Steerable) -> tuple[float, float]:
+        editor = Editor(self.generator, controls)
+        editor.set_latents(self.latents[self.pool[:TYPICAL]])
+        start = editor.states(control)
+        population = editor.states(control, self.latents[:2000])
+        ends = []
+        for sign in (1.0, -1.0) if control.binary else (1.0,):
+            reach = 0.0
+            for strength in torch.arange(0.25, LARGEST_LIMIT + 0.01, 0.25).tolist():
+                far = [_standing(start, editor.states(control, editor.displace({key: sign * strength})), population)
+                       for key in _keys(control)]
+                if min(float((f < FARTHEST).float().mean()) for f in far) < SAFE:
+                    break
+                reach = strength
+            ends.append(sign * max(reach, 1.0))
+        return (ends[1], ends[0]) if control.binary else (0.0, ends[0])
+
+    def _trials(self, name: str) -> Trials:
+        return draw_trials(self.scores, [name], self.pool, count=self.settings.samples, seed=self.settings.seed)
+
+    def _rate(self, controls: Controls, control: Steerable, trials: Trials) -> tuple[tuple[float, float], float]:
+        """The best margin's rating (share of right edits, share of labels that stayed), and that margin."""
+        edits = []
+        for margin in self.settings.margins:
+            variant = replace(control, margins=self._margins(control, margin))
+            edits.append(cross(Editor(self.generator, _with(controls, variant)), self.latents[trials.sample],
+                               control.name, trials.target)[0])
+        after = judge(self.generator, self.scorer, Edited.join(edits), self.on_render)
+        ratings = []
+        for index, margin in enumerate(self.settings.margins):
+            part = slice(index * len(trials), (index + 1) * len(trials))
+            found = verdict(trials, self.scores, {name: values[part] for name, values in after.items()})
+            stayed = torch.stack(list(found.stayed.values())).float().mean()
+            ratings.append(((float(found.correct.float().mean()), float(stayed)), margin))
+        return max(ratings, key=lambda rating: rating[0])
+
+    def _margins(self, control: Steerable, margin: float) -> tuple[float, ...]:
+        """A margin in deviations as scores of each class."""
+        x = Editor(self.generator, Controls([control])).states(control, self.latents[self.pool[:TYPICAL]])
+        spread = control.scores(x).std(dim=0)
+        return tuple(round(margin * float(spread[control.heading(j)[0]]), 4) for j in range(len(control.classes)))
+
+
+def _with(controls: Controls, control: Steerable) -> Controls:
+    """The controls with one of them replaced."""
+    return Controls([control if other.name == control.name else other for other in controls.values()],
+                    generator_hash=controls.generator_hash, source=controls.source)
+
+
+def _reported(control: Steerable, more: Mapping[str, Any]) -> Steerable:
+    return replace(control, report={**control.report, **more})
+
+
+def _median(lengths: Tensor) -> float:
+    """Median of path lengths; those that never crossed count as longer than all others."""
+    middle = float(lengths.sort().values[(len(lengths) - 1) // 2])
+    finite = lengths[lengths.isfinite()]
+    if middle == float("inf"):
+        middle = float(finite.max()) if len(finite) else 1.0
+    return round(max(middle, 1e-3), 4)
+
+
+def _keys(control: Steerable) -> list[str]:
+    return [control.name] if control.binary else [f"{control.name}:{name}" for name in control.classes]
+
+
+def _standing(start: Tensor, end: Tensor, population: Tensor) -> Tensor:
+    """How far [N] each latent is from the population's mean along the way that it went, in deviations."""
+    way = torch.nn.functional.normalize(end - start, dim=1)
+    deviation = ((population - population.mean(dim=0)) @ way.T).std(dim=0).clamp_min(1e-9)
+    return ((end - population.mean(dim=0)) * way).sum(dim=1).abs() / deviation
