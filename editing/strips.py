@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
 from editing.editor import Edited, Editor, Keep
 
 STRENGTHS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
@@ -22,7 +23,8 @@ def strip(editor: Editor, attribute: str, strengths: Sequence[float] = STRENGTHS
     Returns:
         uint8 [N * R, len(strengths) * R, 3]: a row for each latent.
     """
-    return join(edit_each(editor, [{attribute: s} for s in strengths], keep=keep, layers=layers, step=step, method=method))
+    edits = [{attribute: s} for s in strengths]
+    return join(edit_each(editor, edits, keep=keep, layers=layers, step=step, method=method))
 
 
 def frames(editor: Editor, strengths: Mapping[str, float], count: int, *, keep: Keep | None = None,
@@ -44,7 +46,8 @@ def frames(editor: Editor, strengths: Mapping[str, float], count: int, *, keep: 
 
 
 def edit_each(editor: Editor, edits: Sequence[Mapping[str, float]], *, keep: Keep | None = None,
-              layers: tuple[int, int] | None = None, step: float | None = None, method: str | None = None) -> np.ndarray:
+              layers: tuple[int, int] | None = None, step: float | None = None,
+              method: str | None = None) -> np.ndarray:
     """Render several edits of the editor's latents: uint8 [N, len(edits), R, R, 3]."""
     edited = Edited.join([editor.displace(edit, keep=keep, layers=layers, step=step, method=method) for edit in edits])
     pictures = editor.render(edited)

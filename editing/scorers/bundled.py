@@ -1,6 +1,6 @@
 """The bundled image classifier: what the faces of the bundled generator look like.
 
-A small residual network in the manner of He et al. (arXiv 1603.05027), trained by `weights/training/judge.py`.
+A small residual network in the manner of He et al. (arXiv 1603.05027), trained by `weights/training/classifier.py`.
 """
 
 from __future__ import annotations

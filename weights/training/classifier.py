@@ -1,10 +1,10 @@
-"""The image classifier that scores generated samples, so that controls can be taught from the confident ones.
+"""Training the bundled image classifier, which scores generated samples and judges edits.
 
 One small residual network, 64x64 pixels in, with a head for each attribute. It is trained on a folder of aligned faces
 with a `labels.csv` (columns file, gender, smile, age, eyeglasses, hair, yaw), augmented by flips, shifts, colour and
 softness, because generated pictures are softer than the training pictures.
 
-    python -m weights.training.judge FOLDER OUT.safetensors
+    python -m weights.training.classifier FOLDER OUT.safetensors
 """
 
 from __future__ import annotations
@@ -18,20 +18,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from editing.scorers.bundled import HAIR, SIDE, FaceClassifier, save_face_classifier, shrink
+from editing.scorers.bundled import HAIR, OUTPUTS, SIDE, FaceClassifier, save_face_classifier, shrink
 
+AVERAGE = 0.995  # Decay of the running mean of the weights, which is what is kept.
+WEIGHT = {"smile": 2.0, "gender": 1.0}  # Of the losses; the noisy labels of smile are learned late.
 HELD_OUT = 8  # Every eighth file is never trained on (the folder is sorted by gender).
-
-
-def load_judge(path: Path) -> FaceClassifier:
-    """A classifier as `train` writes it, or (older ones) without its metadata."""
-    judge = FaceClassifier()
-    judge.load_state_dict(load_file(path))
-    return judge.eval().requires_grad_(False)
 
 
 def read_folder(folder: Path) -> tuple[Tensor, dict[str, Tensor]]:
@@ -77,8 +72,9 @@ def augment(pictures: Tensor, targets: dict[str, Tensor], rng: torch.Generator) 
 
 def loss_of(scores: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
     total = F.cross_entropy(scores["hair"], targets["hair"], weight=torch.tensor([1.0, 1.0, 3.0]), label_smoothing=0.05)
-    for name in ("smile", "gender"):
-        total = total + F.binary_cross_entropy_with_logits(scores[name][:, 0], targets[name] * 0.96 + 0.02)
+    for name, weight in WEIGHT.items():
+        soft = targets[name] * 0.96 + 0.02
+        total = total + weight * F.binary_cross_entropy_with_logits(scores[name][:, 0], soft)
     total = total + F.binary_cross_entropy_with_logits(scores["eyeglasses"][:, 0], targets["eyeglasses"],
                                                        pos_weight=torch.tensor(20.0))
     for name in ("age", "yaw"):
@@ -87,7 +83,7 @@ def loss_of(scores: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def measure(judge: FaceClassifier, pictures: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
+def measure(judge: nn.Module, pictures: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
     """Accuracy by attribute (balanced over the classes), and correlation for age and yaw."""
     judge.eval()
     scores = judge(shrink(pictures.float() / 127.5 - 1))
@@ -102,7 +98,7 @@ def measure(judge: FaceClassifier, pictures: Tensor, targets: dict[str, Tensor])
     return {name: round(value, 3) for name, value in result.items()}
 
 
-def train(folder: Path, out: Path, *, epochs: int = 16, batch: int = 64, seed: int = 0) -> None:
+def train(folder: Path, out: Path, *, epochs: int = 20, batch: int = 64, seed: int = 0) -> None:
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     pictures, targets = read_folder(folder)
@@ -113,27 +109,52 @@ def train(folder: Path, out: Path, *, epochs: int = 16, batch: int = 64, seed: i
     optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.02)
     steps = epochs * (count // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
-    report: dict[str, float] = {}
+    averaged = AveragedModel(judge, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
     for epoch in range(epochs):
         judge.train()
         order = used[torch.randperm(count, generator=rng)]
         for start in tqdm(range(0, count - batch + 1, batch), desc=f"epoch {epoch + 1}/{epochs}", leave=False):
             index = order[start:start + batch]
-            x, y = augment(pictures[index], {name: value[index] for name, value in targets.items()}, rng)
+            x, y = augment(pictures[index], _select(targets, index), rng)
             loss = loss_of(judge(x.contiguous(memory_format=torch.channels_last)), y)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
-        report = measure(judge, pictures[held], {name: value[held] for name, value in targets.items()})
-        tqdm.write(f"epoch {epoch + 1}: {report}")
+            averaged.update_parameters(judge)
+        tqdm.write(f"epoch {epoch + 1}: {measure(averaged.module, pictures[held], _select(targets, held))}")
+    kept = FaceClassifier()
+    kept.load_state_dict(averaged.module.state_dict())
+    finish(kept.eval(), pictures, targets, used, held, out)
+
+
+@torch.no_grad()
+def finish(judge: FaceClassifier, pictures: Tensor, targets: dict[str, Tensor], used: Tensor, held: Tensor,
+           out: Path) -> None:
+    """Move the boundaries to where both classes count the same, measure, and write the file.
+
+    Of the training pictures most smile and most are women. The logit of a classifier says how likely a class is among
+    pictures like them; less the logarithm of the classes' ratio, it says so where both classes are equally frequent.
+    """
+    start = 0
+    for name, outputs in OUTPUTS.items():
+        if name in WEIGHT:
+            share = (targets[name][used] > 0.5).float().mean()
+            judge.head.bias[start] -= torch.log(share / (1 - share))
+        start += outputs
+    report = measure(judge, pictures[held], _select(targets, held))
+    print(report)
     save_face_classifier(out, judge, {"held_out": json.dumps(report)})
+
+
+def _select(targets: dict[str, Tensor], index: Tensor) -> dict[str, Tensor]:
+    return {name: value[index] for name, value in targets.items()}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
     train(arguments.folder, arguments.out, epochs=arguments.epochs)
