@@ -12,6 +12,7 @@ from torch import Tensor
 from gradctrl.control import Control, KeepList, Steerable
 from gradctrl.directions import direction
 
+FARTHEST = 50  # Steps after which a class counts as out of reach.
 DirectionFunction = Callable[[Tensor], Tensor]  # w [N, w_dim] -> unit directions [N, w_dim]
 
 
@@ -66,7 +67,7 @@ def walk(w: Tensor, moves: Sequence[Move], *, on_step: Callable[[Tensor], None] 
 
 @torch.no_grad()
 def lengths_to(control: Steerable, x: Tensor, classes: Tensor, *, keep: KeepList = (), step: float | None = None,
-               longest: float = 30.0) -> Tensor:
+               longest: float | None = None) -> Tensor:
     """How far each latent must go until a class is its answer: the path's length when the score reaches the margin.
 
     Full steps, then one that is shortened so that the score just gets there; walking the length that is returned ends
@@ -78,12 +79,13 @@ def lengths_to(control: Steerable, x: Tensor, classes: Tensor, *, keep: KeepList
         classes: Index of the class to reach, of each latent [N].
         keep: Attributes to leave alone, with their channel counts.
         step: Length of a step; None: the control's own.
-        longest: Length after which a latent is given up.
+        longest: Length after which a latent is given up; None: 50 steps.
     Returns:
         Signed lengths [N] along the direction of `control.heading(class)`; infinite (with the sign) where the class was
         not reached.
     """
     step = control.step if step is None else step
+    longest = FARTHEST * step if longest is None else longest
     result = torch.zeros(len(x), dtype=x.dtype, device=x.device)
     for class_index in classes.unique().tolist():
         chosen = (classes == class_index).nonzero()[:, 0]

@@ -72,7 +72,7 @@ class BundledScorer:
         "smile": ("serious", "smiling"), "gender": ("female", "male"), "age": ("young", "old"),
         "eyeglasses": ("without", "with"), "hair": HAIR, "pose": ("left", "front", "right"),
     }
-    ordered = frozenset({"pose"})
+    ordered = frozenset({"hair", "pose"})  # Hair from dark to light.
 
     def __init__(self, network: FaceClassifier, *, device: torch.device | str = "cpu") -> None:
         self.network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
