@@ -10,6 +10,7 @@ import click
 
 from commands.bank import prepare, score
 from commands.edit import edit
+from commands.evaluate import evaluate
 from commands.faces import align, invert
 from commands.files import convert_generator, weights_group
 from commands.messages import Commands
@@ -36,7 +37,8 @@ def main() -> None:
     """
 
 
-for _command in (align, invert, edit, attributes, sample, score, prepare, weights_group, convert_generator, start_app):
+for _command in (align, invert, edit, attributes, sample, score, prepare, evaluate, weights_group, convert_generator,
+                 start_app):
     main.add_command(_command)
 
 

@@ -73,7 +73,7 @@ class Tuner:
         rated = [self._rate(controls, choice, trials) for choice in choices]
         found = max(range(len(choices)), key=lambda index: rated[index][0])
         rating, margin = rated[found]
-        chosen = replace(choices[found], margins=self._margins(choices[found], margin))
+        chosen = self.with_margin(choices[found], margin)
         return _reported(chosen, {"meta-validation": {"samples": len(trials), "accuracy": round(rating[0], 3),
                                                       "margin in deviations": margin}})
 
@@ -133,6 +133,13 @@ class Tuner:
             ends.append(sign * max(reach, 1.0))
         return (ends[1], ends[0]) if control.binary else (0.0, ends[0])
 
+    def with_margin(self, control: Steerable, margin: float) -> Steerable:
+        """The control with the same margin for all classes, given in deviations of its score over the samples."""
+        x = Editor(self.generator, Controls([control])).states(control, self.latents[self.pool[:TYPICAL]])
+        spread = control.scores(x).std(dim=0)
+        margins = tuple(round(margin * float(spread[control.heading(j)[0]]), 4) for j in range(len(control.classes)))
+        return replace(control, margins=margins)
+
     def _trials(self, name: str) -> Trials:
         return draw_trials(self.scores, [name], self.pool, count=self.settings.samples, seed=self.settings.seed)
 
@@ -140,7 +147,7 @@ class Tuner:
         """The best margin's rating (share of right edits, share of labels that stayed), and that margin."""
         edits = []
         for margin in self.settings.margins:
-            variant = replace(control, margins=self._margins(control, margin))
+            variant = self.with_margin(control, margin)
             edits.append(cross(Editor(self.generator, _with(controls, variant)), self.latents[trials.sample],
                                control.name, trials.target)[0])
         after = judge(self.generator, self.scorer, Edited.join(edits), self.on_render)
@@ -151,12 +158,6 @@ class Tuner:
             stayed = torch.stack(list(found.stayed.values())).float().mean()
             ratings.append(((float(found.correct.float().mean()), float(stayed)), margin))
         return max(ratings, key=lambda rating: rating[0])
-
-    def _margins(self, control: Steerable, margin: float) -> tuple[float, ...]:
-        """A margin in deviations as scores of each class."""
-        x = Editor(self.generator, Controls([control])).states(control, self.latents[self.pool[:TYPICAL]])
-        spread = control.scores(x).std(dim=0)
-        return tuple(round(margin * float(spread[control.heading(j)[0]]), 4) for j in range(len(control.classes)))
 
 
 def _with(controls: Controls, control: Steerable) -> Controls:

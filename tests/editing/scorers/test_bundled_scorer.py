@@ -85,7 +85,7 @@ def test_each_attribute_has_a_column_a_class(scorer: BundledScorer, pictures: Te
         name: (6, len(classes)) for name, classes in scorer.attributes.items()}
     assert list(scores) == ["smile", "gender", "age", "eyeglasses", "hair", "pose"]
     assert all(values.dtype == torch.float32 and not values.requires_grad for values in scores.values())
-    assert scorer.ordered == {"pose"}
+    assert scorer.ordered == {"hair", "pose"}
 
 
 def test_a_batch_equals_single_pictures_and_values_beyond_a_file_are_clipped(scorer: BundledScorer,

@@ -1,0 +1,35 @@
+"""What an evaluation does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from editing.evaluation.methods import METHOD_NAMES
+from editing.evaluation.tuning import COUNTS, TuneSettings
+
+RAREST = 0.01  # Share of the bank; an attribute with a rarer class is neither edited nor judged.
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How much is tried. The defaults are the full run; `QUICK` is for trying out."""
+
+    methods: tuple[str, ...] = METHOD_NAMES
+    trials: int = 3000                                 # Samples near boundaries, for the accuracy (table 1).
+    edits: int = 600                                   # Samples for the attribute dependency (figure 7).
+    ablation: int = 500                                # Of the trials, how many are used for each ablation (figure 8).
+    counts: tuple[int, ...] = COUNTS                   # Figure 8c.
+    examples: tuple[int, ...] = (10, 30, 100, 300)     # Training examples a class.
+    test_share: float = 0.5                            # Of the bank, never trained or tuned on.
+    tune: TuneSettings = field(default_factory=lambda: TuneSettings(samples=60))
+    seed: int = 0
+
+    def to_json(self) -> Mapping[str, Any]:
+        return asdict(self)
+
+
+QUICK = EvaluationSettings(
+    trials=60, edits=20, ablation=20, counts=(0, 100), examples=(10, 30),
+    tune=TuneSettings(samples=6, margins=(0.5, 1.0), counts=(0, 100), layer_parts=((0, 1), (0, 2 / 3))))
