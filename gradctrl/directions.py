@@ -104,25 +104,31 @@ def projected_direction(control: Control, w: Tensor, *, target: int = 0, keep: S
     Returns:
         [N, w_dim], each row of length 1; 0 where nothing is left.
     """
-    axes = torch.eye(w.shape[1], device=w.device, dtype=w.dtype) if metric is None else metric.axes  # [K, w_dim]
-    n = _unit(gradient(control, w, target) @ axes.T)  # [N, K]
+    wide = torch.promote_types(w.dtype, torch.float32)  # Equations cannot be solved in half precision.
+    axes = torch.eye(w.shape[1], device=w.device) if metric is None else metric.axes  # [K, w_dim]
+    axes = axes.to(wide)
+    n = _unit(gradient(control, w, target).to(wide) @ axes.T)  # [N, K]
     if keep:
-        kept = torch.cat([_logit_gradients(other, w) for other in keep], dim=1) @ axes.T  # [N, M, K]
-        kept = kept / kept.norm(dim=2, keepdim=True).clamp_min(torch.finfo(w.dtype).tiny)
-        gram = kept @ kept.transpose(1, 2) + RIDGE * torch.eye(kept.shape[1], device=w.device, dtype=w.dtype)
+        kept = torch.cat([_logit_gradients(other, w, wide) for other in keep], dim=1) @ axes.T  # [N, M, K]
+        kept = kept / kept.norm(dim=2, keepdim=True).clamp_min(torch.finfo(wide).tiny)
+        gram = kept @ kept.transpose(1, 2) + RIDGE * torch.eye(kept.shape[1], device=w.device, dtype=wide)
         left = n - (kept.transpose(1, 2) @ torch.linalg.solve(gram, kept @ n[:, :, None]))[:, :, 0]
         # What is left of a gradient that lies among the kept ones is rounding, not a direction.
         n = torch.where(left.norm(dim=1, keepdim=True) > 1e-3, left, 0.0)
-    return _unit(n @ axes)
+    return _unit(n @ axes).to(w.dtype)
 
 
-def _logit_gradients(control: Control, w: Tensor) -> Tensor:
-    """Gradients [N, C, w_dim] of a binary control's logit (C = 1), or of each class's logit less their mean."""
+def _logit_gradients(control: Control, w: Tensor, wide: torch.dtype) -> Tensor:
+    """Gradients [N, C, w_dim] of a binary control's logit (C = 1), or of each class's logit less their mean.
+
+    The latter are linearly dependent, which rounding to half precision would hide: a direction of noise would be kept.
+    """
     weights = control.classifier
     hidden = torch.nn.functional.linear(w, weights.hidden_weight, weights.hidden_bias)  # [N, H]
-    slope = torch.where(hidden > 0, 1.0, SLOPE).to(w.dtype)
-    outer = weights.out_weight if control.binary else weights.out_weight - weights.out_weight.mean(dim=0)
-    return (slope[:, None, :] * outer) @ weights.hidden_weight
+    slope = torch.where(hidden > 0, 1.0, SLOPE).to(wide)
+    outer = weights.out_weight.to(wide)
+    outer = outer if control.binary else outer - outer.mean(dim=0)
+    return (slope[:, None, :] * outer) @ weights.hidden_weight.to(wide)
 
 
 def _unit(n: Tensor) -> Tensor:

@@ -74,7 +74,8 @@ def teach_from_examples(latents: Tensor, scores: Sequence[Scores], examples: Map
                                       settings=settings, validation=validation)
         control = _control(item, scores, classifier=classifier, num_ws=num_ws, method=method, metric=metric)
         counts = found.train_labels.bincount(minlength=len(item.classes)).tolist()
-        report: dict[str, object] = {"trained on": f"examples a class: {', '.join(map(str, counts))}", "scorer": item.scorer}
+        report: dict[str, object] = {"trained on": f"examples a class: {', '.join(map(str, counts))}",
+                                     "scorer": item.scorer}
         controls.append(_with_accuracy(control, latents, item, found.validation if held_out is None else held_out,
                                        report))
     return controls
