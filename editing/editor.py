@@ -79,6 +79,7 @@ class Editor:
         self.generator = generator
         self.controls = controls.to(generator.device, generator.dtype)
         self._latent: Tensor | None = None  # w+ [N, num_ws, w_dim]
+        self._styles: Tensor | None = None  # What earlier edits added to the styles [N, style_dim].
         self._single = True
 
     def set_latent(self, latent: Tensor | Inversion) -> None:
@@ -94,13 +95,17 @@ class Editor:
         self.set_latents(latent[None])
         self._single = True
 
-    def set_latents(self, latents: Tensor) -> None:
-        """Set several latents to edit at once: w [N, w_dim] or w+ [N, num_ws, w_dim]; `edit` then returns N pictures.
+    def set_latents(self, latents: Tensor | Edited) -> None:
+        """Set several latents to edit at once; `edit` then returns N pictures.
 
+        Args:
+            latents: w [N, w_dim], w+ [N, num_ws, w_dim], or edited latents, from which the next edits go on.
         Raises:
             ValueError: another shape.
         """
-        self._latent = self.generator.broadcast(latents.to(self.generator.device, self.generator.dtype))
+        edited = latents if isinstance(latents, Edited) else Edited(latents)
+        self._latent = self.generator.broadcast(edited.latent.to(self.generator.device, self.generator.dtype))
+        self._styles = None if edited.styles is None else edited.styles.to(self._latent)
         self._single = False
 
     @property
@@ -114,6 +119,11 @@ class Editor:
             raise RuntimeError("no latent to edit: call Editor.set_latent first")
         return self._latent
 
+    @property
+    def edited(self) -> Edited:
+        """The latents, with what earlier edits added to their styles."""
+        return Edited(self.latent, self._styles)
+
     def edit(self, strengths: Strengths, *, keep: Keep | None = None, layers: tuple[int, int] | None = None,
              step: float | None = None, method: str | None = None) -> np.ndarray:
         """Render the edited picture.
@@ -123,7 +133,8 @@ class Editor:
             keep: Attributes to leave alone, with channel counts if a mapping; None: each control's own keep list.
             layers: Layer range [start, stop) for all; None: each control's own.
             step: Step length in W; None: each control's own.
-            method: How attributes are kept, "project" or "paper"; None: each control's own.
+            method: How attributes are kept, "project" or "paper", or the name of the controls' family; None: each
+                control's own.
         Returns:
             uint8 [R, R, 3], or [N, R, R, 3] after `set_latents`.
         Raises:
@@ -138,24 +149,26 @@ class Editor:
                  step: float | None = None, method: str | None = None) -> Edited:
         """As `edit`, but return the edited latents; a strength may be a tensor [N], one for each latent.
 
-        Each control walks its trajectory (`gradctrl.walk`) from w, the mean of the rows; what it adds to w is added to
-        the rows of its layer range. For a w inversion that is the design's "the edited w replaces rows [start, stop)".
-        Controls of the style space walk from the styles, and what they add is added to the styles of those rows.
+        Each control walks its trajectory (`gradctrl.walk`) from w, the mean of the rows of its layer range; what it
+        adds to w is added to these rows. For a w inversion that is the design's "the edited w replaces rows [start,
+        stop)". Controls of the style space walk from the styles, and what they add is added to the styles of those
+        rows.
         """
         latent = self.latent
         plan = [self._move(name, strength, keep, layers, step, method) for name, strength in strengths.items()
                 if isinstance(strength, Tensor) or strength]
         if any(space == "styles" for _, _, space in plan):
             return self._displace_styles(latent, plan)
-        added = walk(latent.mean(dim=1), [move for move, _, _ in plan])
+        added = walk(torch.zeros_like(latent[:, 0]), [move for move, _, _ in plan])
         result = latent.clone()
         for (_, (start, stop), _), displacement in zip(plan, added, strict=True):
             result[:, start:stop] += displacement[:, None]
-        return Edited(result)
+        return Edited(result, self._styles)
 
     def _displace_styles(self, latent: Tensor, plan: list[tuple[Move, tuple[int, int], Space]]) -> Edited:
-        added = walk(self.generator.styles(latent), [move for move, _, _ in plan])
-        change = torch.zeros_like(added[0])
+        styles = torch.zeros_like(self.generator.styles(latent))
+        added = walk(styles, [move for move, _, _ in plan])
+        change = styles if self._styles is None else self._styles.clone()
         for (_, (start, stop), _), displacement in zip(plan, added, strict=True):
             for part in self.generator.style_slices:
                 if start <= part.row < stop:
@@ -187,8 +200,7 @@ class Editor:
             Signed strengths of `key_of(name)`; 0 where the class is there already, infinite where it is out of reach.
         """
         control, class_index = self.find(name, method)
-        latent = self.latent if control.space == "w" else self.generator.styles(self.latent)
-        x = latent.mean(dim=1) if control.space == "w" else latent
+        x = self.states(control, layers=self._rows(control, layers))
         classes = torch.full([len(x)], class_index, device=x.device)
         output, _ = control.heading(class_index)
         return lengths_to(control, x, classes, keep=self._keep_list(control, keep, method),
@@ -228,17 +240,21 @@ class Editor:
         return {name: control.scores(self.states(control, latent)) for name, control in self.controls.items()}
 
     @torch.no_grad()
-    def states(self, control: Steerable, edited: Edited | Tensor | None = None) -> Tensor:
+    def states(self, control: Steerable, edited: Edited | Tensor | None = None, *,
+               layers: tuple[int, int] | None = None) -> Tensor:
         """Latents as a control sees them [N, D]: the mean w of its layer range, or for the style space the styles.
 
         Args:
             control: The control.
             edited: Edited latents, w [N, w_dim] or w+ [N, num_ws, w_dim]; None: the latents that were set.
+            layers: Layer range [start, stop); None: the control's own.
         """
-        if not isinstance(edited, Edited):
-            edited = Edited(self.latent if edited is None else self.generator.broadcast(edited))
+        if edited is None:
+            edited = self.edited
+        elif isinstance(edited, Tensor):
+            edited = Edited(self.generator.broadcast(edited))
         if control.space == "w":
-            return edited.latent[:, slice(*control.layers)].mean(dim=1)
+            return edited.latent[:, slice(*(layers or control.layers))].mean(dim=1)
         styles = self.generator.styles(edited.latent)
         return styles if edited.styles is None else styles + edited.styles
 
@@ -248,22 +264,32 @@ class Editor:
         control = self._by_method(self.controls.find(attribute), method)
         target = control.target(class_name or None)
         kept = self._keep_list(control, keep, method)
+        rows = self._rows(control, layers)
+        if step is not None and step <= 0:
+            raise InputError(f"step {step}: the step length must be above 0")
+        # Each control looks at its own rows, and all of them have moved by what all moves have added.
+        start = self.states(control, layers=rows)
+        move = Move(direction=lambda added: control.direction(start + added, target, kept),
+                    length=strength * control.units[target], step=step or control.step)
+        return move, rows, control.space
+
+    def _rows(self, control: Steerable, layers: tuple[int, int] | None) -> tuple[int, int]:
+        """The layer range of an edit."""
         rows = control.layers if layers is None else layers
         if not 0 <= rows[0] < rows[1] <= self.generator.num_ws:
             raise InputError(f"layer range {rows[0]}:{rows[1]}: this generator has {self.generator.num_ws} layers; use "
                              f"START:STOP within 0:{self.generator.num_ws}")
-        if step is not None and step <= 0:
-            raise InputError(f"step {step}: the step length must be above 0")
-        move = Move(direction=lambda x: control.direction(x, target, kept), length=strength * control.units[target],
-                    step=step or control.step)
-        return move, rows, control.space
+        return rows
 
     def _by_method(self, control: Steerable, method: str | None) -> Steerable:
-        """The control with another method to keep attributes; only trained classifiers have a choice."""
-        if method is None or getattr(control, "method", None) == method:
+        """The control with another method to keep attributes; only trained classifiers have a choice.
+
+        A control of another family is steered by the method of its name, and by no other.
+        """
+        if method is None or method in (getattr(control, "method", None), getattr(control, "family", None)):
             return control
         if not isinstance(control, Control) or method not in METHODS:
-            choices = " or ".join(METHODS) if isinstance(control, Control) else "no method at all"
+            choices = " or ".join(METHODS) if isinstance(control, Control) else str(getattr(control, "family", "none"))
             raise InputError(f"{self.controls.source}: {control.name} cannot be steered by the method {method}; give "
                              f"{choices}, or load the controls of that method")
         return replace(control, method=cast(Method, method))

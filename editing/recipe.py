@@ -68,6 +68,7 @@ class Recipe:
     keep: Mapping[str, int] | tuple[str, ...] | None = None  # As given to `Editor.edit`.
     layers: tuple[int, int] | None = None
     step: float | None = None
+    method: str | None = None
 
     def to_json(self) -> str:
         kind = "sample" if isinstance(self.source, SampleSource) else "photo"
@@ -87,7 +88,8 @@ class Recipe:
 
     def apply(self, editor: Editor) -> np.ndarray:
         """Edit the editor's latents as the recipe says; uint8 as `Editor.edit` gives."""
-        return editor.edit(self.strengths, keep=self.keep, layers=self.layers, step=self.step)
+        return editor.edit(self.strengths, keep=self.keep, layers=self.layers, step=self.step,
+                           method=self.method)
 
 
 def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
