@@ -145,6 +145,8 @@ class Control(Steerable):
         super().__post_init__()
         if self.method not in METHODS:
             raise ValueError(f"{self.name}: the method must be one of {', '.join(METHODS)}, not {self.method!r}")
+        if self.metric is not None and self.metric.axes.shape[1] != self.width:
+            raise ValueError(f"{self.name}: the metric is of a W of {self.metric.axes.shape[1]}, not of {self.width}")
 
     @property
     def outputs(self) -> int:

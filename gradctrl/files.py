@@ -79,6 +79,8 @@ def _control(entry: dict[str, Any], tensors: dict[str, torch.Tensor], metric: Me
     weights = {part: _finite(tensors, f"{name}.{part}") for part in WEIGHTS}
     low, high = entry["limits"]
     start, stop = entry["layers"]
+    if entry.get("metric") and metric is None:
+        raise ValueError("metric.axes is missing")
     return Control(name=name, classes=tuple(entry["classes"]), classifier=Classifier(**weights), layers=(start, stop),
                    keep=entry["keep"], step=entry["step"], units=tuple(entry["units"]), limits=(low, high),
                    margins=tuple(entry.get("margins", ())), ordered=entry.get("ordered", False),
