@@ -11,15 +11,15 @@ import click
 from commands.changes import Change
 from commands.edit_options import change_options, file_options, person_options, result_options
 from commands.messages import note
-from commands.models import open_controls, open_generator
+from commands.models import FAMILIES, open_controls, open_generator
 from commands.options import controls_option, face_option, inversion_options, model_options, out_options
 from commands.outputs import Outputs
-from commands.results import write_edit
+from commands.results import check_through, write_edit, write_through
 from commands.run import Run
 from commands.subjects import is_latent, subjects
 
 if TYPE_CHECKING:
-    from editing import Editor
+    from editing import Editor, Recipe
 
 
 @click.command()
@@ -41,7 +41,8 @@ def edit(ctx: click.Context, inputs: tuple[Path, ...], recipe_file: Path | None,
 
     INPUT is a photo, or the .latent.safetensors of `gradctrl invert`; with --seed and no INPUT, a synthetic person.
     Writes NAME-smile+1.5.png (with --paste NAME-smile+1.5-photo.png), and beside it the recipe, which makes the same
-    picture again and is also stored in the picture.
+    picture again and is also stored in the picture. With --through it writes NAME-pose-left.png and so on for each
+    class, and NAME-pose-strip.png with all of them.
 
     An inversion takes most of the time. To try many edits of a photo, run `gradctrl invert` once and edit its latent.
 
@@ -51,6 +52,8 @@ def edit(ctx: click.Context, inputs: tuple[Path, ...], recipe_file: Path | None,
       gradctrl edit me.jpg --set age=1 --set hair:blond=1 --keep gender,smile --strip
       gradctrl edit me.latent.safetensors --photo me.jpg --set age=-1 --paste
       gradctrl edit --seed 3 --set smile=-1 --video gif
+      gradctrl edit me.latent.safetensors --to smile --to hair:blond
+      gradctrl edit me.latent.safetensors --through pose
       gradctrl edit me.jpg --recipe me-smile+1.5.recipe.json
     """
     from editing import load_recipe
@@ -58,28 +61,42 @@ def edit(ctx: click.Context, inputs: tuple[Path, ...], recipe_file: Path | None,
     _check_usage(ctx, inputs, recipe_file, photo_file, options)
     recipe = load_recipe(recipe_file) if recipe_file else None
     outputs = Outputs(out, [*inputs, *(path for path in (recipe_file, photo_file) if path)], overwrite)
+    change = _change_of(recipe, options)
+    named = ctx.get_parameter_source("controls") is click.core.ParameterSource.COMMANDLINE
+    if change.method in FAMILIES and not named:
+        controls = str(change.method)
     editor = _make_editor(generator, controls, device, threads)
     if recipe is not None:
         recipe.check(editor)
-        change = Change(dict(recipe.strengths), recipe.keep, recipe.layers, recipe.step)
-    else:
-        change = Change(dict(options["assignments"]), options["keep"], options["layers"], options["step"])
     change.check(editor)
+    if options["through"]:
+        check_through(editor, options["through"], change)
     run = Run()
     subject_of = subjects(run, editor, recipe, photo_file, options)
     for path in run.over(inputs or (Path(),)):
         with run.attempt():
-            write_edit(editor, subject_of(path if inputs else None), change, outputs, options,
-                       with_recipe=recipe is None)
+            subject = subject_of(path if inputs else None)
+            if options["through"]:
+                write_through(editor, subject, options["through"], change, outputs, options)
+            else:
+                write_edit(editor, subject, change, outputs, options, with_recipe=recipe is None)
     run.finish()
+
+
+def _change_of(recipe: Recipe | None, options: dict[str, Any]) -> Change:
+    if recipe is not None:
+        return Change(dict(recipe.strengths), recipe.keep, recipe.layers, recipe.step, recipe.method)
+    return Change(dict(options["assignments"]), options["keep"], options["layers"], options["step"], options["method"],
+                  options["targets"])
 
 
 def _check_usage(ctx: click.Context, inputs: Sequence[Path], recipe_file: Path | None, photo_file: Path | None,
                  options: dict[str, Any]) -> None:
-    names = [name for name, _ in options["assignments"]]
+    names = [*(name for name, _ in options["assignments"]), *options["targets"]]
     if recipe_file:
-        of_recipe = {"assignments": "--set", "keep": "--keep", "layers": "--layers", "step": "--step",
-                     "face": "--face", "preset_name": "--preset", "steps": "--steps", "space": "--space",
+        of_recipe = {"assignments": "--set", "targets": "--to", "through": "--through", "method": "--method",
+                     "keep": "--keep", "layers": "--layers", "step": "--step", "face": "--face",
+                     "preset_name": "--preset", "steps": "--steps", "space": "--space",
                      "seed": "--seed", "truncation": "--truncation"}
         given = [flag for name, flag in of_recipe.items()
                  if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
@@ -88,7 +105,13 @@ def _check_usage(ctx: click.Context, inputs: Sequence[Path], recipe_file: Path |
         if photo_file:
             raise click.UsageError("give the recipe's photo as INPUT, in place of --photo")
         return
-    if not names:
+    if options["through"]:
+        given = [flag for flag, value in (("--set", options["assignments"]), ("--to", options["targets"]),
+                                          ("--strip", options["with_strip"]), ("--video", options["video"])) if value]
+        if given:
+            raise click.UsageError(f"--through writes a picture of each class and a strip; leave out "
+                                   f"{', '.join(given)}")
+    elif not names:
         raise click.UsageError("say what to change, as in --set smile=1.5; `gradctrl attributes` lists what can be")
     if len(set(names)) < len(names):
         raise click.UsageError("an attribute is set twice; give each one once")

@@ -9,7 +9,10 @@ from typing import Any
 
 import click
 
+from commands.models import FAMILIES
 from commands.options import SEED, several
+
+METHODS = ("project", "paper")  # As in `gradctrl`, which is slow to import.
 
 
 class _Assignment(click.ParamType):
@@ -65,11 +68,21 @@ change_options = several(
     click.option("--set", "assignments", type=_Assignment(), multiple=True, metavar="ATTRIBUTE=STRENGTH",
                  help="What to change and how much; may be given several times. 1 flips the attribute of a typical "
                       "face, -1 goes as far the other way. `gradctrl attributes` lists them."),
+    click.option("--to", "targets", multiple=True, metavar="ATTRIBUTE[:CLASS]",
+                 help="What to change until it is there, by the control's own score: smile, smile:serious, hair:blond; "
+                      "may be given several times. The strength is found."),
+    click.option("--through", metavar="ATTRIBUTE",
+                 help="Write a picture of each class of an attribute, as pose or hair, each reached from its "
+                      "neighbour."),
     click.option("--keep", type=_KeepList(), metavar="LIST",
                  help="What must stay: age,eyeglasses; or with channel counts smile:100,age:50; or none.  [default: "
                       "each control's own list]"),
     click.option("--layers", type=_LayerRange(), metavar="START:STOP",
                  help="Layers that the edit replaces; early ones shape, late ones colour.  [default: each control's "
+                      "own]"),
+    click.option("--method", type=click.Choice([*METHODS, *FAMILIES]),
+                 help="project or paper: how attributes are kept; interfacegan, ganspace or stylespace: with the "
+                      "controls of that family, the bundled ones or those of --controls.  [default: each control's "
                       "own]"),
     click.option("--step", type=click.FloatRange(0.01, 10.0), help="Step length in W.  [default: each control's own]"))
 result_options = several(

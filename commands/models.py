@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from stylegan2 import Generator
 
 
+FAMILIES = ("interfacegan", "ganspace", "stylespace")  # As in `editing.families`, which is slow to import.
+
+
 def open_generator(source: str, device: str, threads: int | None) -> Generator:
     """The generator of --generator, on the device of --device."""
     import stylegan2
@@ -28,13 +31,14 @@ def set_threads(threads: int | None) -> None:
 
 def open_controls(source: str) -> Controls:
     """The controls of --controls."""
-    from gradctrl import Controls, import_authors, load_controls
+    from editing.control_files import load_any
+    from gradctrl import Controls, import_authors
     from weights.store import is_known, path_of
 
-    if source == "bundled":
-        return load_controls()
+    if source in ("bundled", *FAMILIES):
+        return load_any(source)
     path = path_of(source) if is_known(source) else Path(source)
     folder = path.parent if path.name == "model.pth" else path
     if folder.is_dir():
         return Controls(import_authors(folder), source=source)
-    return load_controls(path)
+    return load_any(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from commands.changes import Change
+from commands.changes import Change, in_file_name
 from commands.messages import note, wrote
 from commands.outputs import Outputs
 from commands.subjects import Subject
@@ -28,9 +28,7 @@ def write_edit(editor: Editor, subject: Subject, change: Change, outputs: Output
     from editing import RECIPE_KEY, frames, save_recipe, save_video
     from inversion import save_picture
 
-    if options["paste"] and subject.target is None:
-        raise InputError(f"{subject.stem}: no photo to put the face back into; give it with --photo, or leave out "
-                         "--paste")
+    _check_paste(subject, options)
     name = f"{subject.stem}{change.tag}"
     whole = f"{name}-photo" if options["paste"] else name
     names = {"picture": f"{whole}.{options['ending']}", "recipe": f"{whole}{RECIPE}" if with_recipe else None,
@@ -41,6 +39,7 @@ def write_edit(editor: Editor, subject: Subject, change: Change, outputs: Output
 
     latent, source = subject.latent()
     editor.set_latent(latent)
+    change = change.found(editor, subject.stem)
     recipe = _recipe_of(editor, source, change) if source else None
     save_picture(paths["picture"], _picture(editor, subject.target if options["paste"] else None, change),
                  metadata={RECIPE_KEY: recipe.to_json()} if recipe else None)
@@ -59,6 +58,52 @@ def write_edit(editor: Editor, subject: Subject, change: Change, outputs: Output
         wrote(paths["video"])
 
 
+def check_through(editor: Editor, name: str, change: Change) -> None:
+    """Refuse what `write_through` would refuse, before the long work.
+
+    Raises:
+        InputError: no such attribute, or settings that the editor refuses.
+    """
+    control = editor.controls.find(name)
+    editor.set_latent(editor.generator.mapping.w_avg)
+    for class_name in control.classes:
+        editor.displace({editor.key_of(f"{name}:{class_name}"): 0.01}, **change.how)
+
+
+def write_through(editor: Editor, subject: Subject, name: str, change: Change, outputs: Outputs,
+                  options: dict[str, Any]) -> None:
+    """Write a picture of each class of an attribute, and all of them side by side.
+
+    No recipe is written: a picture is several edits, one after the other.
+    """
+    import numpy as np
+
+    from editing.increments import through
+    from inversion import save_picture
+
+    _check_paste(subject, options)
+    control = editor.controls.find(name)
+    ending = f"-photo.{options['ending']}" if options["paste"] else f".{options['ending']}"
+    stems = [f"{subject.stem}-{in_file_name(f'{name}:{class_name}')}" for class_name in control.classes]
+    *paths, strip_path = outputs.claim(*(f"{stem}{ending}" for stem in stems), f"{subject.stem}-{name}-strip.png")
+    latent, _ = subject.latent()
+    editor.set_latent(latent)
+    own = int(control.predict(editor.states(control, layers=change.layers))[0])
+    note(f"{subject.stem}: {name} is {control.classes[own]}")
+    pictures = [editor.render(edited)[0] for edited in through(editor, name, **change.how)]
+    for path, picture in zip(paths, pictures, strict=True):
+        save_picture(path, _put_back(editor, subject.target if options["paste"] else None, picture))
+        wrote(path)
+    save_picture(strip_path, np.concatenate(pictures, axis=1))
+    wrote(strip_path)
+
+
+def _check_paste(subject: Subject, options: dict[str, Any]) -> None:
+    if options["paste"] and subject.target is None:
+        raise InputError(f"{subject.stem}: no photo to put the face back into; give it with --photo, or leave out "
+                         "--paste")
+
+
 def _recipe_of(editor: Editor, source: PhotoSource | SampleSource, change: Change) -> Recipe:
     from editing import Recipe
 
@@ -68,9 +113,12 @@ def _recipe_of(editor: Editor, source: PhotoSource | SampleSource, change: Chang
 
 def _picture(editor: Editor, target: Target | None, change: Change) -> np.ndarray:
     """The edited crop, or with a target the whole photo."""
+    return _put_back(editor, target, editor.edit(change.strengths, **change.how))
+
+
+def _put_back(editor: Editor, target: Target | None, edited: np.ndarray) -> np.ndarray:
     from inversion import paste_back
 
-    edited = editor.edit(change.strengths, **change.how)
     return edited if target is None else paste_back(target.photo, target.face, edited, original=editor.edit({}))
 
 
