@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from editing import Editor, edit_each, frames, join, strip
-from gradctrl import Classifier, Control, Controls, mask, trajectory
+from editing import Edited, Editor, edit_each, frames, join, strip
+from editing.families import LinearControl
+from gradctrl import Classifier, Control, Controls, fit_metric, mask, trajectory
 from stylegan2 import Generator, GeneratorConfig, to_pixels
 from weights.errors import InputError
 
@@ -112,6 +113,205 @@ def test_w_plus_keeps_the_differences_between_its_rows(editor: Editor, generator
     editor.set_latent(w_plus)
     moved = editor.edit_latent({"smile": 1.0})[0] - w_plus
     assert torch.allclose(moved[2:6], moved[2].expand(4, -1), atol=1e-6)
+
+
+# ---- to a class, and each latent as far as it needs
+
+@pytest.mark.parametrize("method", ["paper", "project"])
+@pytest.mark.parametrize("name", ["smile:yes", "smile:no", "hair:black", "hair:brown", "hair:blond"])
+def test_strengths_to_a_class_end_with_its_score_at_the_margin(generator: Generator, controls: Controls, name: str,
+                                                               method: str) -> None:
+    margined = [replace(control, margins=(0.5,) * len(control.classes)) for control in controls.values()]
+    editor = Editor(generator, Controls(margined))  # type: ignore[arg-type]
+    w = generator.sample(range(30))
+    editor.set_latents(w)
+    control, index = editor.find(name)
+    strengths = editor.strengths_to(name, method=method)
+    edited = editor.displace({editor.key_of(name): strengths.where(strengths.isfinite(), 0)}, method=method)
+    before, after = (control.score_of(editor.states(control, x), index) for x in (None, edited))
+    assert torch.equal(strengths == 0, before >= 0.5)
+    away = strengths.isfinite() & (strengths != 0)
+    assert away.sum() >= 3
+    assert (after[away] - 0.5).abs().max() < 0.02  # What ten halvings of a step leave.
+    assert (after[away] - 0.5).min() > -1e-4
+    assert torch.equal(edited.latent[~away], generator.broadcast(w)[~away])
+    assert ((strengths < 0).sum() > 0) == (name == "smile:no")
+
+
+def test_strengths_to_take_the_settings_of_the_edit(editor: Editor, generator: Generator) -> None:
+    editor.set_latents(generator.sample(range(8)))
+    settings = {"keep": {"age": 9}, "layers": (0, 3), "step": 0.05}
+    strengths = editor.strengths_to("smile", **settings)
+    assert not torch.equal(strengths, editor.strengths_to("smile"))
+    edited = editor.displace({"smile": strengths}, **settings)
+    control, _ = editor.find("smile")
+    away = strengths != 0
+    assert away.any()
+    scores = control.scores(editor.states(control, edited, layers=(0, 3)))[away, 0]
+    assert scores.abs().max() < 5e-3
+
+
+def test_a_strength_for_each_latent_equals_one_after_the_other(editor: Editor, generator: Generator) -> None:
+    w = generator.sample(range(6))
+    smile, blond = torch.tensor([-1.0, 0.0, 0.3, 1.0, 2.7, -0.1]), torch.linspace(0, 0.5, 6)
+    editor.set_latents(w)
+    many = editor.edit_latent({"smile": smile, "hair:blond": blond, "age": 0.4})
+    for index in range(6):
+        editor.set_latent(w[index])
+        one = editor.edit_latent({"smile": float(smile[index]), "hair:blond": float(blond[index]), "age": 0.4})
+        assert torch.allclose(one[0], many[index], atol=1e-5)
+
+
+def test_names_lead_to_keys_and_classes(editor: Editor) -> None:
+    found = {name: (editor.key_of(name), editor.find(name)[1]) for name in (
+        "smile", "smile:yes", "smile:no", "hair:black", "hair:blond")}
+    assert found == {"smile": ("smile", 1), "smile:yes": ("smile", 1), "smile:no": ("smile", 0),
+                     "hair:black": ("hair:black", 0), "hair:blond": ("hair:blond", 2)}
+    with pytest.raises(InputError, match="hair:black"):
+        editor.find("hair")
+    with pytest.raises(InputError, match="smile:perhaps"):
+        editor.strengths_to("smile:perhaps")
+
+
+# ---- methods
+
+def test_a_method_replaces_that_of_the_controls(generator: Generator, controls: Controls) -> None:
+    metric = fit_metric(generator.sample(range(300)))
+    projecting = Controls([replace(control, method="project", metric=metric)  # type: ignore[call-arg]
+                           for control in controls.values()])
+    one, other = Editor(generator, controls), Editor(generator, projecting)
+    for editor in (one, other):
+        editor.set_latents(generator.sample(range(4)))
+    by_masks, by_projection = one.edit_latent({"smile": 1.0}), other.edit_latent({"smile": 1.0})
+    assert not torch.equal(by_masks, by_projection)
+    assert torch.equal(one.edit_latent({"smile": 1.0}, method="paper"), by_masks)
+    assert torch.equal(other.edit_latent({"smile": 1.0}, method="paper"), by_masks)
+    assert torch.equal(other.edit_latent({"smile": 1.0}, method="project"), by_projection)
+    assert not torch.equal(one.strengths_to("smile", method="project"), one.strengths_to("smile", method="paper"))
+
+
+def test_projection_leaves_kept_scores_alone(generator: Generator, controls: Controls) -> None:
+    editor = Editor(generator, controls)
+    editor.set_latents(generator.sample(range(10)))
+    start = {name: control.scores(editor.states(control)) for name, control in editor.controls.items()}
+
+    def changes(method: str) -> dict[str, float]:
+        edited = editor.displace({"smile": 0.2}, keep={"age": 5, "hair": 5}, method=method)
+        return {name: float((control.scores(editor.states(control, edited)) - start[name]).abs().mean())
+                for name, control in editor.controls.items()}
+
+    masked, projected = changes("paper"), changes("project")
+    assert projected["smile"] > 0.05
+    for name in ("age", "hair"):
+        assert projected[name] < 0.2 * masked[name]
+
+
+def make_linear(generator: Generator, name: str, channel: int, *, family: str = "stylespace",
+                layers: tuple[int, int] = (0, 8)) -> LinearControl:
+    width = generator.w_dim if family != "stylespace" else generator.style_slices[-1].stop
+    weights = torch.zeros(1, width)
+    weights[0, channel] = 1
+    return LinearControl(name=name, classes=("no", "yes"), layers=layers, family=family,  # type: ignore[arg-type]
+                         directions=weights, weights=weights, bias=torch.zeros(1))
+
+
+@pytest.mark.parametrize("family", ["interfacegan", "stylespace"])
+def test_methods_that_controls_do_not_have_are_refused(editor: Editor, generator: Generator, family: str) -> None:
+    for call in (editor.edit, editor.displace):
+        with pytest.raises(InputError, match="smile cannot be steered by the method guess; give project or paper"):
+            call({"smile": 1.0}, method="guess")
+    with pytest.raises(InputError, match="cannot be steered by the method interfacegan"):
+        editor.strengths_to("smile", method="interfacegan")
+    linear = Editor(generator, Controls([make_linear(generator, "smile", 3, family=family)], source="some file"))
+    linear.set_latent(generator.sample([1])[0])
+    own = linear.edit({"smile": 1.0})
+    assert np.array_equal(linear.edit({"smile": 1.0}, method=family), own)
+    for method in ("paper", "project", "ganspace"):
+        with pytest.raises(InputError, match=f"some file: smile cannot be steered by the method {method}"):
+            linear.edit({"smile": 1.0}, method=method)
+
+
+# ---- edited latents, and the style space
+
+def test_edited_latents_come_apart_and_together_again(generator: Generator) -> None:
+    latent = generator.broadcast(generator.sample(range(7)))
+    styles = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    for whole in (Edited(latent), Edited(latent, styles)):
+        parts = list(whole.split(3))
+        assert [len(part.latent) for part in parts] == [3, 3, 1]
+        again = Edited.join(parts)
+        assert torch.equal(again.latent, latent)
+        assert whole.styles is None if again.styles is None else torch.equal(again.styles, styles)
+        picked = whole.select(torch.tensor([6, 0]))
+        assert torch.equal(picked.latent, latent[[6, 0]])
+        assert picked.styles is None if whole.styles is None else torch.equal(picked.styles, styles[[6, 0]])
+
+
+def test_latents_without_styles_are_joined_with_none_added(generator: Generator) -> None:
+    latent = generator.broadcast(generator.sample(range(3)))
+    joined = Edited.join([Edited(latent[:1]), Edited(latent[1:], torch.ones(2, 5))])
+    assert torch.equal(joined.latent, latent)
+    assert torch.equal(joined.styles, torch.tensor([0.0, 1.0, 1.0])[:, None].expand(-1, 5))
+
+
+def test_states_are_what_a_control_looks_at(editor: Editor, generator: Generator, controls: Controls) -> None:
+    w_plus = generator.sample(range(16)).reshape(2, 8, -1)
+    smile, styled = controls["smile"], make_linear(generator, "styled", 0)
+    assert torch.equal(editor.states(smile), editor.latent[:, 2:6].mean(dim=1))
+    assert torch.equal(editor.states(smile, w_plus), w_plus[:, 2:6].mean(dim=1))
+    assert torch.equal(editor.states(smile, w_plus, layers=(0, 2)), w_plus[:, :2].mean(dim=1))
+    assert torch.allclose(editor.states(smile, w_plus[:, 0]), w_plus[:, 0], atol=1e-6)
+    styles = generator.styles(w_plus)
+    assert torch.equal(editor.states(styled, w_plus), styles)
+    change = torch.randn(styles.shape, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(editor.states(styled, Edited(w_plus, change)), styles + change)
+
+
+@pytest.mark.parametrize("layers", [(0, 8), (1, 3), (4, 8)])
+def test_a_style_edit_changes_the_styles_of_its_layers_alone(generator: Generator, layers: tuple[int, int]) -> None:
+    """A direction over all styles, of which the layer range lets some through; w+ stays bit for bit."""
+    width = generator.style_slices[-1].stop
+    n = torch.randn(1, width, generator=torch.Generator().manual_seed(0))
+    n = n / n.norm()
+    control = LinearControl(name="smile", classes=("no", "yes"), layers=layers, family="stylespace", directions=n,
+                            weights=n, bias=torch.zeros(1))
+    editor = Editor(generator, Controls([control]))
+    editor.set_latents(generator.sample(range(2)))
+    edited = editor.displace({"smile": 1.5})
+    assert torch.equal(edited.latent, editor.latent)
+    for part in generator.style_slices:
+        changed = edited.styles[:, part.start:part.stop]
+        if layers[0] <= part.row < layers[1]:
+            assert torch.allclose(changed, 1.5 * n[:, part.start:part.stop].expand(2, -1), atol=1e-6)
+        else:
+            assert torch.equal(changed, torch.zeros_like(changed))
+    expected = to_pixels(generator.render(edited.latent, style_change=edited.styles))
+    assert np.abs(editor.edit({"smile": 1.5}).astype(int) - expected).max() <= 1
+    assert not np.array_equal(editor.edit({"smile": 1.5}), editor.edit({}))
+
+
+def test_a_style_edit_is_no_w_plus(generator: Generator) -> None:
+    editor = Editor(generator, Controls([make_linear(generator, "smile", 0)], source="some file"))
+    editor.set_latent(generator.sample([1])[0])
+    with pytest.raises(InputError, match=r"some file: these controls change styles, which no w\+ holds"):
+        editor.edit_latent({"smile": 1.0})
+    assert torch.equal(editor.edit_latent({"smile": 0.0}), editor.latent)
+
+
+def test_edits_go_on_from_edits(editor: Editor, generator: Generator, controls: Controls) -> None:
+    """In w, and in the styles: one after the other is both at once, where directions are the same everywhere."""
+    editor.set_latents(generator.sample(range(3)))
+    first = editor.displace({"smile": 1.0})
+    editor.set_latents(first)
+    assert torch.equal(editor.latent, first.latent)
+    made = [make_linear(generator, "smile", 3, layers=(0, 8)), make_linear(generator, "age", 40, layers=(0, 8))]
+    styled = Editor(generator, Controls(made))
+    styled.set_latents(generator.sample(range(3)))
+    both = styled.displace({"smile": 1.0, "age": -2.0})
+    styled.set_latents(styled.displace({"smile": 1.0}))
+    onward = styled.displace({"age": -2.0})
+    assert torch.allclose(onward.styles, both.styles, atol=1e-6)
+    assert np.array_equal(styled.edit({"age": -2.0}), styled.render(both))
 
 
 def test_strip_and_frames(editor: Editor) -> None:
