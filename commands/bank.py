@@ -32,7 +32,7 @@ def sample_bank(folder: Path, *, count: int, seed: int, truncation: float, endin
     model = open_generator(generator, device, threads)
     done = 0
     with progress_bar(count, "samples", unit="sample") as bar:
-        follow = _follower(bar)
+        follow = follower(bar)
 
         def on_progress(there: int, total: int) -> None:
             nonlocal done
@@ -82,7 +82,7 @@ def score(bank: Path, sources: tuple[str, ...], given: tuple[str, ...], batch: i
     scores = [item for table in tables for item in read_labels(table, opened, classes=classes)]
     scores += _score_pictures(opened, [source for source in sources if source not in tables], scores, batch, device)
     opened.save_scores(scores)
-    _table([(item.attribute, *_counts(item)) for item in scores])
+    table([(item.attribute, *_counts(item)) for item in scores])
     wrote(opened.folder / "scores.safetensors")
 
 
@@ -117,15 +117,15 @@ def prepare(bank: Path, out: Path, overwrite: bool, names: str | None, count: in
     path = Outputs(out.parent, [], overwrite).claim(out.name)[0]
     examples = []
     problems: list[InputError] = []
-    for item in _chosen(opened, names):
-        with _collecting(problems):
+    for item in chosen_scores(opened, names):
+        with collecting(problems):
             examples.append(choose(item, count=count or 30, share=share, validation=validation, seed=seed))
     if problems and (names is not None or not examples):
         raise problems[0]
     for problem in problems:
         note(f"left out: {one_line(problem)}")
     save_examples(path, examples, generator_hash=opened.generator_hash, samples=opened.settings)
-    _table([(item.attribute, f"{len(item.train)} to train on, {len(item.validation)} to validate: "
+    table([(item.attribute, f"{len(item.train)} to train on, {len(item.validation)} to validate: "
              + ", ".join(item.classes)) for item in examples])
     wrote(path)
 
@@ -150,19 +150,20 @@ def _score_pictures(bank: SampleBank, sources: Sequence[str], labelled: Iterable
     scores = []
     for scorer in scorers:
         with progress_bar(bank.count, scorer.name, unit="sample") as bar:
-            scores += score_bank(bank, scorer, batch=batch, on_progress=_follower(bar))
+            scores += score_bank(bank, scorer, batch=batch, on_progress=follower(bar))
     return scores
 
 
 @contextmanager
-def _collecting(problems: list[InputError]) -> Iterator[None]:
+def collecting(problems: list[InputError]) -> Iterator[None]:
+    """Collect an InputError instead of raising it."""
     try:
         yield
     except InputError as error:
         problems.append(error)
 
 
-def _chosen(bank: SampleBank, names: str | None) -> list[Scores]:
+def chosen_scores(bank: SampleBank, names: str | None) -> list[Scores]:
     """The scores of the attributes that were named, or all."""
     scores = bank.scores()
     if not scores:
@@ -185,7 +186,7 @@ def _classes(given: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _follower(bar: tqdm[None]) -> Callable[[int, int], None]:
+def follower(bar: tqdm[None]) -> Callable[[int, int], None]:
     """A callback that brings a progress bar to where the work is."""
     def follow(done: int, total: int) -> None:
         bar.update(done - bar.n)
@@ -199,7 +200,7 @@ def _counts(item: Scores) -> tuple[str, str]:
     return told, f"by {item.scorer}"
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> None:
+def table(rows: Sequence[tuple[str, ...]]) -> None:
     """Tell rows in columns, on stderr."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -59,9 +59,14 @@ class Tuner:
         self.settings = settings or TuneSettings()
         self.on_render = on_render
 
-    def tune(self, controls: Controls) -> Controls:
-        """All of what follows, for each control that has scores: counts or layers, margin, strength, safe range."""
-        for name in [name for name in controls if name in self.scores]:
+    def tune(self, controls: Controls, names: Sequence[str] | None = None) -> Controls:
+        """All of what follows, for each control: layers, counts, margin, strength, safe range.
+
+        Args:
+            controls: All of them, as they keep each other.
+            names: Those to tune; None: all that have scores.
+        """
+        for name in [name for name in controls if name in self.scores and (names is None or name in names)]:
             best = self.best(controls, self.layer_choices(controls[name]))
             chosen = self.tune_counts(controls, best)
             controls = _with(controls, self.calibrate(_with(controls, chosen), name))
