@@ -142,7 +142,8 @@ def verdict(trials: Trials, before: Mapping[str, Scores], after: Mapping[str, Te
     stayed = {}
     for name in [name for name in after if name in before]:
         label = after[name].argmax(dim=1)
-        stayed[name] = label == before[name].labels[trials.sample]
+        # A label that was not known cannot be seen to go.
+        stayed[name] = (label == before[name].labels[trials.sample]) | ~before[name].mask[trials.sample]
         if name in trials.attributes:
             own = trials.of(name)
             hit[own] = label[own] == trials.target[own]

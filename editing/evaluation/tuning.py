@@ -102,22 +102,24 @@ class Tuner:
         """Set the unit of strength and the safe range.
 
         Strength 1 is the median path length at which the control's own score crosses its boundary, over samples of
-        the other classes, both ways for a binary attribute. The safe range ends where a tenth of the samples are, along
-        the way that they went, more than 4 standard scores from the mean w.
+        the other classes that have still to cross, both ways for a binary attribute. The safe range ends where a tenth
+        of the samples are, along the way that they went, more than 4 standard scores from the mean w.
         """
         control = replace(controls[name], units=(1.0,) * controls[name].outputs, margins=())
         editor = Editor(self.generator, _with(controls, control))
         lengths: list[list[Tensor]] = [[] for _ in control.units]
         labels = self.scores[name].labels
+        pool = self.pool[self.scores[name].mask[self.pool]]
         for class_index, class_name in enumerate(control.classes):
-            others = self.pool[labels[self.pool] != class_index][:TYPICAL]
+            others = pool[labels[pool] != class_index][:TYPICAL]
             if len(others):
                 editor.set_latents(self.latents[others])
                 output, _ = control.heading(class_index)
-                lengths[output].append(editor.strengths_to(f"{name}:{class_name}").abs().cpu())
-        units = tuple(_median(torch.cat(found)) if found else 1.0 for found in lengths)
-        reach = {"within reach": [round(float(torch.cat(found).isfinite().float().mean()), 3)
-                                  for found in lengths if found]}
+                strengths = editor.strengths_to(f"{name}:{class_name}").abs().cpu()
+                lengths[output].append(strengths[strengths > 0])
+        ways = [torch.cat([torch.zeros(0), *found]) for found in lengths]
+        units = tuple(_median(way) for way in ways)
+        reach = {"within reach": [round(float(way.isfinite().float().mean()), 3) for way in ways if len(way)]}
         control = _reported(replace(controls[name], units=units), reach)
         return replace(control, limits=self._limits(_with(controls, control), control))
 
@@ -176,7 +178,9 @@ def _reported(control: Steerable, more: Mapping[str, Any]) -> Steerable:
 
 
 def _median(lengths: Tensor) -> float:
-    """Median of path lengths; those that never crossed count as longer than all others."""
+    """Median of path lengths, 1 if there are none; those that never crossed count as longer than all others."""
+    if not len(lengths):
+        return 1.0
     middle = float(lengths.sort().values[(len(lengths) - 1) // 2])
     finite = lengths[lengths.isfinite()]
     if middle == float("inf"):
