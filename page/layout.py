@@ -9,9 +9,10 @@ from typing import Any
 
 import gradio as gr
 
+from editing import Recipe
 from inversion import DEFAULT_PRESET, PRESETS
 from page import KEPT_SECONDS, showing
-from page.models import Models
+from page.models import OWN, Models, name_of
 from page.visitor import VIEW_SIDE, Subject, Visitor, recipe
 from weights.errors import InputError
 
@@ -22,6 +23,8 @@ INTRO = ("# Face editor\nDrop in a photo of a face, let the program find it in i
 PRIVACY = ("Photos are worked on by the computer that runs this program and are sent nowhere else; they and all "
            "results are deleted within an hour of your last change, and when the program ends.")
 PRESET_WORDS = {"fast": "fast: a likeness", "balanced": "balanced", "faithful": "faithful: nearest, edits less freely"}
+METHOD_WORDS = {"project": "projection", "paper": "paper (masks)", "interfacegan": "InterFaceGAN",
+                "ganspace": "GANSpace", "stylespace": "StyleSpace"}
 EMPTY = ("<div class='empty'>The face and its edits appear here.<br>Begin with a photo, or let yourself be surprised."
          "</div>")
 CSS = """
@@ -136,8 +139,12 @@ class Page:
                                         elem_id="compare")
                 self.pasted = gr.Checkbox(False, label="Put back into the photo", elem_id="pasted")
             self._sliders()
-            with gr.Accordion("What an edit leaves alone", open=False):
-                self.own_keep = gr.Checkbox(True, label="each control's own list (recommended)", elem_id="own-keep")
+            with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+                self.method = gr.Radio(self._methods(), value=OWN, label="Method", elem_id="method",
+                                       info="how an edit finds its way, and leaves other attributes alone",
+                                       visible=len(self.models.methods) > 1)
+                self.own_keep = gr.Checkbox(True, label="Keep what each control's own list says (recommended)",
+                                            elem_id="own-keep")
                 self.keep = gr.CheckboxGroup([(showing.title_of(name), name) for name in self.models.controls],
                                              label="Keep", visible=False, elem_id="keep")
             with gr.Row():
@@ -147,6 +154,11 @@ class Page:
             self.picture_link = gr.DownloadButton(elem_id="picture-link")  # These two are hidden by the style sheet.
             self.recipe_link = gr.DownloadButton(elem_id="recipe-link")
 
+    def _methods(self) -> list[tuple[str, str]]:
+        """The methods that there are to choose from, in words and by name."""
+        own = METHOD_WORDS.get(self.models.own_method or "", "each control's own")
+        return [(own, OWN), *((METHOD_WORDS[name], name) for name in self.models.methods[1:])]
+
     def _sliders(self) -> None:
         self.strengths: dict[str, gr.Slider] = {}
         self.targets: dict[str, gr.Dropdown] = {}  # Of multi-class controls: the class to go to.
@@ -154,8 +166,7 @@ class Page:
             title, (low, high) = showing.title_of(name), control.limits
             if control.binary:
                 self.strengths[name] = gr.Slider(low, high, 0, step=0.05, label=title, info=showing.scale_of(control),
-                                                 elem_id=f"control-{name}",
-                                                 elem_classes="signed" if low == -high else "")
+                                                 elem_id=f"control-{name}", elem_classes=_marks(low, high))
                 continue
             with gr.Row():
                 self.targets[name] = gr.Dropdown(list(control.classes), value=control.classes[0], label=title,
@@ -181,8 +192,8 @@ class Page:
         self.stop.click(self.on_stop, self.visitor, self.stop, queue=False, **PRIVATE)
         self.surprise.click(self.on_surprise, [self.visitor, self.truncation], [self.seed, *running], **EDITS)
         self.draw.click(self.on_draw, [self.visitor, self.seed, self.truncation], running, **EDITS)
-        settings = [self.visitor, self.compare, self.pasted, self.own_keep, self.keep, *self.strengths.values(),
-                    *self.targets.values()]
+        settings = [self.visitor, self.compare, self.pasted, self.own_keep, self.keep, self.method,
+                    *self.strengths.values(), *self.targets.values()]
         moved = [part.input for part in (self.compare, self.pasted, self.keep, *self.strengths.values(),
                                          *self.targets.values())]
         # always_last: while one picture is made, only the newest of the later positions waits.
@@ -191,6 +202,8 @@ class Page:
               [self.notice, self.result], trigger_mode="always_last", **EDITS)
         self.own_keep.input(self.on_own_keep, self.own_keep, self.keep, **QUICK).then(
             self.on_paint, settings, [self.notice, self.result], **EDITS)
+        self.method.input(self.on_method, [self.method, *self.strengths.values()], [*self.strengths.values()], **QUICK
+                          ).then(self.on_paint, settings, [self.notice, self.result], **EDITS)
         self.reset.click(self.on_reset, None, self._of_edit(), **QUICK).then(
             self.on_paint, settings, [self.notice, self.result], **EDITS)
         for button, handler, link in ((self.save_picture, self.on_save_picture, self.picture_link),
@@ -203,7 +216,8 @@ class Page:
                 self.faces_words, self.face, self.invert]
 
     def _of_edit(self) -> list[Any]:
-        return [self.photo_views, self.compare, self.pasted, self.own_keep, self.keep, *self.strengths.values()]
+        return [self.photo_views, self.compare, self.pasted, self.method, self.own_keep, self.keep,
+                *self.strengths.values()]
 
     # ---- the photo and its faces
 
@@ -307,17 +321,27 @@ class Page:
                 self.compare: gr.update(value="crop", interactive=not of_photo), self.pasted: of_photo}
 
     def on_reset(self) -> Update:
-        return {**dict.fromkeys(self.strengths.values(), 0), self.own_keep: True, self.keep: gr.update(
-            value=[], visible=False)}
+        return {**self.on_method(OWN, *(0 for _ in self.strengths)), self.method: OWN, self.own_keep: True,
+                self.keep: gr.update(value=[], visible=False)}
+
+    def on_method(self, method: str, *strengths: float) -> Update:
+        """Give the sliders the ranges that are safe by a method; a strength beyond its range comes back to the end."""
+        controls = self.models.controls_of(method)
+        update: Update = {}
+        for (name, slider), strength in zip(self.strengths.items(), strengths, strict=True):
+            low, high = controls.get(name, self.models.controls[name]).limits
+            update[slider] = gr.update(minimum=low, maximum=high, value=min(max(strength, low), high),
+                                       elem_classes=_marks(low, high))
+        return update
 
     def on_own_keep(self, own: bool) -> Update:
         return {self.keep: gr.update(visible=not own)}
 
     @shown_errors
     def on_paint(self, visitor: Visitor, compare: str, pasted: bool, own_keep: bool, keep: list[str],
-                 *values: Any) -> Update:
+                 method: str, *values: Any) -> Update:
         subject, strengths, kept = self._edit(visitor, own_keep, keep, values)
-        picture = self.models.edit(subject, strengths, kept)
+        picture = self.models.edit(subject, strengths, kept, method)
         if subject.inversion is None:
             before, after = subject.picture, picture
         elif pasted:
@@ -327,11 +351,11 @@ class Page:
         return {self.result: (showing.for_browser(before), showing.for_browser(after))}
 
     def on_save_picture(self, visitor: Visitor, compare: str, pasted: bool, own_keep: bool, keep: list[str],
-                        *values: Any) -> Update:
+                        method: str, *values: Any) -> Update:
         try:
             subject, strengths, kept = self._edit(visitor, own_keep, keep, values)
-            picture = self.models.edit(subject, strengths, kept)
-            made = recipe(subject, self.models.generator, self.models.controls, strengths, kept)
+            picture = self.models.edit(subject, strengths, kept, method)
+            made = self._recipe(subject, strengths, kept, method)
             whole = pasted and subject.photo is not None
             return {self.notice: "", self.picture_link: str(
                 showing.save_for_download(subject, picture, made, pasted=whole))}
@@ -339,13 +363,17 @@ class Page:
             return {self.notice: showing.problem(str(error)), self.picture_link: None}
 
     def on_save_recipe(self, visitor: Visitor, compare: str, pasted: bool, own_keep: bool, keep: list[str],
-                       *values: Any) -> Update:
+                       method: str, *values: Any) -> Update:
         try:
             subject, strengths, kept = self._edit(visitor, own_keep, keep, values)
-            made = recipe(subject, self.models.generator, self.models.controls, strengths, kept)
+            made = self._recipe(subject, strengths, kept, method)
             return {self.notice: "", self.recipe_link: str(showing.save_recipe_for_download(subject, made))}
         except InputError as error:
             return {self.notice: showing.problem(str(error)), self.recipe_link: None}
+
+    def _recipe(self, subject: Subject, strengths: dict[str, float], keep: tuple[str, ...] | None,
+                method: str) -> Recipe:
+        return recipe(subject, self.models.generator, self.models.controls_of(method), strengths, keep, name_of(method))
 
     def _edit(self, visitor: Visitor, own_keep: bool, keep: list[str],
               values: tuple[Any, ...]) -> tuple[Subject, dict[str, float], tuple[str, ...] | None]:
@@ -357,3 +385,8 @@ class Page:
         strengths = {f"{name}:{targets[name]}" if name in targets else name: float(value)
                      for name, value in zip(self.strengths, sliders, strict=True) if value}
         return visitor.subject, strengths, None if own_keep else tuple(keep)
+
+
+def _marks(low: float, high: float) -> str:
+    """The style of a slider: one whose 0 is in the middle has a mark there."""
+    return "signed" if low == -high else ""

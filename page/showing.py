@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from editing import RECIPE_KEY, Recipe, save_recipe
-from gradctrl import Control
+from gradctrl import Steerable
 from inversion import SAME_PERSON, Face, Inversion, Photo, Progress, save_picture
 from page.visitor import VIEW_SIDE, Subject, scaled
 
@@ -157,6 +157,6 @@ def title_of(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def scale_of(control: Control) -> str:
+def scale_of(control: Steerable) -> str:
     """What the two ends of a binary control's slider are."""
     return f"{control.classes[0]} ← → {control.classes[1]}".replace("_", " ")

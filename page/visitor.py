@@ -207,10 +207,10 @@ def _in_thread(projector: Projector, crop: np.ndarray, settings: ProjectorSettin
 
 
 def recipe(subject: Subject, generator: Generator, controls: Controls, strengths: Mapping[str, float],
-           keep: tuple[str, ...] | None) -> Recipe:
+           keep: tuple[str, ...] | None, method: str | None) -> Recipe:
     """The recipe of an edit."""
     return Recipe(source=subject.source, generator=generator.hash, controls=controls.hash, strengths=dict(strengths),
-                  keep=keep)
+                  keep=keep, method=method)
 
 
 def around(photo: Photo, face: Face) -> tuple[Photo, list[Face]]:

@@ -16,14 +16,17 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import app
 from editing import Editor, parse_recipe, reproduce
+from editing.families import LinearControl, save_family
+from gradctrl import Controls
 from inversion import Face, Photo, ProjectorSettings, read_picture_metadata
 from page import KEPT_SECONDS, layout, showing
 from page.layout import Page
-from page.models import Models
+from page.models import OWN, Models
 from page.visitor import VIEW_SIDE, Visitor, around
 from weights.errors import InputError
 
@@ -71,10 +74,12 @@ def two_faces(tmp_path_factory: pytest.TempPathFactory, astronaut: Photo) -> Pat
 
 
 def settings(page: Page, compare: str = "crop", pasted: bool = False, own_keep: bool = True,
-             keep: tuple[str, ...] = (), classes: dict[str, str] | None = None, **strengths: float) -> list[Any]:
+             keep: tuple[str, ...] = (), method: str = OWN, classes: dict[str, str] | None = None,
+             **strengths: float) -> list[Any]:
     """The inputs of a repaint after the visitor, in the page's order."""
     targets = [(classes or {}).get(name, page.models.controls[name].classes[0]) for name in page.targets]
-    return [compare, pasted, own_keep, list(keep), *(strengths.get(name, 0) for name in page.strengths), *targets]
+    sliders = [strengths.get(name, 0) for name in page.strengths]
+    return [compare, pasted, own_keep, list(keep), method, *sliders, *targets]
 
 
 def shown(update: dict[Any, Any], page: Page) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +166,7 @@ def test_an_inversion_streams_and_opens_the_sliders(page: Page, astronaut_file: 
     assert "stopped" not in last[page.status]
     assert visitor.subject.inversion.steps == 12
     assert visitor.subject.inversion.photo_hash == visitor.photo.sha256
-    assert all(slider in last and last[slider] == 0 for slider in page.strengths.values())
+    assert all(slider in last and last[slider]["value"] == 0 for slider in page.strengths.values())
 
 
 def test_stop_reaches_the_running_inversion_and_keeps_the_best_so_far(page: Page, astronaut_file: Path) -> None:
@@ -260,7 +265,7 @@ def test_the_keep_list_is_the_controls_own_until_ticks_are_chosen(page: Page, in
     subject = inverted.subject
     editor = page.models.editor(subject)
     for own, expected in ((True, None), (False, ("gender",))):
-        found, strengths, keep = page._edit(inverted, own, ["gender"], tuple(settings(page, smile=2.0)[4:]))
+        found, strengths, keep = page._edit(inverted, own, ["gender"], tuple(settings(page, smile=2.0)[5:]))
         assert (found, strengths, keep) == (subject, {"smile": 2.0}, expected)
         assert np.array_equal(page.models.edit(found, strengths, keep), editor.edit({"smile": 2.0}, keep=expected))
 
@@ -296,6 +301,105 @@ def test_a_sample_is_edited_and_its_recipe_reproduces_the_download(page: Page) -
     recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
     editor = Editor(page.models.generator, page.models.controls)
     assert np.array_equal(reproduce(recipe, editor), np.asarray(Image.open(path)))
+
+
+# ---- methods
+
+@pytest.fixture(scope="module")
+def family_files(models: Models, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Families of directions, by the names of the bundled ones; InterFaceGAN's is another generator's."""
+    folder, generator = tmp_path_factory.mktemp("families"), models.generator
+    files = {}
+    for family, width in (("interfacegan", generator.w_dim), ("ganspace", generator.w_dim),
+                          ("stylespace", generator.style_slices[-1].stop)):
+        n = torch.nn.functional.normalize(torch.randn(1, width, generator=torch.Generator().manual_seed(1)), dim=1)
+        made = [LinearControl(name=name, classes=("no", "yes"), layers=(0, generator.num_ws), directions=n, weights=n,
+                              family=family, bias=torch.zeros(1), units=(6.0,), limits=(-1.0, 1.5))
+                for name in ("smile", "age")]
+        files[f"bundled-{family}"] = folder / f"{family}.safetensors"
+        save_family(files[f"bundled-{family}"], made,
+                    generator_hash="0" * 64 if family == "interfacegan" else generator.hash)
+    return files
+
+
+@pytest.fixture
+def methodical(models: Models, family_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Page:
+    """A page on a machine that has these files."""
+    monkeypatch.setattr("editing.families.files.path_of", family_files.__getitem__)
+    with gr.Blocks(analytics_enabled=False):
+        return Page(Models(models.generator, models.controls))
+
+
+def test_the_methods_are_those_that_can_be_used(models: Models, methodical: Page,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "project" if methodical.models.own_method == "paper" else "paper"
+    assert methodical.models.methods == (OWN, other, "ganspace", "stylespace")
+    words = {"project": "projection", "paper": "paper (masks)"}
+    assert methodical.method.choices == [(words[str(methodical.models.own_method)], OWN), (words[other], other),
+                                         ("GANSpace", "ganspace"), ("StyleSpace", "stylespace")]
+    assert methodical.method.value == OWN
+
+    def nowhere(name: str) -> Path:
+        raise InputError(f"{name}: not on this machine")
+
+    monkeypatch.setattr("editing.families.files.path_of", nowhere)
+    assert Models(models.generator, models.controls).methods == (OWN, other)
+    smile = next(iter(methodical.models.controls_of("ganspace").values()))
+    linear = Models(models.generator, Controls([smile]))
+    assert (linear.own_method, linear.methods) == ("ganspace", (OWN,))
+
+
+@pytest.mark.parametrize("method", ["project", "paper", "ganspace", "stylespace"])
+def test_a_method_edits_as_the_editor_does_and_its_recipe_reproduces_the_download(methodical: Page,
+                                                                                  method: str) -> None:
+    page, visitor = methodical, Visitor()
+    page.on_draw(visitor, 5, 0.7)
+    editor = page.models.editor(visitor.subject, method)
+    expected = editor.edit({"smile": 1.0}, method=method)
+    _, picture = shown(page.on_paint(visitor, *settings(page, method=method, smile=1.0)), page)
+    assert np.abs(picture.astype(int) - expected).mean() < 2  # JPEG.
+    path = Path(page.on_save_picture(visitor, *settings(page, method=method, smile=1.0))[page.picture_link])
+    recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
+    assert recipe.method == method
+    assert recipe.controls == page.models.controls_of(method).hash
+    assert np.array_equal(reproduce(recipe, editor), np.asarray(Image.open(path)))
+    assert np.array_equal(np.asarray(Image.open(path)), expected)
+    link = page.on_save_recipe(visitor, *settings(page, method=method, smile=1.0))[page.recipe_link]
+    assert parse_recipe(Path(link).read_text()) == recipe
+
+
+def test_methods_differ_in_what_they_do(methodical: Page) -> None:
+    visitor = Visitor()
+    methodical.on_draw(visitor, 5, 0.7)
+    pictures = {methodical.on_paint(visitor, *settings(methodical, method=method, smile=1.0))[methodical.result][1]
+                for method in methodical.models.methods}
+    assert len(pictures) == 4
+
+
+def test_sliders_take_the_ranges_of_the_method(methodical: Page) -> None:
+    page = methodical
+    own = {name: control.limits for name, control in page.models.controls.items()}
+    update = page.on_method("ganspace", *(high for _, high in own.values()))
+    for name, slider in page.strengths.items():
+        low, high = (-1.0, 1.5) if name in ("smile", "age") else own[name]
+        assert (update[slider]["minimum"], update[slider]["maximum"]) == (low, high)
+        assert update[slider]["value"] == min(own[name][1], high)  # Beyond the end is at the end.
+        assert update[slider]["elem_classes"] == ("signed" if low == -high else "")
+    back = page.on_reset()
+    assert back[page.method] == OWN
+    for name, slider in page.strengths.items():
+        assert (back[slider]["minimum"], back[slider]["maximum"], back[slider]["value"]) == (*own[name], 0)
+
+
+def test_an_attribute_that_a_family_lacks_is_refused_in_words(methodical: Page) -> None:
+    page, visitor = methodical, Visitor()
+    page.on_draw(visitor, 5, 0.7)
+    for handler, link in ((page.on_paint, None), (page.on_save_picture, page.picture_link)):
+        update = handler(visitor, *settings(page, method="ganspace", gender=1.0))
+        assert "gender: no such attribute in ganspace.safetensors; there are smile, age" in update[page.notice]
+        assert link is None or update[link] is None
+    update = page.on_paint(visitor, *settings(page, method="stylespace", own_keep=False, keep=("gender",), smile=1.0))
+    assert "gender: no such attribute in stylespace.safetensors" in update[page.notice]
 
 
 # ---- bad input
