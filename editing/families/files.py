@@ -39,7 +39,9 @@ def save_family(path: str | os.PathLike[str], controls: Iterable[LinearControl],
     entries = [{"name": c.name, "classes": c.classes, "layers": c.layers, "keep": dict(c.keep), "step": c.step,
                 "units": c.units, "limits": c.limits, "margins": c.margins, "ordered": c.ordered, "family": c.family,
                 "report": dict(c.report)} for c in controls]
-    tensors = {f"{c.name}.{name}": tensor.to(dtype) for c in controls for name, tensor in c.tensors().items()}
+    # Copied: a control's normals may be its directions too, and a safetensors file shares nothing.
+    tensors = {f"{c.name}.{name}": tensor.to(dtype, copy=True)
+               for c in controls for name, tensor in c.tensors().items()}
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise InputError(f"{path}: {name} holds values that {dtype} cannot; save it as float32")

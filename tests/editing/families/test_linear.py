@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,13 @@ def test_a_file_holds_everything(tmp_path: Path, x: Tensor) -> None:
     first = path.read_bytes()
     save_family(path, [again], generator_hash="ab" * 32)  # type: ignore[list-item]
     assert path.read_bytes() == first
+
+
+def test_directions_may_be_the_normals_themselves(tmp_path: Path, smile: LinearControl) -> None:
+    """One tensor in memory, two in the file."""
+    control = replace(smile, weights=smile.directions)
+    save_family(tmp_path / "f.safetensors", [control], generator_hash="a" * 64)
+    assert torch.equal(load_family(tmp_path / "f.safetensors")["smile"].tensors()["weights"], smile.directions)
 
 
 def test_a_file_in_half_precision(tmp_path: Path, x: Tensor, smile: LinearControl, saved: Path) -> None:
