@@ -154,6 +154,26 @@ def test_dragging_a_slider_ends_with_the_picture_of_its_last_place(visit: Callab
         arg=wanted)
 
 
+def test_another_method_makes_another_picture_and_reset_goes_back(visit: Callable[[], Page], tmp_path: Path) -> None:
+    page = visit()
+    page.get_by_role("tab", name="Surprise me").click()
+    page.click("#draw")
+    page.wait_for_selector("#edit", state="visible")
+    page.wait_for_selector("#result img")
+    move(page, "smile", 1)
+    own = pictures(page)
+    page.locator("#advanced button").first.click()
+    page.locator("#method label").nth(1).click()  # The way to keep attributes that is not the controls' own.
+    until_changed(page, own)
+    assert load_recipe(download(page, "#save-recipe", tmp_path)).method in ("paper", "project")
+    before = pictures(page)
+    page.click("#reset")
+    until_changed(page, before)
+    move(page, "smile", 1)
+    assert pictures(page) == own
+    assert load_recipe(download(page, "#save-recipe", tmp_path)).method is None
+
+
 def test_a_bad_photo_is_named_and_the_last_one_stays(visit: Callable[[], Page], astronaut_file: Path,
                                                      tmp_path: Path) -> None:
     from PIL import Image
