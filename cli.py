@@ -9,6 +9,8 @@ from __future__ import annotations
 import click
 
 from commands.bank import prepare, score
+from commands.controls import controls_group
+from commands.demo import demo
 from commands.edit import edit
 from commands.evaluate import evaluate
 from commands.faces import align, invert
@@ -16,6 +18,7 @@ from commands.files import convert_generator, weights_group
 from commands.messages import Commands
 from commands.page import start_app
 from commands.people import attributes, sample
+from commands.teach import train, tune
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100,
@@ -37,8 +40,8 @@ def main() -> None:
     """
 
 
-for _command in (align, invert, edit, attributes, sample, score, prepare, evaluate, weights_group, convert_generator,
-                 start_app):
+for _command in (align, invert, edit, attributes, sample, score, prepare, train, tune, evaluate, controls_group, demo,
+                 weights_group, convert_generator, start_app):
     main.add_command(_command)
 
 
