@@ -276,7 +276,7 @@ def _tell_accuracy(controls: Sequence[Steerable]) -> None:
             poor.append(control.name)
     table(rows)
     for name in poor:
-        note(f"Warning: {name}: is right hardly more often than by chance (balanced accuracy below {POOR:g}); sample "
+        note(f"Warning: {name}: does not tell its classes well (balanced accuracy below {POOR:g}); sample "
              "and score more, or leave it out")
 
 
@@ -290,5 +290,5 @@ def _tell_settings(controls: Controls, names: Sequence[str]) -> None:
         rows.append((name, f"{control.layers[0]}:{control.layers[1]}", f"{told['margin in deviations']:g} dev.",
                      ", ".join(f"{unit:.3g}" for unit in control.units),
                      f"{control.limits[0]:g} to {control.limits[1]:g}",
-                     f"{told['accuracy']:g} of {told['samples']}", keep))
+                     f"{told['accuracy']:.0%} of {told['samples']}", keep))
     table(rows)

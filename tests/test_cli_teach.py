@@ -370,7 +370,7 @@ def test_tuned_controls_are_the_library_s(world: World, trained: Path, tmp_path:
     rows = {line.split()[0]: line for line in told.splitlines()}
     for name, control in found.items():
         assert f"{control.layers[0]}:{control.layers[1]}" in rows[name]
-        assert f"{control.report['meta-validation']['accuracy']:g} of " in rows[name]  # type: ignore[index]
+        assert f"{control.report['meta-validation']['accuracy']:.0%} of " in rows[name]  # type: ignore[index]
         assert f"{control.limits[0]:g} to {control.limits[1]:g}" in rows[name]
 
 
