@@ -25,7 +25,7 @@ METHODS = ("gradctrl", "paper", "interfacegan", "ganspace", "stylespace")
 @click.option("--methods", metavar="LIST", default=",".join(METHODS), help="Which methods are compared.")
 @click.option("--controls", type=click.Path(path_type=Path), metavar="FILE",
               help="Controls of your own to measure as the method gradctrl, not trained on the last "
-                   "half of the bank.  [default: trained on the first half]")
+                   "third of the bank.  [default: trained on the others]")
 @click.option("--with", "scorer_name", default="bundled", metavar="bundled|FILE.json",
               help="The image classifier that judges; the one that the bank was scored with.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice of samples.")
@@ -35,7 +35,7 @@ def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: Path | 
     """Measure controls, beside the methods of others.
 
     BANK is a folder of `gradctrl sample --bank` with the scores of `gradctrl score`. Each method is trained and tuned
-    on the first half, then edits samples of the second half, and an image classifier judges the pictures. Writes
+    on the first two thirds, then edits samples of the last third, and an image classifier judges the pictures. Writes
     report.md with tables, CSV files, plots and strips, and each method's controls with what was measured of them. It
     takes about half an hour for 20,000 samples on two cores (with --quick under three minutes); Ctrl-C loses nothing:
     the same command goes on.

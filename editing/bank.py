@@ -184,8 +184,8 @@ def write_bank(generator: Generator, folder: str | os.PathLike[str], *, count: i
     """Draw samples from W (z ~ N(0, I)) into a folder, in memory bounded by one shard of latents and one batch.
 
     One that was interrupted goes on where it was when it is called again with the same settings, and pictures that
-    are missing are made again. The result is that of an uninterrupted run, bit for bit where device and batch are the
-    same (others round differently).
+    are missing are made again; with a larger count it grows (its scores are then to be made again). The result is that
+    of an uninterrupted run, bit for bit where device and batch are the same (others round differently).
 
     Args:
         generator: Whose samples.
@@ -245,18 +245,29 @@ def _begin(bank: SampleBank) -> None:
     """Make the folder and write bank.json, or check that the bank that is there has the same settings."""
     path = bank.folder / "bank.json"
     if path.is_file():
-        there = _read_settings(bank.folder).settings
+        old = _read_settings(bank.folder)
+        there = old.settings
         for name, wanted in bank.settings.items():
-            if there[name] != wanted:
+            if there[name] != wanted and not (name == "count" and wanted > there[name]):
                 option = _OPTIONS.get(name, f"--{name}")
                 raise InputError(f"{bank.folder}: holds a bank with {name} {there[name]}, not {wanted}; give {option} "
                                  f"as it was to go on with it, or choose another folder")
+        if bank.count > old.count:
+            _grow(old, bank)
     else:
         if any(not name.startswith(".") for name in _names(bank.folder)):
             raise InputError(f"{bank.folder}: has other files in it and no bank.json; choose a new folder for the bank")
         _write_settings(bank)
     for part in ("pictures", "latents"):
         _make_folder(bank.folder / part)
+
+
+def _grow(old: SampleBank, bank: SampleBank) -> None:
+    """Make room for more samples: the last shard is made again if it was not full, as batches round together."""
+    if old.shards[-1] not in bank.shards:
+        for path in (old.latents_path(old.shards[-1]), *map(old.picture_path, old.shards[-1])):
+            path.unlink(missing_ok=True)
+    _write_settings(bank)
 
 
 def _write_settings(bank: SampleBank) -> None:

@@ -29,7 +29,7 @@ class FitSettings:
     hidden: int = 32             # Units of the hidden layer of each network.
     networks: int = 4            # Networks whose mean is the classifier: one of `networks * hidden` units.
     epochs: int = 40             # Passes over the samples.
-    batch: int = 256             # Samples in a step.
+    batch: int = 64              # Samples in a step; the noise of small ones teaches better than large ones.
     learning_rate: float = 5e-3  # AdamW's highest, for inputs in standard scores; rises, then falls (one cycle).
     weight_decay: float = 1e-2   # Decoupled.
     clip: float = 3.0            # Scores count up to this many deviations: the boundary matters, not the extremes.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from weights.errors import InputError
 
-SHARE = 0.97  # Of the variance of w that the axes hold; what is left is too thin to be followed.
+SHARE = 0.98  # Of the variance of w that the axes hold; what is left is too thin to be followed.
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from editing.editor import Keep
 from editing.evaluation.methods import Split
 from editing.evaluation.settings import EvaluationSettings
-from editing.evaluation.tuning import Tuner
+from editing.evaluation.tuning import Tuner, margin_of
 from gradctrl import Controls, Scores, TrainSettings, fit_metric
 from gradctrl.prepare import prepare
 from gradctrl.teaching import UNTUNED_CHANNELS, teach_from_examples
@@ -80,11 +80,6 @@ def few_shot(method: str, tuned: Controls, count: int, latents: Tensor, scores: 
                                method="paper" if method == "paper" else "project",
                                settings=TrainSettings(shaping=shaping))
     controls = [tuner.with_margin(replace(control, layers=tuned[control.name].layers),
-                                  margin_of(tuned, control.name)) for control in made]
+                                  margin_of(tuned[control.name])) for control in made]
     return Controls(controls, generator_hash=tuned.generator_hash, source=f"{method}, {count} examples")
 
-
-def margin_of(controls: Controls, name: str) -> float:
-    """The margin that was tuned for a control, in deviations."""
-    found = controls[name].report.get("meta-validation")
-    return float(found["margin in deviations"]) if isinstance(found, dict) else 0.0

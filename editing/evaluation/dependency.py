@@ -20,7 +20,7 @@ from gradctrl.scores import log_odds
 from stylegan2 import Generator
 from weights.errors import InputError
 
-STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0)
+STRENGTHS = (0.5, 1.0, 1.5, 2.5)
 EDGES = (0.25, 0.75, 1.25, 1.75, 2.25)  # Of the groups, in deviations of the target's log-odds.
 
 

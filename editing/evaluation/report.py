@@ -13,6 +13,7 @@ from editing.evaluation.evaluation import Evaluation, Results, save_method
 from editing.evaluation.methods import TITLES
 from editing.evaluation.plots import AXES, plot_ablation, plot_dependency, plot_scatter
 from editing.evaluation.tables import (
+    Row,
     ablation_rows,
     accuracy_rows,
     dependency_rows,
@@ -108,7 +109,7 @@ def _text(evaluation: Evaluation, results: Results, pictures: list[Path]) -> str
         markdown([["method", *results.trials.attributes, "all"], *short]), "",
         "The same with its parts:", "", markdown(accuracy_rows(results)), "",
         "## Attribute dependency", "",
-        f"{len(results.edits)} random samples at five strengths each: mean change of the other attributes' log-odds, "
+        f"{len(results.edits)} random samples at four strengths each: mean change of the other attributes' log-odds, "
         "in deviations, by the change of the target's.", "", markdown(_dependency_table(results)), "",
         "## Ablations", "", markdown(ablation_rows(results)), "",
         "## Settings that were tuned", "", markdown(_settings_rows(results)), "",
@@ -122,7 +123,7 @@ def _by_attribute(results: Results, method: str) -> list[object]:
     return [row[3] for row in accuracy_rows(results)[1:] if row[0] == method]
 
 
-def _dependency_table(results: Results) -> list[list[object]]:
+def _dependency_table(results: Results) -> list[Row]:
     rows = dependency_rows(results)[1:]
     middles = sorted({float(row[1]) for row in rows})  # type: ignore[arg-type]
     return [["method", *(f"about {middle:g}" for middle in middles)],
@@ -130,8 +131,8 @@ def _dependency_table(results: Results) -> list[list[object]]:
               for method in results.dependencies)]
 
 
-def _settings_rows(results: Results) -> list[list[object]]:
-    rows: list[list[object]] = [["method", "attribute", "layers", "keeps (channels)", "margins", "unit", "safe range"]]
+def _settings_rows(results: Results) -> list[Row]:
+    rows: list[Row] = [["method", "attribute", "layers", "keeps (channels)", "margins", "unit", "safe range"]]
     for method, controls in results.controls.items():
         for control in controls.values():
             keep = ", ".join(f"{name} {count}" for name, count in control.keep.items())

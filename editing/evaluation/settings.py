@@ -18,12 +18,12 @@ class EvaluationSettings:
 
     methods: tuple[str, ...] = METHOD_NAMES
     trials: int = 3000                                 # Samples near boundaries, for the accuracy (table 1).
-    edits: int = 600                                   # Samples for the attribute dependency (figure 7).
-    ablation: int = 500                                # Of the trials, how many are used for each ablation (figure 8).
+    edits: int = 400                                   # Samples for the attribute dependency (figure 7).
+    ablation: int = 300                                # Of the trials, how many are used for each ablation (figure 8).
     counts: tuple[int, ...] = COUNTS                   # Figure 8c.
     examples: tuple[int, ...] = (10, 30, 100, 300)     # Training examples a class.
-    test_share: float = 0.5                            # Of the bank, never trained or tuned on.
-    tune: TuneSettings = field(default_factory=lambda: TuneSettings(samples=60))
+    test_share: float = 1 / 3                          # Of the bank, never trained or tuned on.
+    tune: TuneSettings = field(default_factory=TuneSettings)
     seed: int = 0
 
     def to_json(self) -> Mapping[str, Any]:
@@ -31,5 +31,6 @@ class EvaluationSettings:
 
 
 QUICK = EvaluationSettings(
-    trials=60, edits=20, ablation=20, counts=(0, 100), examples=(10, 30),
-    tune=TuneSettings(samples=6, margins=(0.5, 1.0), counts=(0, 100), layer_parts=((0, 1), (0, 2 / 3))))
+    trials=60, edits=15, ablation=15, counts=(0, 100), examples=(10, 30),
+    tune=TuneSettings(samples=6, margins=(0.25, 0.5, 1.0), search_margins=(0.5,), margin_samples=8, counts=(0, 100),
+                      layer_parts=((0, 1), (1 / 6, 1))))

@@ -20,7 +20,8 @@ from gradctrl import Control, Controls, Scores, Steerable
 from stylegan2 import Generator
 
 COUNTS = (0, 50, 100, 150, 200, 250)                   # Channels that may be masked for an attribute; the paper's.
-MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)             # In deviations of the score over the samples.
+MARGINS = (0.0, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5)  # In deviations of the score over the samples.
+SEARCH_MARGINS = (0.3, 0.75)                           # Those that are tried with each layer range.
 LAYER_PARTS = ((0, 1), (0, 1 / 2), (1 / 6, 2 / 3), (1 / 3, 1), (0, 2 / 3), (1 / 6, 1))  # Of the rows of w+.
 TYPICAL = 300                                          # Samples by which strength and safe range are calibrated.
 FARTHEST = 4.0                                         # Standard scores along its own way at which an edit is unlikely.
@@ -37,6 +38,8 @@ class TuneSettings:
     samples: int = 30                        # Of the meta-validation set, for each control.
     counts: Sequence[int] = COUNTS           # For the method "paper" only; projection has no counts.
     margins: Sequence[float] = MARGINS
+    search_margins: Sequence[float] = SEARCH_MARGINS
+    margin_samples: int = 60                 # By which the margin is chosen in the end.
     layer_parts: Sequence[tuple[float, float]] = LAYER_PARTS
     seed: int = 0
 
@@ -67,15 +70,25 @@ class Tuner:
             names: Those to tune; None: all that have scores.
         """
         for name in [name for name in controls if name in self.scores and (names is None or name in names)]:
-            best = self.best(controls, self.layer_choices(controls[name]))
-            chosen = self.tune_counts(controls, best)
+            best = self.best(controls, self.layer_choices(controls[name]), margins=self.settings.search_margins)
+            counted = self.tune_counts(controls, best)
+            chosen = self.best(controls, [counted], samples=self.settings.margin_samples)
             controls = _with(controls, self.calibrate(_with(controls, chosen), name))
         return controls
 
-    def best(self, controls: Controls, choices: Sequence[Steerable]) -> Steerable:
-        """The one of several variants of a control, and the margin, with which most edits are right."""
-        trials = self._trials(choices[0].name)
-        rated = [self._rate(controls, choice, trials) for choice in choices]
+    def best(self, controls: Controls, choices: Sequence[Steerable], *, margins: Sequence[float] | None = None,
+             samples: int | None = None) -> Steerable:
+        """The one of several variants of a control, and the margin, with which most edits are right.
+
+        Args:
+            controls: All of them, as they keep each other.
+            choices: The variants of one.
+            margins: To choose from, in deviations; None: all of the settings.
+            samples: How many to try on; None: as many as the settings say.
+        """
+        trials = self._trials(choices[0].name, samples or self.settings.samples)
+        margins = self.settings.margins if margins is None else margins
+        rated = [self._rate(controls, choice, trials, margins) for choice in choices]
         found = max(range(len(choices)), key=lambda index: rated[index][0])
         rating, margin = rated[found]
         chosen = self.with_margin(choices[found], margin)
@@ -95,7 +108,7 @@ class Tuner:
             return control
         for other in control.keep:
             choices = [replace(control, keep={**control.keep, other: count}) for count in self.settings.counts]
-            control = self.best(controls, choices)
+            control = self.best(controls, choices, margins=[margin_of(control)])
         return control
 
     def calibrate(self, controls: Controls, name: str) -> Steerable:
@@ -147,24 +160,31 @@ class Tuner:
         margins = tuple(round(margin * float(spread[control.heading(j)[0]]), 4) for j in range(len(control.classes)))
         return replace(control, margins=margins)
 
-    def _trials(self, name: str) -> Trials:
-        return draw_trials(self.scores, [name], self.pool, count=self.settings.samples, seed=self.settings.seed)
+    def _trials(self, name: str, samples: int) -> Trials:
+        return draw_trials(self.scores, [name], self.pool, count=samples, seed=self.settings.seed)
 
-    def _rate(self, controls: Controls, control: Steerable, trials: Trials) -> tuple[tuple[float, float], float]:
+    def _rate(self, controls: Controls, control: Steerable, trials: Trials,
+              margins: Sequence[float]) -> tuple[tuple[float, float], float]:
         """The best margin's rating (share of right edits, share of labels that stayed), and that margin."""
         edits = []
-        for margin in self.settings.margins:
+        for margin in margins:
             variant = self.with_margin(control, margin)
             edits.append(cross(Editor(self.generator, _with(controls, variant)), self.latents[trials.sample],
                                control.name, trials.target)[0])
         after = judge(self.generator, self.scorer, Edited.join(edits), self.on_render)
         ratings = []
-        for index, margin in enumerate(self.settings.margins):
+        for index, margin in enumerate(margins):
             part = slice(index * len(trials), (index + 1) * len(trials))
             found = verdict(trials, self.scores, {name: values[part] for name, values in after.items()})
             stayed = torch.stack(list(found.stayed.values())).float().mean()
             ratings.append(((float(found.correct.float().mean()), float(stayed)), margin))
         return max(ratings, key=lambda rating: rating[0])
+
+
+def margin_of(control: Steerable) -> float:
+    """The margin that was tuned for a control, in deviations; 0 where none was."""
+    found = control.report.get("meta-validation")
+    return float(found["margin in deviations"]) if isinstance(found, dict) else 0.0
 
 
 def _with(controls: Controls, control: Steerable) -> Controls:

@@ -65,6 +65,16 @@ def test_a_bank_that_was_interrupted_equals_one_that_was_not(generator: Generato
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
 
 
+def test_a_bank_that_grew_equals_one_that_was_made_at_once(generator: Generator, tmp_path: Path) -> None:
+    write_bank(generator, tmp_path / "whole", count=12, batch=3)
+    write_bank(generator, tmp_path / "grown", count=7, batch=3).save_scores([smile(7)])
+    write_bank(generator, tmp_path / "grown", count=12, batch=3)
+    with pytest.raises(InputError, match="score the bank again"):
+        open_bank(tmp_path / "grown").scores()
+    (tmp_path / "grown" / "scores.safetensors").unlink()
+    assert content(tmp_path / "grown") == content(tmp_path / "whole")
+
+
 def test_what_was_made_before_an_interruption_is_not_made_again(generator: Generator, tmp_path: Path,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     bank = write_bank(generator, tmp_path, count=12, batch=3)
@@ -132,7 +142,7 @@ def test_scores_come_back_and_replace_those_of_their_name_only(generator: Genera
 
 
 @pytest.mark.parametrize(("change", "word"), [
-    ({"count": 7}, "--count"), ({"seed": 1}, "--seed"), ({"truncation": 0.5}, "--truncation"),
+    ({"count": 5}, "--count"), ({"seed": 1}, "--seed"), ({"truncation": 0.5}, "--truncation"),
     ({"ending": "webp"}, "--format"),
 ])
 def test_a_bank_goes_on_with_its_own_settings_only(generator: Generator, tmp_path: Path, change: dict[str, object],
