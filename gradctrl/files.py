@@ -34,7 +34,7 @@ def save_controls(path: str | os.PathLike[str], controls: Iterable[Control], *, 
     controls = list(controls)
     Controls(controls, source=str(path))  # Refuses two of one name.
     metrics = [control.metric for control in controls if control.metric is not None]
-    if any(metric is not metrics[0] for metric in metrics):
+    if not all(metric.equals(metrics[0]) for metric in metrics):
         raise ValueError("the controls of one file must share one metric")
     entries = [{"name": c.name, "classes": c.classes, "layers": c.layers, "keep": dict(c.keep), "step": c.step,
                 "units": c.units, "limits": c.limits, "margins": c.margins, "ordered": c.ordered, "method": c.method,

@@ -37,6 +37,10 @@ class Metric:
         """Matrix [w_dim, K] with p = (w - mean) @ reader; the axes are orthogonal."""
         return (self.axes / self.axes.square().sum(dim=1, keepdim=True)).T
 
+    def equals(self, other: Metric) -> bool:
+        """Whether it is the same metric, bit for bit."""
+        return torch.equal(self.mean, other.mean) and torch.equal(self.axes, other.axes)
+
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Metric:
         return Metric(mean=self.mean.to(device, dtype), axes=self.axes.to(device, dtype))
 

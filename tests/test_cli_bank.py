@@ -123,7 +123,7 @@ def test_settings_of_a_bank(tmp_path: Path) -> None:
     fine("sample", "--bank", out, "--count", 3, "--truncation", 0.5, "--format", "webp", "--batch", 2)
     bank = open_bank(out)
     assert (bank.count, bank.seed, bank.truncation, bank.ending) == (3, 0, 0.5, "webp")
-    refused("sample", "--bank", out, "--count", 4, "--truncation", 0.5, "--format", "webp", words="--count")
+    refused("sample", "--bank", out, "--count", 2, "--truncation", 0.5, "--format", "webp", words="--count")
     refused("sample", "--bank", tmp_path, "--count", 3, words="choose a new folder")
 
 

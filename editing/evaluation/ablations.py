@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from editing.editor import Keep
-from editing.evaluation.methods import Split
+from editing.evaluation.methods import Split, one_thread
 from editing.evaluation.settings import EvaluationSettings
 from editing.evaluation.tuning import Tuner, margin_of
 from gradctrl import Controls, Scores, TrainSettings, fit_metric
@@ -76,9 +76,10 @@ def few_shot(method: str, tuned: Controls, count: int, latents: Tensor, scores: 
     except InputError:  # Too few samples of a class: the figure has no such point.
         return None
     shaping = 0.0 if method == "paper" else 1.0
-    made = teach_from_examples(w, list(part.values()), found, num_ws=tuner.generator.num_ws, metric=fit_metric(w),
-                               method="paper" if method == "paper" else "project",
-                               settings=TrainSettings(shaping=shaping))
+    with one_thread():
+        made = teach_from_examples(w, list(part.values()), found, num_ws=tuner.generator.num_ws, metric=fit_metric(w),
+                                   method="paper" if method == "paper" else "project",
+                                   settings=TrainSettings(shaping=shaping))
     controls = [tuner.with_margin(replace(control, layers=tuned[control.name].layers),
                                   margin_of(tuned[control.name])) for control in made]
     return Controls(controls, generator_hash=tuned.generator_hash, source=f"{method}, {count} examples")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
@@ -73,13 +74,14 @@ def train_method(method: MethodName, generator: Generator, scorer: ImageScorer, 
     w = latents[split.fit]
     rows = generator.num_ws
     if method == "gradctrl":
-        return _each(teach_from_scores(latents, list(scores.values()), num_ws=rows, metric=fit_metric(w),
-                                       held_out=_not(split.fit, len(latents)), settings=fit))
+        with one_thread():
+            return _each(teach_from_scores(latents, list(scores.values()), num_ws=rows, metric=fit_metric(w),
+                                           held_out=_not(split.fit, len(latents)), settings=fit))
     if method == "paper":
         found = {name: prepare(item, count=examples, validation=examples) for name, item in part.items()}
-        controls = teach_from_examples(w, list(part.values()), found, num_ws=rows, metric=fit_metric(w),
-                                       settings=few or TrainSettings(shaping=0.0))
-        return _each(controls)
+        with one_thread():
+            return _each(teach_from_examples(w, list(part.values()), found, num_ws=rows, metric=fit_metric(w),
+                                             settings=few or TrainSettings(shaping=0.0)))
     if method == "interfacegan":
         fits = [fit_interfacegan(w, part, num_ws=rows, share=share) for share in SHARES]
         return {name: [_most_accurate([controls[index] for controls in fits], latents, scores[name], split.tune)]
@@ -97,6 +99,17 @@ def tune_method(tuner: Tuner, candidates: Mapping[str, Sequence[Steerable]], *, 
     chosen = [tuner.best(controls, [replace(item, layers=(0, tuner.generator.num_ws)) for item in group])
               if len(group) > 1 else group[0] for group in candidates.values()]
     return tuner.tune(Controls(chosen, generator_hash=generator_hash, source=source))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Train with one CPU thread: networks this small are slower with more (five times, measured with two)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _each(controls: Sequence[Steerable]) -> dict[str, list[Steerable]]:

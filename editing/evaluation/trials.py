@@ -102,7 +102,7 @@ def cross(editor: Editor, latents: Tensor, name: str, target: Tensor, *, keep: K
         chosen = (target == class_index).nonzero()[:, 0]
         editor.set_latents(latents[chosen])
         key = f"{name}:{control.classes[class_index]}"
-        strengths = editor.strengths_to(key, keep=keep, method=method)
+        strengths = editor.strengths_to(key, keep=keep, layers=layers, method=method)
         crossed[chosen] = strengths.isfinite().cpu()
         strengths = torch.where(strengths.isfinite(), strengths, 0.0)
         parts.append(editor.displace({editor.key_of(key): strengths}, keep=keep, layers=layers, method=method))
