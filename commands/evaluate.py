@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from commands.messages import note, progress_bar, wrote
-from commands.models import open_generator
+from commands.models import open_controls, open_generator
 from commands.options import model_options
-
-if TYPE_CHECKING:
-    from gradctrl import Controls
 
 METHODS = ("gradctrl", "paper", "interfacegan", "ganspace", "stylespace")
 
@@ -23,14 +19,17 @@ METHODS = ("gradctrl", "paper", "interfacegan", "ganspace", "stylespace")
               help="Where everything goes; an evaluation that was interrupted there goes on.")
 @click.option("--quick", is_flag=True, help="A few dozen edits instead of thousands, to see that it works.")
 @click.option("--methods", metavar="LIST", default=",".join(METHODS), help="Which methods are compared.")
-@click.option("--controls", type=click.Path(path_type=Path), metavar="FILE",
-              help="Controls of your own to measure as the method gradctrl, not trained on the last "
-                   "third of the bank.  [default: trained on the others]")
+@click.option("--controls", metavar="NAME|FILE",
+              help="Controls of your own to measure as the method gradctrl, not trained on the end of the bank.  "
+                   "[default: trained on the rest of it]")
+@click.option("--test-share", type=click.FloatRange(0.05, 0.95), default=1 / 3, show_default="a third",
+              help="How much of the end of the bank is kept to test on.")
 @click.option("--with", "scorer_name", default="bundled", metavar="bundled|FILE.json",
               help="The image classifier that judges; the one that the bank was scored with.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice of samples.")
 @model_options
-def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: Path | None, scorer_name: str, seed: int,
+def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | None, test_share: float,
+             scorer_name: str, seed: int,
              generator: str, device: str, threads: int | None) -> None:
     """Measure controls, beside the methods of others.
 
@@ -53,7 +52,8 @@ def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: Path | 
     names = _names(methods)
     model = open_generator(generator, device, threads)
     samples = open_bank(bank, generator=model)
-    settings = replace(QUICK if quick else EvaluationSettings(), methods=names, seed=seed)
+    settings = replace(QUICK if quick else EvaluationSettings(), methods=names, seed=seed,
+                       test_share=test_share)
     with progress_bar(0, "evaluation", unit="piece") as bar:
         def show(what: str, done: int, total: int) -> None:
             bar.total = max(total, done + 1)
@@ -61,7 +61,7 @@ def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: Path | 
             bar.update(done - bar.n)
 
         evaluation = Evaluation(model, load_scorer(scorer_name, device=model.device), samples, out, settings,
-                                given=_given(controls), on_progress=show)
+                                given={"gradctrl": open_controls(controls)} if controls else {}, on_progress=show)
         results = evaluation.run()
     wrote(*write_report(evaluation, results))
     for name, why in results.left_out.items():
@@ -75,9 +75,3 @@ def _names(methods: str) -> tuple[str, ...]:
         raise click.UsageError(f"--methods: {', '.join(wrong) or methods!r}: give some of {', '.join(METHODS)}, each "
                                "once")
     return names
-
-
-def _given(path: Path | None) -> dict[str, Controls]:
-    from gradctrl import load_controls
-
-    return {} if path is None else {"gradctrl": load_controls(path)}

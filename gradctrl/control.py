@@ -172,7 +172,8 @@ class Control(Steerable):
                                                   "metric_axes": self.metric.axes}
 
     def settings(self) -> dict[str, Any]:
-        return {"method": self.method}
+        metric = {} if self.metric is None else {"radius": self.metric.radius, "shell": self.metric.shell}
+        return {"method": self.method, **metric}
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Control:
         return replace(self, classifier=self.classifier.to(device, dtype),

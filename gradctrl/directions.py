@@ -7,7 +7,7 @@ The classifiers have two layers, so their gradients are written out; every laten
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -95,6 +95,10 @@ def projected_direction(control: Control, w: Tensor, *, target: int = 0, keep: S
     C (g - G^T l), with l such that G C (g - G^T l) = 0. It is the natural gradient of the score under the prior of W,
     constrained; where C is the identity it is plain projection.
 
+    With `metric.radius` all gradients are means over a neighbourhood of w, so that one follows the slope of the hill
+    and not that of a stone on it; with `metric.shell` the distance from the mean w is kept like a score: likely latents
+    lie on a shell, and what is far outside is no face.
+
     Args:
         control: The attribute to change.
         w: Latents [N, w_dim].
@@ -107,15 +111,25 @@ def projected_direction(control: Control, w: Tensor, *, target: int = 0, keep: S
     wide = torch.promote_types(w.dtype, torch.float32)  # Equations cannot be solved in half precision.
     axes = torch.eye(w.shape[1], device=w.device) if metric is None else metric.axes  # [K, w_dim]
     axes = axes.to(wide)
-    n = _unit(gradient(control, w, target).to(wide) @ axes.T)  # [N, K]
-    if keep:
-        kept = torch.cat([_logit_gradients(other, w, wide) for other in keep], dim=1) @ axes.T  # [N, M, K]
-        kept = kept / kept.norm(dim=2, keepdim=True).clamp_min(torch.finfo(wide).tiny)
-        gram = kept @ kept.transpose(1, 2) + RIDGE * torch.eye(kept.shape[1], device=w.device, dtype=wide)
-        left = n - (kept.transpose(1, 2) @ torch.linalg.solve(gram, kept @ n[:, :, None]))[:, :, 0]
+    around = w[:, None] if metric is None else metric.around(w)  # [N, P, w_dim]
+    n = _unit(_mean_over(lambda x: gradient(control, x, target).to(wide), around) @ axes.T)  # [N, K]
+    kept = [_mean_over(lambda x, other=other: _logit_gradients(other, x, wide), around)  # type: ignore[misc]
+            @ axes.T for other in keep]
+    if metric is not None and metric.shell:
+        kept.append(metric.standardise(w).to(wide)[:, None])
+    if kept:
+        rows = torch.cat(kept, dim=1)  # [N, M, K]
+        rows = rows / rows.norm(dim=2, keepdim=True).clamp_min(torch.finfo(wide).tiny)
+        gram = rows @ rows.transpose(1, 2) + RIDGE * torch.eye(rows.shape[1], device=w.device, dtype=wide)
+        left = n - (rows.transpose(1, 2) @ torch.linalg.solve(gram, rows @ n[:, :, None]))[:, :, 0]
         # What is left of a gradient that lies among the kept ones is rounding, not a direction.
         n = torch.where(left.norm(dim=1, keepdim=True) > 1e-3, left, 0.0)
     return _unit(n @ axes).to(w.dtype)
+
+
+def _mean_over(gradients: Callable[[Tensor], Tensor], around: Tensor) -> Tensor:
+    """Mean over P neighbours of what is computed at each of them: [N, P, w_dim] to [N, ...]."""
+    return gradients(around.flatten(0, 1)).unflatten(0, around.shape[:2]).mean(dim=1)
 
 
 def _logit_gradients(control: Control, w: Tensor, wide: torch.dtype) -> Tensor:

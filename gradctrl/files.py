@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ def save_controls(path: str | os.PathLike[str], controls: Iterable[Control], *, 
     if metrics:
         tensors |= {"metric.mean": metrics[0].mean.float(), "metric.axes": metrics[0].axes.float()}
     metadata = {"format": FORMAT, "generator": generator_hash, "controls": json.dumps(entries)}
+    if metrics:
+        metadata["metric"] = json.dumps({"radius": metrics[0].radius, "shell": metrics[0].shell})
     write_tensors(path, tensors, metadata)
 
 
@@ -61,17 +63,19 @@ def load_controls(path: str | os.PathLike[str] = "bundled") -> Controls:
     tensors, metadata = read_tensors(path, format=FORMAT, what="a control file", remedy="get the control file again")
     try:
         entries = json.loads(metadata["controls"])
-        metric = _metric(tensors)
+        metric = _metric(metadata, tensors)
         controls = [_control(entry, tensors, metric) for entry in entries]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged control file ({error}); get it again") from error
     return Controls(controls, generator_hash=metadata.get("generator"), source=path.name)
 
 
-def _metric(tensors: dict[str, torch.Tensor]) -> Metric | None:
+def _metric(metadata: Mapping[str, str], tensors: dict[str, torch.Tensor]) -> Metric | None:
     if "metric.axes" not in tensors:
         return None
-    return Metric(mean=_finite(tensors, "metric.mean").float(), axes=_finite(tensors, "metric.axes").float())
+    settings = json.loads(metadata["metric"])
+    return Metric(mean=_finite(tensors, "metric.mean").float(), axes=_finite(tensors, "metric.axes").float(),
+                  radius=float(settings["radius"]), shell=bool(settings["shell"]))
 
 
 def _control(entry: dict[str, Any], tensors: dict[str, torch.Tensor], metric: Metric | None) -> Control:

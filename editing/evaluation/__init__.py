@@ -9,8 +9,6 @@ from weights.lazy import exports
 if TYPE_CHECKING:
     from editing.evaluation.evaluation import Evaluation as Evaluation
     from editing.evaluation.evaluation import Results as Results
-    from editing.evaluation.evaluation import load_method as load_method
-    from editing.evaluation.evaluation import save_method as save_method
     from editing.evaluation.methods import METHOD_NAMES as METHOD_NAMES
     from editing.evaluation.methods import split_bank as split_bank
     from editing.evaluation.methods import train_method as train_method
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from editing.evaluation.tuning import TuneSettings as TuneSettings
 
 _HOMES = {
-    "Evaluation": "evaluation", "Results": "evaluation", "load_method": "evaluation", "save_method": "evaluation",
+    "Evaluation": "evaluation", "Results": "evaluation",
     "METHOD_NAMES": "methods", "split_bank": "methods", "train_method": "methods", "tune_method": "methods",
     "write_report": "report", "QUICK": "settings", "EvaluationSettings": "settings", "Tuner": "tuning",
     "TuneSettings": "tuning",

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from editing.bank import SampleBank
+from editing.control_files import load_any, save_any
 from editing.editor import Edited, Editor, Keep
 from editing.evaluation.ablations import Variant, variants
 from editing.evaluation.cells import Cells
 from editing.evaluation.dependency import Dependency, dependency, draw_edits, walk_edits
-from editing.evaluation.methods import METHOD_NAMES, MethodName, split_bank, train_method, tune_method
+from editing.evaluation.methods import MethodName, split_bank, train_method, tune_method
 from editing.evaluation.settings import RAREST, EvaluationSettings
 from editing.evaluation.trials import Trials, Verdict, cross, draw_trials, judge, verdict
 from editing.evaluation.tuning import Tuner
-from editing.families import LinearControl, load_family, save_family
 from editing.scorers import ImageScorer
-from gradctrl import Control, Controls, Scores, load_controls, save_controls
+from gradctrl import Controls, Scores
 from stylegan2 import Generator
 from weights.errors import InputError
 
@@ -128,8 +128,8 @@ class Evaluation:
             else:
                 candidates = train_method(name, self.generator, self.scorer, self.latents, self.scores, self.split)
                 made = tune_method(self._tuner(), candidates, generator_hash=self.generator.hash, source=name)
-            save_method(path, made)
-        return load_method(path)
+            save_any(path, made.values(), generator_hash=self.generator.hash)
+        return load_any(path)
 
     def _tuner(self) -> Tuner:
         return Tuner(self.generator, self.scorer, self.latents, self.scores, self.split.tune, self.settings.tune)
@@ -211,21 +211,6 @@ def judged_scores(scores: Mapping[str, Scores], scorer: ImageScorer) -> tuple[di
         raise InputError(f"an evaluation needs scores by {scorer.name} of at least two attributes; score the bank "
                          f"({'; '.join(f'{name}: {why}' for name, why in left_out.items()) or 'it has no scores'})")
     return kept, left_out
-
-
-def save_method(path: Path, controls: Controls) -> None:
-    """Write the controls of a method, trained classifiers or linear ones."""
-    items = list(controls.values())
-    generator = controls.generator_hash or ""
-    if all(isinstance(item, Control) for item in items):
-        save_controls(path, cast(list[Control], items), generator_hash=generator)
-    else:
-        save_family(path, cast(list[LinearControl], items), generator_hash=generator)
-
-
-def load_method(path: Path) -> Controls:
-    """Read the controls of a method, whose file is named by it."""
-    return load_controls(path) if path.stem in METHOD_NAMES[:2] else load_family(path)
 
 
 def _index(names: tuple[str, ...], name: str) -> int:

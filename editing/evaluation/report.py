@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from editing.control_files import save_any
 from editing.editor import Editor
-from editing.evaluation.evaluation import Evaluation, Results, save_method
+from editing.evaluation.evaluation import Evaluation, Results
 from editing.evaluation.methods import TITLES
 from editing.evaluation.plots import AXES, plot_ablation, plot_dependency, plot_scatter
 from editing.evaluation.tables import (
@@ -42,7 +43,8 @@ def write_report(evaluation: Evaluation, results: Results) -> list[Path]:
     pictures = _plots(results, folder, pair) + _strips(evaluation, results, folder)
     for method, controls in results.controls.items():
         (folder / "measured").mkdir(exist_ok=True)
-        save_method(folder / "measured" / f"{method}.safetensors", controls)
+        save_any(folder / "measured" / f"{method}.safetensors", controls.values(),
+                 generator_hash=evaluation.generator.hash)
     report = folder / "report.md"
     with replacing(report) as temporary:
         temporary.write_text(_text(evaluation, results, pictures), encoding="utf-8")

@@ -23,7 +23,7 @@ COUNTS = (0, 50, 100, 150, 200, 250)                   # Channels that may be ma
 MARGINS = (0.0, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5)  # In deviations of the score over the samples.
 SEARCH_MARGINS = (0.3, 0.75)                           # Those that are tried with each layer range.
 LAYER_PARTS = ((0, 1), (0, 1 / 2), (1 / 6, 2 / 3), (1 / 3, 1), (0, 2 / 3), (1 / 6, 1))  # Of the rows of w+.
-TYPICAL = 300                                          # Samples by which strength and safe range are calibrated.
+TYPICAL = 150                                          # Samples by which strength and safe range are calibrated.
 FARTHEST = 4.0                                         # Standard scores along its own way at which an edit is unlikely.
 SAFE = 0.9                                             # Share of samples that stay nearer than that in the safe range.
 LARGEST_LIMIT = 5.0                                    # Strength; a slider needs an end.
@@ -114,11 +114,11 @@ class Tuner:
     def calibrate(self, controls: Controls, name: str) -> Steerable:
         """Set the unit of strength and the safe range.
 
-        Strength 1 is the median path length at which the control's own score crosses its boundary, over samples of
-        the other classes that have still to cross, both ways for a binary attribute. The safe range ends where a tenth
-        of the samples are, along the way that they went, more than 4 standard scores from the mean w.
+        Strength 1 is the median path length at which the control's own score crosses its boundary (by the margin), over
+        samples of the other classes that have still to cross, both ways for a binary attribute. The safe range ends
+        where a tenth of the samples are, along the way that they went, more than 4 standard scores from the mean w.
         """
-        control = replace(controls[name], units=(1.0,) * controls[name].outputs, margins=())
+        control = replace(controls[name], units=(1.0,) * controls[name].outputs)
         editor = Editor(self.generator, _with(controls, control))
         lengths: list[list[Tensor]] = [[] for _ in control.units]
         labels = self.scores[name].labels
@@ -144,7 +144,7 @@ class Tuner:
         ends = []
         for sign in (1.0, -1.0) if control.binary else (1.0,):
             reach = 0.0
-            for strength in torch.arange(0.25, LARGEST_LIMIT + 0.01, 0.25).tolist():
+            for strength in torch.arange(0.5, LARGEST_LIMIT + 0.01, 0.5).tolist():
                 far = [_standing(start, editor.states(control, editor.displace({key: sign * strength})), population)
                        for key in _keys(control)]
                 if min(float((f < FARTHEST).float().mean()) for f in far) < SAFE:

@@ -13,7 +13,8 @@ from glass import Glass, Reader, along, binary
 from torch import Tensor
 
 from editing.bank import SampleBank, write_bank
-from editing.evaluation import Evaluation, EvaluationSettings, Results, TuneSettings, load_method, write_report
+from editing.control_files import load_any
+from editing.evaluation import Evaluation, EvaluationSettings, Results, TuneSettings, write_report
 from editing.evaluation.ablations import few_shot
 from editing.evaluation.cells import Cells
 from editing.evaluation.dependency import Dependency, dependency, draw_edits
@@ -141,7 +142,7 @@ def test_measured_controls_can_be_loaded_and_say_how_good_they_are(whole: tuple[
     evaluation, results = whole
     write_report(evaluation, results)
     for method in SETTINGS.methods:
-        loaded = load_method(evaluation.cells.folder / "measured" / f"{method}.safetensors")
+        loaded = load_any(evaluation.cells.folder / "measured" / f"{method}.safetensors")
         assert loaded.generator_hash == evaluation.generator.hash
         told = loaded["smile"].report["measured"]
         own = results.trials.of("smile")
