@@ -32,7 +32,7 @@ def show_controls(source: str) -> None:
     """Show what a file of controls holds: how each was trained and tuned, and how well it does.
 
     FILE is a file of `gradctrl train` or `gradctrl tune`, or a folder as GradCtrl's authors publish them; NAME is
-    bundled, interfacegan, ganspace, stylespace, or a name of `gradctrl weights list`.
+    bundled, paper, interfacegan, ganspace, stylespace, or a name of `gradctrl weights list`.
 
     \b
     Example:

@@ -29,8 +29,7 @@ METHODS = ("gradctrl", "paper", "interfacegan", "ganspace", "stylespace")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice of samples.")
 @model_options
 def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | None, test_share: float,
-             scorer_name: str, seed: int,
-             generator: str, device: str, threads: int | None) -> None:
+             scorer_name: str, seed: int, generator: str, device: str, threads: int | None) -> None:
     """Measure controls, beside the methods of others.
 
     BANK is a folder of `gradctrl sample --bank` with the scores of `gradctrl score`. Each method is trained and tuned
@@ -52,8 +51,7 @@ def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | N
     names = _names(methods)
     model = open_generator(generator, device, threads)
     samples = open_bank(bank, generator=model)
-    settings = replace(QUICK if quick else EvaluationSettings(), methods=names, seed=seed,
-                       test_share=test_share)
+    settings = replace(QUICK if quick else EvaluationSettings(), methods=names, seed=seed, test_share=test_share)
     with progress_bar(0, "evaluation", unit="piece") as bar:
         def show(what: str, done: int, total: int) -> None:
             bar.total = max(total, done + 1)

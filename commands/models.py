@@ -35,7 +35,7 @@ def open_controls(source: str) -> Controls:
     from gradctrl import Controls, import_authors
     from weights.store import is_known, path_of
 
-    if source in ("bundled", *FAMILIES):
+    if source in ("bundled", "paper", *FAMILIES):
         return load_any(source)
     path = path_of(source) if is_known(source) else Path(source)
     folder = path.parent if path.name == "model.pth" else path

@@ -24,9 +24,9 @@ _generator_option = click.option("--generator", default="bundled", metavar="NAME
                                  help="The generator: bundled, a name of `gradctrl weights list`, or a file "
                                       "(.safetensors; NVIDIA's .pkl; rosinality's .pt).")
 controls_option = click.option("--controls", default="bundled", metavar="NAME|FILE",
-                               help="Its controls: bundled, interfacegan, ganspace, stylespace, a name of `gradctrl "
-                                    "weights list`, a .safetensors file, or a folder as GradCtrl's authors publish "
-                                    "them.")
+                               help="Its controls: bundled, paper, interfacegan, ganspace, stylespace, a name of "
+                                    "`gradctrl weights list`, a .safetensors file, or a folder as GradCtrl's authors "
+                                    "publish them.")
 _device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
                               help="Where to compute; auto takes a GPU if there is one.")
 _threads_option = click.option("--threads", type=click.IntRange(min=1),

@@ -12,18 +12,21 @@ from editing.families.files import load_family, save_family
 from editing.families.linear import FAMILIES, LinearControl
 from gradctrl import Control, Controls, Steerable, load_controls, save_controls
 from weights.errors import InputError
+from weights.store import path_of
 
 
 def load_any(source: str | os.PathLike[str] = "bundled") -> Controls:
     """Read the controls of a file, of whatever family they are.
 
     Args:
-        source: A control file or a family file; "bundled", "interfacegan", "ganspace" or "stylespace" for those of the
-            bundled generator.
+        source: A control file or a family file; for those of the bundled generator "bundled", "paper" (trained and
+            steered as in the paper), "interfacegan", "ganspace" or "stylespace".
 
     Raises:
         InputError: no such file, not a file of controls, or damaged; the message names the file and the remedy.
     """
+    if os.fspath(source) == "paper":
+        return load_controls(path_of("bundled-paper"))
     if os.fspath(source) in FAMILIES or _format(Path(source)) == FAMILY_FORMAT:
         return load_family(source)
     return load_controls(source)

@@ -20,6 +20,7 @@ from weights.errors import InputError
 
 NEAR = 0.1          # The share of the pool that is near an attribute's boundary.
 RENDER_BATCH = 16
+PictureScorer = Callable[[Tensor], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,7 @@ def cross(editor: Editor, latents: Tensor, name: str, target: Tensor, *, keep: K
 
 
 @torch.no_grad()
-def judge(generator: Generator, scorer: ImageScorer, edited: Edited,
+def judge(generator: Generator, scorer: ImageScorer | PictureScorer, edited: Edited,
           on_batch: Callable[[int], None] | None = None) -> dict[str, Tensor]:
     """The image classifier's scores {attribute: [N, C]} of the pictures of edited latents."""
     parts = []
