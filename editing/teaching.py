@@ -197,12 +197,12 @@ def renders(tuner: Tuner, controls: Controls, names: Sequence[str]) -> int:
     total, settings = 0, tuner.settings
     for name in names:
         control = controls[name]
-        tried = len(tuner.layer_choices(control)) * len(settings.search_margins)
+        tried = len(tuner.layer_choices(control)) * (1 + len(settings.search_margins))  # 1: the samples themselves.
         if isinstance(control, Control) and control.method == "paper":
-            tried += len(control.keep) * len(settings.counts)
+            tried += len(control.keep) * len(settings.counts) * 2
         few, more = (len(draw_trials(tuner.scores, [name], tuner.pool, count=count, seed=settings.seed))
                      for count in (settings.samples, settings.margin_samples))
-        total += tried * few + len(settings.margins) * more
+        total += tried * few + (1 + len(settings.margins)) * more
     return total
 
 
