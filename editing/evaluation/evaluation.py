@@ -126,7 +126,8 @@ class Evaluation:
             if name in self.given:
                 made = Editor(self.generator, self.given[name]).controls  # Refuses another generator's.
             else:
-                candidates = train_method(name, self.generator, self.scorer, self.latents, self.scores, self.split)
+                candidates = train_method(name, self.generator, self.scorer, self.latents, self.scores, self.split,
+                                          pick_samples=self.settings.pick_samples)
                 made = tune_method(self._tuner(), candidates, generator_hash=self.generator.hash, source=name)
             save_any(path, made.values(), generator_hash=self.generator.hash)
         return load_any(path)

@@ -52,7 +52,7 @@ def split_bank(count: int, *, test_share: float = 0.0) -> Split:
 
 def train_method(method: MethodName, generator: Generator, scorer: ImageScorer, latents: Tensor,
                  scores: Mapping[str, Scores], split: Split, *, fit: FitSettings | None = None,
-                 few: TrainSettings | None = None, examples: int = PAPER_EXAMPLES,
+                 few: TrainSettings | None = None, examples: int = PAPER_EXAMPLES, pick_samples: int = 16,
                  on_step: Callable[[int, int], None] | None = None) -> dict[str, list[Steerable]]:
     """Train a method's controls; where it leaves a choice, several candidates for each attribute, likeliest first.
 
@@ -66,6 +66,7 @@ def train_method(method: MethodName, generator: Generator, scorer: ImageScorer, 
         fit: How "gradctrl" is fitted; None: the defaults.
         few: How "paper" is trained; None: as the paper does, without shaping.
         examples: Examples a class of "paper".
+        pick_samples: By how many samples' pictures "ganspace" and "stylespace" pick their candidates.
         on_step: Called with how many candidates have been looked at, and of how many.
     Raises:
         InputError: a class has too few examples.
@@ -88,7 +89,7 @@ def train_method(method: MethodName, generator: Generator, scorer: ImageScorer, 
                 for index, name in enumerate(part)}
     candidates = (ganspace_candidates(w, part, num_ws=rows) if method == "ganspace"
                   else stylespace_candidates(generator, w, part))
-    picked = pick_by_pictures(generator, w, part, candidates, scorer, on_step=on_step)
+    picked = pick_by_pictures(generator, w, part, candidates, scorer, samples=pick_samples, on_step=on_step)
     return cast(dict[str, list[Steerable]], picked)
 
 

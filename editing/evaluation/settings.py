@@ -23,6 +23,7 @@ class EvaluationSettings:
     counts: tuple[int, ...] = COUNTS                   # Figure 8c.
     examples: tuple[int, ...] = (10, 30, 100, 300)     # Training examples a class.
     test_share: float = 1 / 3                          # Of the bank, never trained or tuned on.
+    pick_samples: int = 16                             # By whose pictures GANSpace and StyleSpace pick directions.
     tune: TuneSettings = field(default_factory=TuneSettings)
     seed: int = 0
 
@@ -31,6 +32,6 @@ class EvaluationSettings:
 
 
 QUICK = EvaluationSettings(
-    trials=60, edits=15, ablation=15, counts=(0, 100), examples=(10, 30),
+    trials=60, edits=15, ablation=15, counts=(0, 100), examples=(10, 30), pick_samples=4,
     tune=TuneSettings(samples=6, margins=(0.25, 0.5, 1.0), search_margins=(0.5,), margin_samples=8, counts=(0, 100),
                       layer_parts=((0, 1), (1 / 6, 1))))

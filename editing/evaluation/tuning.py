@@ -28,6 +28,7 @@ FARTHEST = 4.0                                         # Standard scores along i
 SAFE = 0.9                                             # Share of samples that stay nearer than that in the safe range.
 WATCHED = 16                                           # Side of the pictures whose change is measured.
 PICTURE = "_picture"                                   # Among the scores of an image classifier, the picture.
+STRIDE = 0.5                                           # In strength, from one try to the next.
 LARGEST_LIMIT = 5.0                                    # Strength; a slider needs an end.
 
 Progress = Callable[[str], None]
@@ -144,21 +145,24 @@ class Tuner:
         return replace(control, limits=self._limits(_with(controls, control), control))
 
     def _limits(self, controls: Controls, control: Steerable) -> tuple[float, float]:
+        population = Editor(self.generator, controls).states(control, self.latents[:2000])
+        ends = [sign * min(self._reach(controls, control, key, sign, population) for key in _keys(control))
+                for sign in ((-1.0, 1.0) if control.binary else (1.0,))]
+        return (ends[0], ends[1]) if control.binary else (0.0, ends[0])
+
+    def _reach(self, controls: Controls, control: Steerable, key: str, sign: float, population: Tensor) -> float:
+        """The largest strength, at least 1, at which most samples are still likely."""
         editor = Editor(self.generator, controls)
-        editor.set_latents(self.latents[self.pool[:TYPICAL]])
+        editor.set_latents(self.latents[self.pool[:TYPICAL // 3]])
         start = editor.states(control)
-        population = editor.states(control, self.latents[:2000])
-        ends = []
-        for sign in (1.0, -1.0) if control.binary else (1.0,):
-            reach = 0.0
-            for strength in torch.arange(0.5, LARGEST_LIMIT + 0.01, 0.5).tolist():
-                far = [_standing(start, editor.states(control, editor.displace({key: sign * strength})), population)
-                       for key in _keys(control)]
-                if min(float((f < FARTHEST).float().mean()) for f in far) < SAFE:
-                    break
-                reach = strength
-            ends.append(sign * max(reach, 1.0))
-        return (ends[1], ends[0]) if control.binary else (0.0, ends[0])
+        reach = 0.0
+        while reach < LARGEST_LIMIT:
+            editor.set_latents(editor.displace({key: sign * STRIDE}))  # On from where the last one ended.
+            far = _standing(start, editor.states(control), population)
+            if float((far < FARTHEST).float().mean()) < SAFE:
+                break
+            reach += STRIDE
+        return max(reach, 1.0)
 
     def with_margin(self, control: Steerable, margin: float) -> Steerable:
         """The control with the same margin for all classes, given in deviations of its score over the samples."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from editing import Editor
 from editing.evaluation import Tuner, TuneSettings
-from editing.evaluation.tuning import FARTHEST, LARGEST_LIMIT, SAFE, TYPICAL, _median
+from editing.evaluation.tuning import FARTHEST, LARGEST_LIMIT, SAFE, STRIDE, TYPICAL, _median
 from editing.families import LinearControl
 from gradctrl import Control, Controls
 
@@ -201,9 +201,9 @@ def test_the_safe_range_ends_where_a_tenth_of_the_samples_have_left_it(smiling: 
     found = smiling.calibrate(Controls([plane("smile", SMILE)]), "smile")
     way = SMILE / SMILE.norm()
     population = (w - w.mean(dim=0)) @ way
-    start = population[POOL[:TYPICAL]]
+    start = population[POOL[:TYPICAL // 3]]
     for end, sign in zip(found.limits, (-1, 1), strict=True):
-        safe = [strength for strength in torch.arange(0.25, LARGEST_LIMIT + 0.01, 0.25).tolist()
+        safe = [strength for strength in torch.arange(STRIDE, LARGEST_LIMIT + 0.01, STRIDE).tolist()
                 if float(((start + sign * strength * found.units[0]).abs() / population.std() < FARTHEST)
                          .float().mean()) >= SAFE]
         assert end == sign * max(safe)
