@@ -83,7 +83,7 @@ class Tuner:
              samples: int | None = None) -> Steerable:
         """The one of several variants of a control, and the margin, with which most edits are right.
 
-        Of those that are as good, but for one edit, the one that changes pictures least: what no label tells, such as
+        Of those that are as good, the one that changes pictures least: what no label tells, such as
         the light and the colour of the skin, should stay as well.
 
         Args:
@@ -95,9 +95,7 @@ class Tuner:
         trials = self._trials(choices[0].name, samples or self.settings.samples)
         margins = self.settings.margins if margins is None else margins
         rated = [self._rate(controls, choice, trials, margins) for choice in choices]
-        enough = max(rating.accuracy for rating in rated) - 1.01 / len(trials)
-        found = min((index for index, rating in enumerate(rated) if rating.accuracy >= enough),
-                    key=lambda index: rated[index].change)
+        found = max(range(len(rated)), key=lambda index: (rated[index].accuracy, -rated[index].change))
         rating = rated[found]
         chosen = self.with_margin(choices[found], rating.margin)
         return _reported(chosen, {"meta-validation": {"samples": len(trials), "accuracy": round(rating.accuracy, 3),
