@@ -101,7 +101,8 @@ class Evaluation:
             crossed={name: crossed for name, (_, crossed) in found.items()},
             dependencies={name: self._dependency(name, item, edits) for name, item in controls.items()},
             ablations=self._ablations(controls, names, trials), judged=tuple(self.scores), left_out=self.left_out)
-        return replace(results, controls={name: _measured(item, name, results) for name, item in controls.items()})
+        return replace(results, controls={name: _measured(item, name, results, self.bank)
+                                          for name, item in controls.items()})
 
     def edited(self, controls: Controls, trials: Trials, keep: Keep | None = None) -> tuple[Edited, Tensor]:
         """Carry out trials: the edited latents in their order, and which crossed."""
@@ -218,8 +219,8 @@ def _index(names: tuple[str, ...], name: str) -> int:
     return names.index(name) if name in names else -1
 
 
-def _measured(controls: Controls, method: str, results: Results) -> Controls:
-    """The controls with what was measured of them in their reports."""
+def _measured(controls: Controls, method: str, results: Results, bank: SampleBank) -> Controls:
+    """The controls with what was measured of them, and the bank that it was measured on, in their reports."""
     found, changes = results.verdicts[method], results.dependencies[method]
     measured = []
     for control in controls.values():
@@ -233,7 +234,7 @@ def _measured(controls: Controls, method: str, results: Results) -> Controls:
         report = {"edits": len(own), "accuracy": _round(found.correct[own]), "reached": _round(found.hit[own]),
                   "stayed": {name: _round(stay[own]) for name, stay in found.stayed.items() if name != control.name},
                   "dependency": {f"{middle:g}": round(mean, 3) for middle, mean, count in part.groups() if count}}
-        measured.append(replace(control, report={**control.report, "measured": report}))
+        measured.append(replace(control, report={**control.report, "samples": bank.settings, "measured": report}))
     return Controls(measured, generator_hash=controls.generator_hash, source=controls.source)
 
 
