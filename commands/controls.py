@@ -78,7 +78,7 @@ def _settings(control: Steerable) -> Iterator[tuple[str, str]]:
     """How it is used."""
     yield "method", str(control.settings().get("method", control.settings().get("family", "")))
     yield "layers", f"{control.layers[0]}:{control.layers[1]}"
-    yield "keeps (channels)", ", ".join(f"{name} {count}" for name, count in control.keep.items()) or "nothing"
+    yield "keeps", control.kept
     yield "step", f"{control.step:g}"
     units = [f"{unit:.4g}" for unit in control.units]
     yield "strength 1", units[0] if control.binary else _of_classes(control, units)

@@ -33,10 +33,9 @@ def attributes(controls: str) -> None:
     for control in open_controls(controls).values():
         names = [control.name] if control.binary else [f"{control.name}:{name}" for name in control.classes]
         meaning = f"{control.classes[0]} (-) to {control.classes[1]} (+)" if control.binary else "one class at a time"
-        kept = ", ".join(f"{name} {count}" for name, count in control.keep.items()) or "nothing"
         low, high = control.limits
         click.echo(f"{'  '.join(names)}\n    {meaning}; good from {low:g} to {high:g}; layers "
-                   f"{control.layers[0]}:{control.layers[1]}\n    keeps (channels): {kept}")
+                   f"{control.layers[0]}:{control.layers[1]}\n    keeps: {control.kept}")
     click.echo("\nUse them as in: gradctrl edit me.jpg --set NAME=1", err=True)
 
 

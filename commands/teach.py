@@ -282,13 +282,12 @@ def _tell_accuracy(controls: Sequence[Steerable]) -> None:
 
 def _tell_settings(controls: Controls, names: Sequence[str]) -> None:
     """A table of what was chosen."""
-    rows = [("attribute", "layers", "margin", "strength 1", "safe", "accuracy", "keeps (channels)")]
+    rows = [("attribute", "layers", "margin", "strength 1", "safe", "accuracy", "keeps")]
     for name in names:
         control = controls[name]
         told: Any = control.report["meta-validation"]
-        keep = ", ".join(f"{other} {count}" for other, count in control.keep.items()) or "nothing"
         rows.append((name, f"{control.layers[0]}:{control.layers[1]}", f"{told['margin in deviations']:g} dev.",
                      ", ".join(f"{unit:.3g}" for unit in control.units),
                      f"{control.limits[0]:g} to {control.limits[1]:g}",
-                     f"{told['accuracy']:.0%} of {told['samples']}", keep))
+                     f"{told['accuracy']:.0%} of {told['samples']}", control.kept))
     table(rows)

@@ -124,6 +124,11 @@ class Steerable(ABC):
         scores = self.scores(x)
         return (scores[:, 0] > 0).long() if self.binary else scores.argmax(dim=1)
 
+    @property
+    def kept(self) -> str:
+        """The keep list in words."""
+        return ", ".join(self.keep) or "nothing"
+
     def margin(self, class_index: int) -> float:
         """The score of a class at which an edit towards it counts as arrived."""
         return self.margins[class_index] if self.margins else 0.0
@@ -164,6 +169,13 @@ class Control(Steerable):
         if self.method == "paper":
             return direction(self, x, target=target, keep=keep)
         return projected_direction(self, x, target=target, keep=[other for other, _ in keep], metric=self.metric)
+
+    @property
+    def kept(self) -> str:
+        """The keep list in words; with the masks' channel counts where there are masks."""
+        if self.method == "project":
+            return super().kept
+        return ", ".join(f"{name} {count}" for name, count in self.keep.items()) or "nothing"
 
     def tensors(self) -> dict[str, Tensor]:
         """The classifier's weights, and with a metric "metric_mean" and "metric_axes"."""

@@ -134,12 +134,11 @@ def _dependency_table(results: Results) -> list[Row]:
 
 
 def _settings_rows(results: Results) -> list[Row]:
-    rows: list[Row] = [["method", "attribute", "layers", "keeps (channels)", "margins", "unit", "safe range"]]
+    rows: list[Row] = [["method", "attribute", "layers", "keeps", "margins", "unit", "safe range"]]
     for method, controls in results.controls.items():
         for control in controls.values():
-            keep = ", ".join(f"{name} {count}" for name, count in control.keep.items())
-            rows.append([TITLES[method], control.name, "{}:{}".format(*control.layers), keep or "nothing",
-                         ", ".join(f"{margin:.2f}" for margin in control.margins), ", ".join(f"{u:.3g}" for u in
-                                                                                            control.units),
+            margins, units = (", ".join(f"{value:.3g}" for value in values) for values in (control.margins,
+                                                                                           control.units))
+            rows.append([TITLES[method], control.name, "{}:{}".format(*control.layers), control.kept, margins, units,
                          "{:g} to {:g}".format(*control.limits)])
     return rows
