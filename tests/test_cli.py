@@ -406,9 +406,9 @@ def test_a_long_edit_has_a_short_name(out: Path) -> None:
 
 
 def test_strengths_beyond_the_limits_are_warned_of(out: Path) -> None:
-    result = run("edit", "--seed", 1, "--set", "smile=3.5", "--out", out)
+    result = run("edit", "--seed", 1, "--set", "smile=5.5", "--out", out)
     assert result.exit_code == 0
-    assert "Warning: smile=3.5" in result.stderr
+    assert "Warning: smile=5.5" in result.stderr
 
 
 # --- nothing is lost ---

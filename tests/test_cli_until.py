@@ -71,7 +71,8 @@ def pixels(path: Path) -> np.ndarray:
 
 def has(editor: Editor, strengths: dict[str, float], name: str) -> bool:
     control, class_index = editor.find(name)
-    return float(control.score_of(editor.states(control, editor.displace(strengths)), class_index)) >= 0
+    score = float(control.score_of(editor.states(control, editor.displace(strengths)), class_index))
+    return score >= control.margin(class_index)
 
 
 def away(editor: Editor, attribute: str) -> str:
@@ -281,7 +282,8 @@ def test_controls_of_another_generator_are_refused_with_both_hashes(editor: Edit
 def test_margins_are_kept(editor: Editor, tmp_path: Path, out: Path) -> None:
     """A control that must be surer goes further."""
     name = away(editor, "smile")
-    surer = [replace(control, margins=(1.0,) * len(control.classes)) for control in load_controls().values()]
+    surer = [replace(control, margins=tuple(margin + 1 for margin in control.margins))
+             for control in load_controls().values()]
     path = tmp_path / "surer.safetensors"
     save_controls(path, surer, generator_hash=editor.generator.hash)  # type: ignore[arg-type]
     (_, recipe_file), _ = fine("edit", "--seed", SEED, "--to", name, "--controls", path, "--out", out)
@@ -289,5 +291,5 @@ def test_margins_are_kept(editor: Editor, tmp_path: Path, out: Path) -> None:
     assert abs(strength) > abs(float(editor.strengths_to(name)[0])) + 0.05
     control, class_index = editor.find(name)
     far = editor.states(control, editor.displace({"smile": strength}))
-    assert float(control.score_of(far, class_index)) == pytest.approx(1.0, abs=0.05)
-    assert Controls(surer)["smile"].margin(0) == 1.0
+    assert float(control.score_of(far, class_index)) == pytest.approx(control.margin(class_index) + 1, abs=0.05)
+    assert Controls(surer)["smile"].margin(class_index) == control.margin(class_index) + 1
