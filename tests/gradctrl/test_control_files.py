@@ -68,7 +68,8 @@ def test_directions_are_the_same_after_loading(made: Controls, path: Path) -> No
     found = load_controls(path)
     for name in made:
         keep_before, keep_after = ([(c["age"], 5), (c["smile"], 9)] for c in (made, found))
-        assert torch.allclose(made[name].direction(w, 0, keep_before), found[name].direction(w, 0, keep_after), atol=1e-6)
+        before, after = made[name].direction(w, 0, keep_before), found[name].direction(w, 0, keep_after)
+        assert torch.allclose(before, after, atol=1e-6)
 
 
 def test_the_hash_tells_settings_of_directions_apart(made: Controls) -> None:

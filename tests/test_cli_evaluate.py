@@ -1,0 +1,61 @@
+"""The command evaluate: the whole way with --quick (slow), and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import cli
+
+METHODS = {"gradctrl", "paper", "interfacegan", "ganspace", "stylespace"}
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+
+def test_what_is_no_bank_is_refused(tmp_path: Path) -> None:
+    result = run("evaluate", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert str(tmp_path) in result.stderr
+    assert "sample --bank" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("methods", ["stylegan", "gradctrl,gradctrl", ","])
+def test_unknown_methods_are_wrong_usage(tmp_path: Path, methods: str) -> None:
+    result = run("evaluate", tmp_path, "--out", tmp_path / "out", "--methods", methods)
+    assert result.exit_code == 2
+    assert "interfacegan" in result.stderr
+
+
+@pytest.mark.slow
+def test_from_nothing_to_a_report_and_back_into_an_edit(tmp_path: Path) -> None:
+    bank, out = tmp_path / "bank", tmp_path / "evaluation"
+    assert run("sample", "--bank", bank, "--count", 1500, "--batch", 16).exit_code == 0
+    assert run("score", bank, "--batch", 64).exit_code == 0
+    result = run("evaluate", bank, "--out", out, "--quick")
+    assert result.exit_code == 0, result.output
+    written = [Path(line) for line in result.stdout.splitlines()]
+    assert written[0] == out / "report.md"
+    assert all(path.is_file() for path in written)
+    assert "eyeglasses: not judged" in result.stderr
+    with open(out / "accuracy.csv", newline="") as file:
+        rows = {(row["method"], row["attribute"]): float(row["accuracy"]) for row in csv.DictReader(file)}
+    assert {method for method, _ in rows} == METHODS
+    assert rows["gradctrl", "all"] > rows["stylespace", "all"]
+    with Image.open(out / "gradctrl-successes.png") as strip:
+        assert strip.size == (12 * 128, 5 * 128)
+    before = (out / "accuracy.csv").read_bytes()
+    again = run("evaluate", bank, "--out", out, "--quick")  # From its pieces.
+    assert again.exit_code == 0, again.output
+    assert (out / "accuracy.csv").read_bytes() == before
+    for method in METHODS:
+        edited = run("edit", "--seed", 3, "--set", "age=0.5", "--controls", out / "measured" / f"{method}.safetensors",
+                     "--out", tmp_path / method)
+        assert edited.exit_code == 0, edited.output
+    assert run("edit", "--seed", 3, "--set", "smile=1", "--method", "ganspace", "--out", tmp_path / "x").exit_code == 0
