@@ -30,7 +30,7 @@ from gradctrl import (
 from gradctrl.control import Method
 from gradctrl.fit import FEWEST
 from gradctrl.prepare import prepare
-from gradctrl.teaching import UNTUNED_CHANNELS
+from gradctrl.teaching import UNTUNED_CHANNELS, outside
 from stylegan2 import Generator
 from weights.errors import InputError
 
@@ -63,7 +63,7 @@ def choose_examples(item: Scores, split: Split, *, seed: int = 0) -> Examples:
     Raises:
         InputError: a class has too few samples.
     """
-    return prepare(replace(item, known=item.mask & _among(split.fit, len(item.values))), seed=seed)
+    return prepare(replace(item, known=item.mask & ~outside(len(item.values), split.fit)), seed=seed)
 
 
 def teach(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[str, Examples], *, split: Split | None = None,
@@ -97,7 +97,7 @@ def teach(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[str, Exa
             [control] = teach_from_examples(latents, [item], {item.attribute: chosen}, num_ws=rows_of(bank),
                                             metric=metric, held_out=_untaught(split, chosen), settings=few)
         else:
-            untested = replace(item, known=item.mask & ~_among(split.test, bank.count))
+            untested = replace(item, known=item.mask & outside(bank.count, split.test))
             [control] = teach_from_scores(latents, [untested], num_ws=rows_of(bank), metric=metric,
                                           held_out=split.tune if len(split.tune) else None, settings=fit)
         found[item.attribute] = replace(control, method=method or control.method, metric=metric)
@@ -209,13 +209,6 @@ def renders(tuner: Tuner, controls: Controls, names: Sequence[str]) -> int:
 def _finished(control: Control, others: Mapping[str, Control], bank: SampleBank) -> Control:
     keep = {name: UNTUNED_CHANNELS for name in others if name != control.name}
     return replace(control, keep=keep, report={**control.report, "samples": bank.settings})
-
-
-def _among(index: Tensor, count: int) -> Tensor:
-    """Which of `count` samples are in `index`, bool [count]."""
-    among = torch.zeros(count, dtype=torch.bool)
-    among[index] = True
-    return among
 
 
 def _check_examples(item: Scores, examples: Examples, split: Split) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class Metric:
         """Standard scores p [N, K] of w [N, w_dim]; a likely w has entries of about 1."""
         return (w - self.mean) @ self.reader
 
-    @property
+    @cached_property
     def reader(self) -> Tensor:
         """Matrix [w_dim, K] with p = (w - mean) @ reader; the axes are orthogonal."""
         return (self.axes / self.axes.square().sum(dim=1, keepdim=True)).T
@@ -48,9 +49,12 @@ class Metric:
         """
         if self.radius == 0:
             return w[:, None]
+        return w[:, None] + self._offsets.to(w.dtype)
+
+    @cached_property
+    def _offsets(self) -> Tensor:  # [P, w_dim]
         half = torch.randn(NEIGHBOURS // 2, len(self.axes), generator=torch.Generator().manual_seed(0))
-        offsets = self.radius * torch.cat([half, -half]).to(self.axes) @ self.axes
-        return w[:, None] + offsets.to(w.dtype)
+        return self.radius * torch.cat([half, -half]).to(self.axes) @ self.axes
 
     def equals(self, other: Metric) -> bool:
         """Whether it is the same metric, bit for bit."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gradctrl.scores import Scores
 from weights.errors import InputError
-from weights.files import replacing
+from weights.files import read_json, replacing
 
 FORMAT = "gradctrl-examples-1"
 _SETS = ("train", "validation")
@@ -131,12 +131,7 @@ def load_examples(path: str | os.PathLike[str], *, generator_hash: str | None = 
         InputError: not readable, not examples, or of another generator or other samples; the message names the file.
     """
     path = Path(path)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the name") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); {_REMEDY}") from error
+    found = read_json(path, remedy=_REMEDY)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(f"{path}: not a file of examples (its format must be {FORMAT!r}); {_REMEDY}")
     if generator_hash not in (None, found.get("generator")):

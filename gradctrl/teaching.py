@@ -37,7 +37,7 @@ def teach_from_scores(latents: Tensor, scores: Sequence[Scores], *, num_ws: int,
     controls = []
     for item in scores:
         _check_length(latents, item)
-        used = torch.ones(len(latents), dtype=torch.bool) if held_out is None else _outside(len(latents), held_out)
+        used = torch.ones(len(latents), dtype=torch.bool) if held_out is None else outside(len(latents), held_out)
         known = replace(item, known=item.mask & used)
         classifier = fit_scores(latents, known, metric, settings=settings)
         control = _control(item, scores, classifier=classifier, num_ws=num_ws, method="project", metric=metric)
@@ -103,7 +103,7 @@ def _check_length(latents: Tensor, item: Scores) -> None:
                          "bank again")
 
 
-def _outside(count: int, index: Tensor) -> Tensor:
+def outside(count: int, index: Tensor) -> Tensor:
     """Which of `count` samples are not in `index`, bool [count]."""
     outside = torch.ones(count, dtype=torch.bool)
     outside[index] = False

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -42,6 +41,8 @@ from inversion.settings import DEFAULT_PRESET, PRESETS
 from inversion.whitening import Whitening
 from stylegan2 import Generator, load, to_pixels
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "gradio", "dlib", "lpips", "cv2", "torchvision", "av", "numpy", "PIL"}
 QUICK = ProjectorSettings(steps=3, warm_start=8)
@@ -53,15 +54,6 @@ def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inversion.projector.Whitening", partial(Whitening, samples=600))
     for name, settings in PRESETS.items():
         monkeypatch.setitem(PRESETS, name, replace(settings, steps=QUICK.steps, warm_start=QUICK.warm_start))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Pictures this small gain nothing from more threads, and a busy machine loses much by them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

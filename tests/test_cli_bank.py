@@ -22,16 +22,10 @@ from editing.scorers import BundledScorer, FaceClassifier, save_face_classifier,
 from gradctrl.prepare import load_examples, prepare
 from stylegan2 import Generator, load
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[1]
 COUNT = 24
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

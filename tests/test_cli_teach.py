@@ -27,6 +27,8 @@ from gradctrl.accuracy import accuracy_report
 from stylegan2 import Generator, GeneratorConfig, load, readers
 from weights.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 COUNT = 500
 QUICK = partial(TuneSettings, margins=(0.0, 1.0), search_margins=(0.0,), margin_samples=5,
                 layer_parts=((0, 1), (0, 0.5)), counts=(0, 50))
@@ -56,14 +58,6 @@ class World:
     generator_file: Path
     bank: SampleBank
     scorer_file: Path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_generator(path: Path, seed: int) -> Generator:

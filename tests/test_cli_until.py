@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,15 +22,9 @@ from gradctrl import METHODS, Controls, load_controls, save_controls
 from inversion import Inversion, Photo, find_faces, paste_back, save_inversion
 from stylegan2 import load
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SEED = 11
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

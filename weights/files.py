@@ -1,14 +1,30 @@
-"""Writing files so that nothing the user has is lost: a temporary name first, then a rename."""
+"""Reading JSON; and writing files so that nothing the user has is lost: a temporary name first, then a rename."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from weights.errors import InputError
+
+
+def read_json(path: str | os.PathLike[str], *, remedy: str) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: no such file, or not readable as JSON, which ends with the remedy.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{os.fspath(path)}: no such file; check the name") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{os.fspath(path)}: not readable as JSON ({error}); {remedy}") from error
 
 
 @contextmanager

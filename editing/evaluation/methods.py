@@ -21,7 +21,7 @@ from editing.families import (
 from editing.scorers import ImageScorer
 from gradctrl import Controls, FitSettings, Scores, Steerable, TrainSettings, fit_metric
 from gradctrl.prepare import prepare
-from gradctrl.teaching import teach_from_examples, teach_from_scores
+from gradctrl.teaching import outside, teach_from_examples, teach_from_scores
 from stylegan2 import Generator
 
 MethodName = Literal["gradctrl", "paper", "interfacegan", "ganspace", "stylespace"]
@@ -77,7 +77,7 @@ def train_method(method: MethodName, generator: Generator, scorer: ImageScorer, 
     if method == "gradctrl":
         with one_thread():
             return _each(teach_from_scores(latents, list(scores.values()), num_ws=rows, metric=fit_metric(w),
-                                           held_out=_not(split.fit, len(latents)), settings=fit))
+                                           held_out=outside(len(latents), split.fit).nonzero()[:, 0], settings=fit))
     if method == "paper":
         found = {name: prepare(item, count=examples, validation=examples) for name, item in part.items()}
         with one_thread():
@@ -119,12 +119,6 @@ def _each(controls: Sequence[Steerable]) -> dict[str, list[Steerable]]:
 
 def _part(item: Scores, index: Tensor) -> Scores:
     return replace(item, values=item.values[index], known=item.mask[index])
-
-
-def _not(index: Tensor, count: int) -> Tensor:
-    outside = torch.ones(count, dtype=torch.bool)
-    outside[index] = False
-    return outside.nonzero()[:, 0]
 
 
 def _most_accurate(controls: Sequence[LinearControl], latents: Tensor, item: Scores, index: Tensor) -> Steerable:

@@ -31,7 +31,6 @@ PICTURE = "_picture"                                   # Among the scores of an 
 STRIDE = 0.5                                           # In strength, from one try to the next.
 LARGEST_LIMIT = 5.0                                    # Strength; a slider needs an end.
 
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ docs/scorers.md explains it. Everything is checked when it is read: a mistake is
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from editing.scorers.protocol import check_names
 from weights.errors import InputError
+from weights.files import read_json
 
 FORMAT = "gradctrl-scorer-1"
 CHANNELS = ("rgb", "bgr", "gray")
@@ -63,12 +63,7 @@ def read_description(path: str | os.PathLike[str]) -> Description:
             the message names the file and the key.
     """
     path = Path(path)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the name") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); {_HELP}") from error
+    found = read_json(path, remedy=_HELP)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(f'{path}: not the description of a classifier; it must have "format": "{FORMAT}" '
                          "(docs/scorers.md)")

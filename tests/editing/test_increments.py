@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,15 +16,9 @@ from gradctrl import Classifier, Control, Controls, Steerable
 from stylegan2 import Generator, GeneratorConfig
 from weights.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES = ("left", "front", "right")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

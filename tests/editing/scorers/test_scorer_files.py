@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,11 @@ from editing.scorers.files import prepare_pictures, to_logits
 from stylegan2 import from_pixels
 from weights.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMILE = {"attribute": "smile", "classes": ["serious", "smiling"], "columns": [0], "kind": "logit"}
 HAIR = {"attribute": "hair", "classes": ["black", "brown", "blond"], "columns": [2, 0, 1], "kind": "probability",
         "ordered": True}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
