@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from inversion.alignment import FaceTooSmallError as FaceTooSmallError
     from inversion.alignment import align as align
     from inversion.alignment import quad_of as quad_of
+    from inversion.cache import InversionCache as InversionCache
     from inversion.faces import SAME_PERSON as SAME_PERSON
     from inversion.faces import Face as Face
     from inversion.faces import NoFaceError as NoFaceError
@@ -44,7 +45,7 @@ _HOMES = {
     "paste_back": "paste", "paste_mask": "paste", "PerceptualDistance": "perceptual", "Photo": "photo",
     "open_photo": "photo", "photo_from_array": "photo", "read_picture_metadata": "photo", "save_picture": "photo",
     "Progress": "projector", "Projector": "projector", "Inversion": "record", "load_inversion": "record",
-    "save_inversion": "record", "DEFAULT_PRESET": "settings", "PRESETS": "settings",
+    "save_inversion": "record", "InversionCache": "cache", "DEFAULT_PRESET": "settings", "PRESETS": "settings",
     "ProjectorSettings": "settings", "preset": "settings",
 }
 __all__ = list(_HOMES)
