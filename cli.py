@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from commands.bank import prepare, score
+from commands.cache import cache_group
 from commands.controls import controls_group
 from commands.demo import demo
 from commands.edit import edit
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 for _command in (align, invert, edit, attributes, sample, score, prepare, train, tune, evaluate, controls_group, demo,
-                 weights_group, convert_generator, start_app):
+                 cache_group, weights_group, convert_generator, start_app):
     main.add_command(_command)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from commands.cache import open_cache
 from commands.messages import wrote
 from commands.models import open_generator
 from commands.options import SEED, face_option, inversion_options, model_options, out_options, settings_of
@@ -62,7 +63,8 @@ def align(photos: tuple[Path, ...], face: int | None, all_faces: bool, size: int
 @out_options
 @model_options
 def invert(photos: tuple[Path, ...], face: int | None, preset_name: str | None, steps: int | None, space: str | None,
-           batch: int, seed: int, out: Path, overwrite: bool, generator: str, device: str, threads: int | None) -> None:
+           cache: bool | None, batch: int, seed: int, out: Path, overwrite: bool, generator: str, device: str,
+           threads: int | None) -> None:
     """Find the latents whose pictures are the faces in photos.
 
     Writes PHOTO.latent.safetensors, which `gradctrl edit` takes in place of the photo, and PHOTO-inverted.png. Tells
@@ -77,7 +79,7 @@ def invert(photos: tuple[Path, ...], face: int | None, preset_name: str | None, 
     """
     from inversion import Projector, save_inversion, save_picture
 
-    settings = settings_of(preset_name, steps, space, seed)
+    settings, kept = settings_of(preset_name, steps, space, seed), open_cache(cache)
     run, outputs = Run(), Outputs(out, photos, overwrite)
     projector = Projector(open_generator(generator, device, threads), settings)
     waiting: list[tuple[Target, list[Path]]] = []
@@ -87,7 +89,7 @@ def invert(photos: tuple[Path, ...], face: int | None, preset_name: str | None, 
         waiting.clear()
         if not batch_now:
             return
-        records = invert_targets(run, projector, [target for target, _ in batch_now], settings)
+        records = invert_targets(run, projector, [target for target, _ in batch_now], settings, kept)
         for record, (_, paths) in zip(records, batch_now, strict=True):
             with run.attempt():
                 save_inversion(paths[0], record)

@@ -23,8 +23,8 @@ class Commands(click.Group):
             raise click.ClickException(one_line(error)) from error
 
 
-def one_line(error: Exception) -> str:
-    """What an error says, without line breaks and with nothing that cannot be printed."""
+def one_line(error: Exception | str) -> str:
+    """What an error or a message says, without line breaks and with nothing that cannot be printed."""
     return " ".join(str(error).encode("utf-8", "replace").decode().splitlines())
 
 

@@ -40,13 +40,17 @@ out_options = several(
 face_option = click.option("--face", type=click.IntRange(min=0), metavar="N",
                            help="Which face of a photo with several: 0 is the largest.")
 SEED = click.IntRange(0, 2**31 - 1)
+cache_option = click.option("--cache/--no-cache", default=None,
+                            help="Keep inversions, so that the same face is not inverted twice; `gradctrl cache` shows "
+                                 "and clears them.  [default: --cache, unless GRADCTRL_INVERSIONS is off]")
 inversion_options = several(
     click.option("--preset", "preset_name", type=click.Choice(list(PRESETS)),
                  help="How hard to look for the person: fast, balanced or faithful (more like the photo, a little "
                       f"harder to edit).  [default: {DEFAULT_PRESET}]"),
     click.option("--steps", type=click.IntRange(min=1), help="Steps of the inversion.  [default: the preset's]"),
     click.option("--space", type=click.Choice(["w", "w+"]),
-                 help="w: one latent for the whole picture; w+: one for each layer.  [default: the preset's]"))
+                 help="w: one latent for the whole picture; w+: one for each layer.  [default: the preset's]"),
+    cache_option)
 
 
 def settings_of(preset_name: str | None, steps: int | None, space: str | None, seed: int | None) -> ProjectorSettings:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commands.cache import open_cache
 from commands.options import settings_of
 from commands.run import Run
 from commands.targets import Target, invert_targets, open_target
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from editing import Editor, PhotoSource, Recipe, SampleSource
-    from inversion import Inversion, Projector, ProjectorSettings
+    from inversion import Inversion, InversionCache, Projector, ProjectorSettings
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,17 @@ def subjects(run: Run, editor: Editor, recipe: Recipe | None, photo_file: Path |
     from editing import SampleSource
     from inversion import Projector
 
-    projector = Projector(editor.generator)
+    projector, cache = Projector(editor.generator), open_cache(options["cache"])
 
     def subject_of(path: Path | None) -> Subject:
         if recipe is not None:
-            return _recipe_subject(run, projector, editor, recipe.source, path)
+            return _recipe_subject(run, projector, editor, recipe.source, path, cache)
         if path is None:
             return _sample_subject(editor, SampleSource(seed=options["seed"], truncation=options["truncation"]))
         if is_latent(path):
             return _latent_subject(editor, path, photo_file)
         settings = settings_of(options["preset_name"], options["steps"], options["space"], options["seed"])
-        return _photo_subject(run, projector, open_target(path, options["face"]), settings)
+        return _photo_subject(run, projector, open_target(path, options["face"]), settings, cache)
 
     return subject_of
 
@@ -55,7 +56,7 @@ def is_latent(path: Path) -> bool:
 
 
 def _recipe_subject(run: Run, projector: Projector, editor: Editor, source: PhotoSource | SampleSource,
-                    path: Path | None) -> Subject:
+                    path: Path | None, cache: InversionCache | None) -> Subject:
     from editing import SampleSource
 
     if isinstance(source, SampleSource):
@@ -66,12 +67,13 @@ def _recipe_subject(run: Run, projector: Projector, editor: Editor, source: Phot
         raise InputError(f"the recipe edits the photo with SHA-256 {source.photo[:12]}; give that photo as INPUT")
     target = open_target(path, source.face)
     source.check(target.photo)
-    return _photo_subject(run, projector, target, source.inversion)
+    return _photo_subject(run, projector, target, source.inversion, cache)
 
 
-def _photo_subject(run: Run, projector: Projector, target: Target, settings: ProjectorSettings) -> Subject:
+def _photo_subject(run: Run, projector: Projector, target: Target, settings: ProjectorSettings,
+                   cache: InversionCache | None) -> Subject:
     def latent() -> tuple[Inversion, PhotoSource | None]:
-        [record] = invert_targets(run, projector, [target], settings)
+        [record] = invert_targets(run, projector, [target], settings, cache)
         return record, _source_of(record, target)
 
     return Subject(target.stem, latent, target)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.messages import note, progress_bar
+from commands.messages import note, one_line, progress_bar
 from commands.run import Run
 
 if TYPE_CHECKING:
-    from inversion import Face, Inversion, Photo, Projector, ProjectorSettings
+    from inversion import Face, Inversion, InversionCache, Photo, Projector, ProjectorSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,26 @@ def open_target(path: Path, index: int | None) -> Target:
     return Target(photo, face, index or 0, path.stem if len(faces) == 1 else f"{path.stem}-face{index}")
 
 
-def invert_targets(run: Run, projector: Projector, targets: Sequence[Target],
-                   settings: ProjectorSettings) -> list[Inversion]:
+def invert_targets(run: Run, projector: Projector, targets: Sequence[Target], settings: ProjectorSettings,
+                   cache: InversionCache | None) -> list[Inversion]:
+    """A record of each target; those that the cache has are not inverted again."""
+    found: list[Inversion | None] = [None] * len(targets)
+    if cache is not None:
+        found = [cache.get(_key(cache, projector, target, settings), projector.generator) for target in targets]
+    missing = [target for target, record in zip(targets, found, strict=True) if record is None]
+    made = iter(_invert(run, projector, missing, settings) if missing else ())
+    records = []
+    for target, record in zip(targets, found, strict=True):
+        kept = record is not None
+        record = record or next(made)
+        _tell(record, target.photo.name, kept)
+        if cache is not None and not kept:
+            _keep(cache, _key(cache, projector, target, settings), record)
+        records.append(record)
+    return records
+
+
+def _invert(run: Run, projector: Projector, targets: Sequence[Target], settings: ProjectorSettings) -> list[Inversion]:
     from inversion import Progress, align
 
     crops = [align(target.photo, target.face, projector.generator.resolution) for target in targets]
@@ -47,19 +65,28 @@ def invert_targets(run: Run, projector: Projector, targets: Sequence[Target],
 
         found = projector.invert_batch(crops, settings=settings, every=2, on_step=show,
                                        should_stop=lambda: run.stopped)
-    records = [record.of_photo(target.photo.sha256, target.face.quad)
-               for record, target in zip(found, targets, strict=True)]
-    for record, target in zip(records, targets, strict=True):
-        _tell(record, target.photo.name)
-    return records
+    return [record.of_photo(target.photo.sha256, target.face.quad)
+            for record, target in zip(found, targets, strict=True)]
 
 
-def _tell(record: Inversion, name: str) -> None:
+def _key(cache: InversionCache, projector: Projector, target: Target, settings: ProjectorSettings) -> str:
+    return cache.key(target.photo.sha256, target.face.quad, projector.generator.hash, settings)
+
+
+def _keep(cache: InversionCache, key: str, record: Inversion) -> None:
+    """Keep a record. People's faces are not kept without a word: an empty folder's first is told."""
+    first = cache.size()[0] == 0
+    if cache.put(key, record) and first:
+        note(f"Inversions are kept in {one_line(str(cache.folder))}, so that the same face is not inverted twice; "
+             "`gradctrl cache clear` removes them, and with --no-cache or GRADCTRL_INVERSIONS=off none are kept")
+
+
+def _tell(record: Inversion, name: str, kept: bool) -> None:
     """How an inversion went."""
     from inversion import SAME_PERSON
 
     identity = "" if record.identity is None else f", identity distance {record.identity:.2f}"
-    note(f"{name}: LPIPS {record.lpips:.3f}{identity}, {record.seconds:.1f} s")
+    note(f"{name}: LPIPS {record.lpips:.3f}{identity}, " + ("from the cache" if kept else f"{record.seconds:.1f} s"))
     if record.steps < record.settings.steps:
         note(f"{name}: stopped after {record.steps} of {record.settings.steps} steps; the best so far is kept")
     if record.identity is not None and record.identity > SAME_PERSON:

@@ -7,6 +7,7 @@ import os
 
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "2")
+os.environ["GRADCTRL_INVERSIONS"] = "off"  # No test may use or fill the inversions that the user keeps.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
