@@ -103,7 +103,7 @@ def test_a_key_differs_with_each_ingredient_and_with_nothing_else(monkeypatch: p
     nudged = QUAD.copy()
     nudged[2, 1] += 0.02
     settings = [replace(SETTINGS, **change) for change in (
-        {"steps": 10}, {"space": "w"}, {"learning_rate": 0.2}, {"seed": 1}, {"mse": 2.0}, {"warm_start": 0})]
+        {"steps": 10}, {"space": "w"}, {"learning_rate": 0.2}, {"seed": 1}, {"mse": 2.0}, {"focus": 0.5})]
     given = [("b" * 64, QUAD, "a" * 64, SETTINGS), ("c" * 64, QUAD, "a" * 64, SETTINGS),
              ("b" * 64, nudged, "a" * 64, SETTINGS), ("b" * 64, QUAD[::-1], "a" * 64, SETTINGS),
              ("b" * 64, QUAD, "d" * 64, SETTINGS), *(("b" * 64, QUAD, "a" * 64, other) for other in settings)]
