@@ -1,28 +1,30 @@
-"""Inversion: optimising a latent until its picture is the crop."""
+"""Inversion: finding the latent whose picture is the crop, and if asked for fitting the generator to it."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from inversion.encoder import Encoder, encode, find_encoder
 from inversion.perceptual import PerceptualDistance
 from inversion.record import Inversion
+from inversion.search import Best, Targets, compare, face_window, search
 from inversion.settings import ProjectorSettings
+from inversion.tuning import Tuning, tune
 from inversion.whitening import Whitening
 from stylegan2 import Generator, from_pixels, to_pixels
+from weights.errors import InputError
 
 WARM_BATCH = 16   # Samples rendered at a time.
 WARM_PULL = 0.7   # The nearest sample's standard scores are multiplied by this: it is near in a few directions only.
-FACE_CENTRE = 0.08        # Below the crop's middle, in halves of its side.
-FACE_RADII = (0.68, 0.95)  # Of the ellipse around face and hair, across and down, likewise.
-WARM_UP = 0.05    # Part of the steps in which the learning rate rises.
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,7 +32,7 @@ class Progress:
     """What a callback is given while crops are inverted."""
 
     step: int              # Steps done.
-    steps: int             # Steps planned.
+    steps: int             # Steps planned; a plateau may make them fewer.
     seconds: float         # Since the start.
     warm_seconds: float    # Of these, spent on finding the start.
     lpips: list[float]     # LPIPS of each crop's best latent so far.
@@ -42,35 +44,28 @@ class Progress:
         return (self.seconds - self.warm_seconds) / self.step * (self.steps - self.step) if self.step else math.inf
 
 
-@dataclass
-class _Best:
-    """The best latents so far. All on the device: nothing waits for it."""
-
-    loss: Tensor     # [N]
-    lpips: Tensor    # [N]
-    mse: Tensor      # [N]
-    latent: Tensor   # [N, num_ws, w_dim]
-    picture: Tensor  # [N, 3, R, R]
-
-    def update(self, loss: Tensor, lpips: Tensor, mse: Tensor, latent: Tensor, picture: Tensor) -> None:
-        better = loss < self.loss
-        for name, new in (("loss", loss), ("lpips", lpips), ("mse", mse), ("latent", latent), ("picture", picture)):
-            old = getattr(self, name)
-            setattr(self, name, torch.where(better.view(-1, *[1] * (old.ndim - 1)), new.detach(), old))
-
-
 class Projector:
     """Finds latents for crops, by Adam on LPIPS plus pixel distance (Karras et al. 2020, appendix D, made shorter).
 
-    It searches in whitened coordinates of W (see `Whitening`) from the perceptually nearest of some samples, with fixed
-    noise. What is costly is built once; each crop's result does not depend on the others in its batch.
+    It searches in whitened coordinates of W (see `Whitening`) from what an encoder says, or from the perceptually
+    nearest of some samples, with fixed noise; then it may fit the generator to each crop (see `inversion.tuning`). What
+    is costly is built once; each crop's result does not depend on the others in its batch.
     """
 
     def __init__(self, generator: Generator, settings: ProjectorSettings | None = None, *,
-                 distance: PerceptualDistance | None = None) -> None:
+                 distance: PerceptualDistance | None = None, encoder: Encoder | None = None) -> None:
+        """Take a built generator.
+
+        Args:
+            generator: Frozen.
+            settings: Of inversions that are given none.
+            distance: None: LPIPS with AlexNet.
+            encoder: None: the one that `find_encoder` finds.
+        """
         self.generator = generator
         self.settings = settings or ProjectorSettings()
         self._distance = distance
+        self._encoder = encoder
 
     @cached_property
     def distance(self) -> PerceptualDistance:
@@ -79,6 +74,30 @@ class Projector:
     @cached_property
     def whitening(self) -> Whitening:
         return Whitening(self.generator)
+
+    @cached_property
+    def encoder(self) -> Encoder | None:
+        """Raises InputError: its file is damaged."""
+        return self._encoder or find_encoder(self.generator)
+
+    def resolve(self, settings: ProjectorSettings) -> ProjectorSettings:
+        """The settings with their start decided, as records and recipes hold them.
+
+        Raises:
+            InputError: they ask for an encoder that is not there, or for another one.
+        """
+        if settings.start in ("samples", "mean"):
+            return settings
+        if self.encoder is None:
+            if settings.start == "auto":
+                return replace(settings, start="samples")
+            raise InputError(f"generator {self.generator.hash[:12]} has no encoder; train one with `gradctrl encoder`, "
+                             "or start from samples")
+        name = f"encoder {self.encoder.hash[:12]}"
+        if settings.start not in ("auto", "encoder", name):
+            raise InputError(f"these settings begin with {settings.start}, the generator has {name}; use the encoder "
+                             "that they were made with")
+        return replace(settings, start=name)
 
     def invert(self, crop: np.ndarray, *, settings: ProjectorSettings | None = None, every: int = 10,
                on_step: Callable[[Progress], None] | None = None,
@@ -102,109 +121,141 @@ class Projector:
             A record for each crop. The same settings and seed give the same result on the same machine.
         Raises:
             ValueError: no crops, or not uint8 [R, R, 3] at the generator's resolution.
+            InputError: the settings ask for an encoder that is not there, or the generator draws nothing finite.
         """
-        settings = settings or self.settings
-        start = time.perf_counter()
-        target = self._targets(crops)
-        best, steps = self._search(target, settings, start, every, on_step, should_stop)
-        seconds = time.perf_counter() - start
-        return self._records(crops, best, settings, steps, seconds)
+        settings = self.resolve(settings or self.settings)
+        run = _Run(settings, len(crops), every, on_step, should_stop)
+        with torch.no_grad():
+            targets = self._targets(crops, settings)
+            start = self._start(targets, settings, run)
+        run.started()
+        with _precision(self.generator, settings):
+            best, steps = search(self.generator, self.distance, self.whitening, targets, start, settings, run.watch)
+        if not best.loss.isfinite().all():
+            raise InputError(f"generator {self.generator.hash[:12]} draws no finite picture here; load it again, or "
+                             "invert with precision float32")
+        run.skipped(settings.steps - steps)
+        tunings = [self._tune(targets, best, n, settings, run) for n in range(len(crops))]
+        self._settle(targets, best, tunings, settings)
+        run.finish(best)
+        return self._records(crops, best, tunings, settings, run)
 
-    def _targets(self, crops: Sequence[np.ndarray]) -> Tensor:
+    def _targets(self, crops: Sequence[np.ndarray], settings: ProjectorSettings) -> Targets:
         side = self.generator.resolution
         if not crops or any(crop.shape != (side, side, 3) for crop in crops):
             raise ValueError(f"crops must be [{side}, {side}, 3], not {[crop.shape for crop in crops]}")
-        return from_pixels(np.stack(crops), device=self.generator.device, dtype=self.generator.dtype)
+        pictures = from_pixels(np.stack(crops), device=self.generator.device, dtype=self.generator.dtype)
+        return Targets(pictures, self.distance.features(pictures), face_window(side, settings.focus).to(pictures))
 
-    def _search(self, target: Tensor, settings: ProjectorSettings, start: float, every: int,
-                on_step: Callable[[Progress], None] | None,
-                should_stop: Callable[[], bool] | None) -> tuple[_Best, int]:
-        generator, features = self.generator, self.distance.features(target)
-        window = face_window(generator.resolution, settings.focus).to(target)
-        should_stop = should_stop or _never
-        scores = self._start(features, window, settings, should_stop).requires_grad_()  # Scores p of w [N, w_dim].
-        warm = time.perf_counter() - start
-        rows = torch.zeros(len(target), generator.num_ws, generator.w_dim, device=target.device, dtype=target.dtype,
-                           requires_grad=settings.space == "w+")  # What a row adds to p.
-        optimiser = torch.optim.Adam([scores, rows] if settings.space == "w+" else [scores], betas=(0.9, 0.99))
-        best = _nothing_yet(target, rows)
-        step = 0
-        for step in range(1, settings.steps + 1):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(settings, (step - 1) / settings.steps)
-            free = settings.space == "w+" and step > settings.spread_from * settings.steps
-            latent = self.whitening.to_w(scores[:, None, :] + rows if free else scores[:, None, :].expand_as(rows))
-            picture = generator.synthesis(latent)
-            found = self.distance.features(picture)
-            error = (picture - target).square().mean(dim=1)  # [N, R, R]
-            loss = (self.distance.between(found, features, window) + settings.mse * (error * window).mean(dim=[1, 2])
-                    + settings.prior * scores.square().mean(dim=1)
-                    + settings.spread * rows.square().mean(dim=[1, 2]))
-            with torch.no_grad():  # Only told, not followed.
-                lpips = self.distance.between(found, features)
-            best.update(loss, lpips, error.mean(dim=[1, 2]), latent, picture)
-            optimiser.zero_grad()
-            loss.sum().backward()
-            optimiser.step()
-            if on_step is not None and (step % every == 0 or step in (1, settings.steps)):
-                on_step(Progress(step=step, steps=settings.steps, seconds=time.perf_counter() - start,
-                                 warm_seconds=warm, lpips=best.lpips.tolist(), pictures=to_pixels(best.picture)))
-            if should_stop():
-                break
-        return best, step
+    def _start(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
+        """Standard scores [N, w_dim] of w to begin with."""
+        if settings.start == "mean":
+            return torch.zeros_like(self.whitening.mean).repeat(len(targets.pictures), 1)
+        if settings.start == "samples":
+            return self._nearest(targets, settings, run)
+        assert self.encoder is not None  # `resolve` has seen to it.
+        return encode(self.encoder, targets.pictures, targets.features, self.whitening)
 
-    @torch.no_grad()
-    def _start(self, features: list[Tensor], window: Tensor, settings: ProjectorSettings,
-               should_stop: Callable[[], bool]) -> Tensor:
-        """Standard scores [N, w_dim] of the nearest sample to each target, drawn towards the mean; or of the mean."""
-        count = len(features[0])
-        if settings.warm_start == 0:
-            return torch.zeros(count, self.generator.w_dim, device=self.generator.device, dtype=self.generator.dtype)
-        w = self.generator.sample(range(settings.seed * settings.warm_start, (settings.seed + 1) * settings.warm_start))
+    def _nearest(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
+        """Standard scores [N, w_dim] of the nearest sample to each target, drawn towards the mean."""
+        w = self.generator.sample(range(settings.seed * settings.samples, (settings.seed + 1) * settings.samples))
         distances = []
         for part in w.split(WARM_BATCH):
             sampled = self.distance.features(self.generator.render(part))
-            distances.append(torch.stack([self.distance.between(sampled, [f[n:n + 1] for f in features], window)
-                                          for n in range(count)], dim=1))  # [samples, N]
-            if should_stop():
+            distances.append(torch.stack([self.distance.between(sampled, targets.select(n).features, targets.window)
+                                          for n in range(len(targets.pictures))], dim=1))  # [samples, N]
+            if run.should_end():
                 break
         return self.whitening.to_scores(w[torch.cat(distances).argmin(dim=0)]) * WARM_PULL
 
-    def _records(self, crops: Sequence[np.ndarray], best: _Best, settings: ProjectorSettings, steps: int,
-                 seconds: float) -> list[Inversion]:
+    def _tune(self, targets: Targets, best: Best, n: int, settings: ProjectorSettings, run: _Run) -> Tuning:
+        """Fit the generator to one crop; its picture takes the place of the search's."""
+        if not settings.tuning_steps or run.stopped:
+            return {}
+        return tune(self.generator, self.distance, targets.select(n), best, n, settings, run.watch)
+
+    @torch.no_grad()
+    def _settle(self, targets: Targets, best: Best, tunings: Sequence[Tuning], settings: ProjectorSettings) -> None:
+        """Replace pictures and numbers by those that others will see: in full precision, of what is kept."""
+        for n, tuning in enumerate(tunings):
+            if tuning or settings.precision != "float32":
+                picture = self.generator.tuned(tuning).synthesis(best.latent[n:n + 1])
+                _, lpips, mse = compare(self.distance, picture, targets.select(n), settings.mse)
+                best.picture[n], best.lpips[n], best.mse[n] = picture[0], lpips[0], mse[0]
+
+    def _records(self, crops: Sequence[np.ndarray], best: Best, tunings: Sequence[Tuning], settings: ProjectorSettings,
+                 run: _Run) -> list[Inversion]:
         from inversion.faces import describe_crop, identity_distance
 
         latents = best.latent if settings.space == "w+" else best.latent[:, 0]
         pictures = to_pixels(best.picture)
         return [Inversion(
-            latent=latents[n].float().cpu(), generator_hash=self.generator.hash, crop=crop, picture=pictures[n],
-            lpips=float(best.lpips[n]), mse=float(best.mse[n]), seconds=seconds, steps=steps, settings=settings,
+            latent=latents[n].float().cpu(), tuning=tunings[n], generator_hash=self.generator.hash, crop=crop,
+            picture=pictures[n], lpips=float(best.lpips[n]), mse=float(best.mse[n]), seconds=run.seconds,
+            steps=run.step, stopped=run.stopped, settings=settings,
             identity=identity_distance(describe_crop(crop), describe_crop(pictures[n])),
         ) for n, crop in enumerate(crops)]
 
 
-def learning_rate(settings: ProjectorSettings, progress: float) -> float:
-    """Adam's learning rate when a part `progress` (0 to 1) of the steps is done."""
-    return settings.learning_rate * min(1.0, progress / WARM_UP + WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * progress))
+class _Run:
+    """One call of `invert_batch`: its clock, whom it tells, and what may end it."""
+
+    def __init__(self, settings: ProjectorSettings, crops: int, every: int,
+                 on_step: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None) -> None:
+        self.start = time.perf_counter()
+        self.limit = settings.seconds or math.inf
+        self.steps = settings.steps + crops * settings.tuning_steps
+        self.every, self.on_step, self.should_stop = every, on_step, should_stop
+        self.step = 0          # Done.
+        self.told = 0          # The last step that was told.
+        self.warm_seconds = 0.0
+        self.stopped = False   # By `should_stop`, or because the time was over.
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.start
+
+    def started(self) -> None:
+        self.warm_seconds = self.seconds
+
+    def should_end(self) -> bool:
+        """Whether the caller or the clock ends the run."""
+        asked = self.should_stop is not None and self.should_stop()
+        self.stopped = self.stopped or asked or self.seconds > self.limit
+        return self.stopped
+
+    def watch(self, best: Best) -> bool:
+        """Count a step, tell of it if it is its turn, and say whether to end."""
+        self.step += 1
+        if self.step == 1 or self.step % self.every == 0:
+            self._tell(best)
+        return self.should_end()
+
+    def skipped(self, steps: int) -> None:
+        """Steps of the search will not be made, as all faces were on a plateau."""
+        if not self.stopped:
+            self.steps -= steps
+
+    def finish(self, best: Best) -> None:
+        """Tell of the end, unless it was told."""
+        if self.told < self.step:
+            self._tell(best)
+
+    def _tell(self, best: Best) -> None:
+        self.told = self.step
+        if self.on_step is not None:
+            self.on_step(Progress(step=self.step, steps=self.steps, seconds=self.seconds,
+                                  warm_seconds=self.warm_seconds, lpips=best.lpips.tolist(),
+                                  pictures=to_pixels(best.picture)))
 
 
-def _never() -> bool:
-    return False
-
-
-def face_window(side: int, focus: float) -> Tensor:
-    """How much each pixel of an aligned crop counts in an inversion: float32 [side, side], mean 1.
-
-    Highest in an ellipse around face and hair, whose place in a crop is always the same, falling to `focus` of that
-    outside. A generator of faces cannot draw what stands behind people, and would bend the face to come near it.
-    """
-    axis = (torch.arange(side) + 0.5) / side * 2 - 1
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    radius = ((x / FACE_RADII[0]).square() + ((y - FACE_CENTRE) / FACE_RADII[1]).square()).sqrt()
-    window = focus + (1 - focus) * torch.sigmoid((1 - radius) * 12)
-    return window / window.mean()
-
-
-def _nothing_yet(target: Tensor, latent: Tensor) -> _Best:
-    worst = torch.full([len(target)], math.inf, device=target.device, dtype=target.dtype)
-    return _Best(loss=worst, lpips=worst, mse=worst, latent=latent.detach(), picture=target)
+@contextmanager
+def _precision(generator: Generator, settings: ProjectorSettings) -> Iterator[None]:
+    """The generator's convolutions in the precision of the settings."""
+    before = generator.synthesis.compute_dtype
+    if settings.precision == "bfloat16":
+        generator.synthesis.compute_dtype = torch.bfloat16
+    try:
+        yield
+    finally:
+        generator.synthesis.compute_dtype = before

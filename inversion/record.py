@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from inversion.settings import ProjectorSettings
+from inversion.tuning import Tuning
 from weights.errors import InputError
 from weights.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from stylegan2 import Generator
 
-FORMAT = "gradctrl-inversion-1"
+FORMAT = "gradctrl-inversion-2"
+TUNING = "tuning."  # Begins the names of the tensors that were added to the generator's weights.
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,12 +31,15 @@ class Inversion:
     latent: Tensor                # w [w_dim] or w+ [num_ws, w_dim], float32 on the CPU.
     generator_hash: str           # `Generator.hash` of the generator that the latent belongs to.
     crop: np.ndarray              # What was inverted, uint8 [R, R, 3].
-    picture: np.ndarray           # The latent's picture, uint8 [R, R, 3].
+    picture: np.ndarray           # The latent's picture, by the tuned generator if there is one, uint8 [R, R, 3].
     lpips: float                  # LPIPS (AlexNet) between the two.
     mse: float                    # Mean squared difference of the two, both in [-1, 1].
     identity: float | None        # Distance of dlib's face descriptors; below 0.6 the same person. None: not measured.
     seconds: float                # Time the inversion took; shared by the crops of a batch.
-    steps: int                    # Steps done: fewer than the settings' if it was stopped.
+    steps: int                    # Steps done; of tunings of the crops of a batch, all of them.
+    stopped: bool = False         # Whether it ended before it was done, so that no settings make it again.
+    tuning: Tuning = field(default_factory=dict)  # What is added to the generator's weights for this crop.
+    warnings: tuple[str, ...] = ()  # What is off with the face or with the result, in sentences.
     settings: ProjectorSettings = field(default_factory=ProjectorSettings)
     photo_hash: str | None = None               # SHA-256 of the photo's file.
     quad: tuple[tuple[float, float], ...] = ()  # The face's FFHQ quad in photo pixels.
@@ -42,6 +47,18 @@ class Inversion:
     def of_photo(self, photo_hash: str, quad: np.ndarray) -> Inversion:
         """The same record, naming the photo and the face that the crop was taken from."""
         return replace(self, photo_hash=photo_hash, quad=tuple((float(x), float(y)) for x, y in quad))
+
+    def generator_of(self, generator: Generator) -> Generator:
+        """The generator whose picture of the latent is the inversion's: the one given, or a tuned copy of it.
+
+        Raises:
+            InputError: the latent, or the tuning, does not belong to it.
+        """
+        self.check(generator)
+        try:
+            return generator.tuned(self.tuning) if self.tuning else generator
+        except ValueError as error:
+            raise InputError(f"this inversion is damaged ({error}); invert the photo again") from error
 
     def check(self, generator: Generator) -> None:
         """Refuse another generator.
@@ -60,12 +77,13 @@ def save_inversion(path: str | os.PathLike[str], inversion: Inversion) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    numbers = {name: getattr(inversion, name) for name in ("lpips", "mse", "identity", "seconds", "steps",
-                                                           "photo_hash", "quad")}
+    numbers = {name: getattr(inversion, name) for name in ("lpips", "mse", "identity", "seconds", "steps", "stopped",
+                                                           "warnings", "photo_hash", "quad")}
     metadata = {"format": FORMAT, "generator": inversion.generator_hash, "numbers": json.dumps(numbers),
                 "settings": json.dumps(asdict(inversion.settings))}
+    tuning = {f"{TUNING}{name}": change.half() for name, change in inversion.tuning.items()}
     write_tensors(path, {"latent": inversion.latent.float(), "crop": torch.tensor(inversion.crop),
-                         "picture": torch.tensor(inversion.picture)}, metadata)
+                         "picture": torch.tensor(inversion.picture), **tuning}, metadata)
 
 
 def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None = None) -> Inversion:
@@ -97,7 +115,12 @@ def _record(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Inversion:
         raise ValueError("the latent is not finite or has the wrong shape")
     if crop.dtype != torch.uint8 or crop.ndim != 3 or crop.shape != picture.shape or picture.dtype != torch.uint8:
         raise ValueError("the pictures have the wrong shape")
+    tuning = {name.removeprefix(TUNING): change for name, change in tensors.items() if name.startswith(TUNING)}
+    if not all(bool(change.isfinite().all()) for change in tuning.values()):
+        raise ValueError("the tuning is not finite")
     numbers = json.loads(metadata["numbers"])
+    warnings = tuple(str(text) for text in numbers.pop("warnings"))
     quad = tuple((float(x), float(y)) for x, y in numbers.pop("quad"))
     return Inversion(latent=latent, generator_hash=metadata["generator"], crop=crop.numpy(), picture=picture.numpy(),
-                     settings=ProjectorSettings(**json.loads(metadata["settings"])), quad=quad, **numbers)
+                     settings=ProjectorSettings(**json.loads(metadata["settings"])), quad=quad,
+                     tuning=tuning, warnings=warnings, **numbers)

@@ -2,44 +2,62 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from weights.errors import InputError
 
 Space = Literal["w", "w+"]
+Precision = Literal["float32", "bfloat16"]
+STARTS = ("auto", "encoder", "samples", "mean")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectorSettings:
     """How a crop is inverted. Distances in W are in standard scores: whitened by the covariance of w."""
 
-    space: Space = "w"          # "w": one w for all layers; "w+": then a row for each layer, held near that w.
-    steps: int = 150            # Optimisation steps.
-    learning_rate: float = 0.1  # Adam's, at its highest; warmed up over 5% of the steps, then falling along a cosine.
-    warm_start: int = 128       # Samples of which the perceptually nearest one is the start; 0: the mean w.
-    mse: float = 1.0            # Weight of the mean squared pixel difference (pictures in [-1, 1]) beside LPIPS.
-    prior: float = 0.003        # Weight of the mean squared standard score of w: keeps faces likely, so editable.
-    focus: float = 0.1          # How much the surroundings count beside the face; 1: as much.
-    spread: float = 0.0005      # w+: weight of the mean squared standard score of a row's distance from w.
-    spread_from: float = 0.25   # w+: the part of the steps after which rows may leave w.
-    seed: int = 0               # Of the samples.
+    start: str = "auto"          # "encoder", "samples" (the nearest of some) or "mean"; "auto": the encoder if the
+                                 # generator has one, else samples. A record names the encoder: "encoder 0a1b2c3d4e5f".
+    samples: int = 48            # Start "samples": how many.
+    space: Space = "w"           # "w": one w for all layers; "w+": then a row for each layer, held near that w.
+    steps: int = 100             # Of the search for the latent, at most.
+    learning_rate: float = 0.1   # Adam's, at its highest; warmed up over 5% of the steps, then falling along a cosine.
+    mse: float = 1.0             # Weight of the mean squared pixel difference (pictures in [-1, 1]) beside LPIPS.
+    prior: float = 0.003         # Weight of the mean squared standard score of w: keeps faces likely, so editable.
+    focus: float = 0.1           # How much the surroundings count beside the face; 1: as much.
+    spread: float = 0.0005       # w+: weight of the mean squared standard score of a row's distance from w.
+    spread_from: float = 0.25    # w+: the part of the steps after which rows may leave w.
+    plateau: float = 0.001       # A face is done when 20 steps lower its loss by less than this part; 0: never before.
+    tuning_steps: int = 0        # Of pivotal tuning after the search; 0: the generator stays as it is.
+    tuning_rate: float = 0.005   # Adam's of the tuning, falling along a cosine.
+    tuning_mse: float = 10.0     # As `mse`, of the tuning.
+    locality: float = 0.3        # Tuning: weight of how much the pictures of other latents may change.
+    seconds: float = 0.0         # Time after which the best so far is taken, counted from the start; 0: no limit.
+    precision: Precision = "float32"  # Of the generator's convolutions in the search.
+    seed: int = 0                # Of the samples, and of the latents of the locality.
 
     def __post_init__(self) -> None:
         if self.space not in ("w", "w+"):
             raise InputError(f"{self.space}: no such latent space; use w or w+")
-        if self.steps < 1:
-            raise InputError(f"{self.steps} steps: an inversion needs at least 1")
-        if self.learning_rate <= 0 or min(self.mse, self.prior, self.focus, self.spread, self.warm_start) < 0:
-            raise InputError("inversion settings must not be negative, and the learning rate must be above 0")
+        if self.start not in STARTS and not re.fullmatch(r"encoder [0-9a-f]{12}", self.start):
+            raise InputError(f"{self.start}: no such start of an inversion; use {', '.join(STARTS)}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"{self.precision}: no such precision; use float32 or bfloat16")
+        if self.steps < 1 or self.tuning_steps < 0 or self.samples < 1:
+            raise InputError(f"{self.steps} steps from {self.samples} samples and {self.tuning_steps} of tuning: an "
+                             "inversion needs at least 1 step and 1 sample, and no fewer than 0 steps of tuning")
+        weights = (self.mse, self.tuning_mse, self.prior, self.focus, self.spread, self.locality)
+        if min(self.learning_rate, self.tuning_rate) <= 0 or min(*weights, self.plateau, self.seconds) < 0:
+            raise InputError("inversion settings must not be negative, and learning rates must be above 0")
 
 
 PRESETS = {
-    "fast": ProjectorSettings(steps=60, warm_start=48),
-    "balanced": ProjectorSettings(steps=150),
-    "faithful": ProjectorSettings(steps=180, space="w+", learning_rate=0.2, warm_start=64),
+    "fast": ProjectorSettings(steps=40),
+    "balanced": ProjectorSettings(steps=100, space="w+", learning_rate=0.2),
+    "faithful": ProjectorSettings(steps=60, space="w+", learning_rate=0.2, tuning_steps=100),
 }
-DEFAULT_PRESET = "faithful"  # Of page and command line: with it the person is recognised, in the same time.
+DEFAULT_PRESET = "faithful"  # Of page and command line: with it the person is recognised.
 
 
 def preset(name: str, **changes: object) -> ProjectorSettings:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -172,6 +173,27 @@ class Generator(nn.Module):
         self.config = config
         self.mapping = MappingNetwork(config)
         self.synthesis = SynthesisNetwork(config)
+
+    def tuned(self, change: Mapping[str, Tensor]) -> Generator:
+        """A generator that shares all weights with this one but those that are named, to which something is added.
+
+        Args:
+            change: What is added, by parameter name; any dtype and device.
+        Raises:
+            ValueError: no such parameter, or another shape.
+        """
+        named = dict(self.named_parameters())
+        for name, added in change.items():
+            if name not in named or named[name].shape != added.shape:
+                raise ValueError(f"{name} {list(added.shape)}: this generator has no such weight")
+        shared = [*self.parameters(), *self.buffers()]
+        copied = deepcopy(self, {id(tensor): tensor for tensor in shared})
+        copied.__dict__.pop("hash", None)  # It is another one's now.
+        for name, added in change.items():
+            module, _, weight = name.rpartition(".")
+            changed = nn.Parameter(named[name] + added.to(named[name]), requires_grad=False)
+            setattr(copied.get_submodule(module), weight, changed)
+        return copied
 
     @property
     def resolution(self) -> int:

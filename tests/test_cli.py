@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "gradio", "dlib", "lpips", "cv2", "torchvision", "av", "numpy", "PIL"}
-QUICK = ProjectorSettings(steps=3, warm_start=8)
+QUICK = ProjectorSettings(steps=3, start="samples", samples=8)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """The presets, with hardly any steps, and what else takes time made short."""
     monkeypatch.setattr("inversion.projector.Whitening", partial(Whitening, samples=600))
     for name, settings in PRESETS.items():
-        monkeypatch.setitem(PRESETS, name, replace(settings, steps=QUICK.steps, warm_start=QUICK.warm_start))
+        monkeypatch.setitem(PRESETS, name, replace(settings, steps=QUICK.steps, start="samples", samples=QUICK.samples))
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from inversion import Inversion, PerceptualDistance, Progress, Projector, ProjectorSettings, preset
-from inversion.projector import learning_rate
+from inversion.search import learning_rate
 from inversion.whitening import Whitening
 from stylegan2 import Generator, from_pixels, load, to_pixels
 from weights.errors import InputError
 
-SHORT = ProjectorSettings(steps=12, warm_start=16)
+SHORT = ProjectorSettings(steps=12, start="samples", samples=16)
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,14 @@ def test_the_numbers_are_those_of_the_picture(short: Inversion, projector: Proje
 
 def test_more_steps_come_nearer_and_find_the_person(projector: Projector, crops: list[np.ndarray],
                                                     short: Inversion) -> None:
-    longer = projector.invert(crops[0], settings=ProjectorSettings(steps=50, warm_start=16))
+    longer = projector.invert(crops[0], settings=ProjectorSettings(steps=50, start="samples", samples=16))
     assert longer.lpips < short.lpips
     assert longer.identity < 0.6
 
 
 def test_the_same_seed_gives_the_same_latent(projector: Projector, crops: list[np.ndarray], short: Inversion) -> None:
     assert torch.equal(projector.invert(crops[0]).latent, short.latent)
-    other = projector.invert(crops[0], settings=ProjectorSettings(steps=12, warm_start=16, seed=1))
+    other = projector.invert(crops[0], settings=ProjectorSettings(steps=12, start="samples", samples=16, seed=1))
     assert not torch.equal(other.latent, short.latent)
 
 
@@ -92,7 +92,7 @@ def test_stopping_keeps_the_best_so_far(projector: Projector, crops: list[np.nda
 
 
 def test_w_plus_has_a_row_for_each_layer(projector: Projector, crops: list[np.ndarray], generator: Generator) -> None:
-    settings = ProjectorSettings(steps=12, warm_start=16, space="w+", spread_from=0.0, spread=0.0)
+    settings = ProjectorSettings(steps=12, start="samples", samples=16, space="w+", spread_from=0.0, spread=0.0)
     result = projector.invert(crops[0], settings=settings)
     assert result.latent.shape == (generator.num_ws, 512)
     assert result.latent.std(dim=0).max() > 0.01
@@ -156,7 +156,7 @@ def test_lpips_equals_the_packages_own_code() -> None:
 def test_stopping_while_the_start_is_found_still_gives_a_picture(projector: Projector, crops: list[np.ndarray]) -> None:
     asked: list[int] = []
     seen: list[Progress] = []
-    result = projector.invert(crops[0], settings=ProjectorSettings(steps=9, warm_start=64), on_step=seen.append,
+    result = projector.invert(crops[0], settings=ProjectorSettings(steps=9, start="samples", samples=64), on_step=seen.append,
                               should_stop=lambda: bool(asked.append(1)) or True)
     assert result.steps == 1
     assert len(asked) == 2  # Once in the first of four parts of the warm start, once after the step.

@@ -48,7 +48,7 @@ def test_damaged_and_foreign_files_are_refused(record: Inversion, tmp_path: Path
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"x\.safetensors"):
             load_inversion(path)
-    path.write_bytes(whole.replace(b"gradctrl-inversion-1", b"gradctrl-inversion-9"))
+    path.write_bytes(whole.replace(b"gradctrl-inversion-2", b"gradctrl-inversion-9"))
     with pytest.raises(InputError, match="not an inversion"):
         load_inversion(path)
     with pytest.raises(InputError, match="no such file"):

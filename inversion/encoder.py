@@ -1,0 +1,153 @@
+"""The encoder: from a crop to about the latent whose picture it is, in one pass. Inversions start there.
+
+A small head on the perceptual distance's features of the crop, which an inversion needs anyway and which say much the
+same of soft pictures that a generator drew and of photos. It is trained on the generator's own samples alone (see
+`inversion.encoder_training`), so that any generator can have one.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inversion.whitening import Whitening
+from weights.errors import InputError
+from weights.fingerprint import fingerprint
+from weights.manifest import entries
+from weights.store import cache_dir, path_of
+from weights.tensors import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from stylegan2 import Generator
+
+FORMAT = "gradctrl-encoder-1"
+LAYERS = (1, 2, 4)  # Of AlexNet's five; 192, 384 and 256 feature maps.
+CHANNELS = 832
+GRID = 7            # Features are averaged over so many cells a side,
+COLOURS = 16        # and colours over so many.
+SLOPE = 0.2
+
+
+class Encoder(nn.Module):
+    """Predicts w from what `read_crops` gives.
+
+    Built with random weights; `load_encoder` fills one from a file.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, w_dim: int, *, reduced: int = 48, hidden: int = 512) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, CHANNELS, 1, 1))      # Of each feature map over samples,
+        self.register_buffer("deviation", torch.ones(1, CHANNELS, 1, 1))  # and its standard deviation.
+        self.reduce = nn.Conv2d(CHANNELS, reduced, 1)
+        self.first = nn.Linear(reduced * GRID**2 + 3 * COLOURS**2, hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, w_dim)
+
+    def forward(self, maps: Tensor, colours: Tensor) -> Tensor:
+        """w [N, w_dim] from features [N, 832, 7, 7] and colours [N, 3, 16, 16]."""
+        return self.out(self.hidden(maps, colours))
+
+    def hidden(self, maps: Tensor, colours: Tensor) -> Tensor:
+        """What the last layer reads [N, hidden]."""
+        x = F.leaky_relu(self.reduce((maps - self.mean) / self.deviation), SLOPE)
+        x = F.leaky_relu(self.first(torch.cat([x.flatten(1), colours.flatten(1)], dim=1)), SLOPE)
+        return x + F.leaky_relu(self.second(self.norm(x)), SLOPE)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over the weights; recipes name the encoder by it."""
+        return fingerprint(self.state_dict())
+
+
+def read_crops(pictures: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """What an encoder sees of crops.
+
+    Args:
+        pictures: [N, 3, R, R] in [-1, 1].
+        features: Theirs, by `PerceptualDistance("alex")`.
+    Returns:
+        Features [N, 832, 7, 7] and colours [N, 3, 16, 16].
+    """
+    maps = torch.cat([F.adaptive_avg_pool2d(features[layer], GRID) for layer in LAYERS], dim=1)
+    return maps, F.adaptive_avg_pool2d(pictures, COLOURS)
+
+
+def save_encoder(path: str | os.PathLike[str], encoder: Encoder, *, generator_hash: str,
+                 notes: dict[str, str]) -> None:
+    """Write an encoder, all but its last layer in half precision.
+
+    An older file at `path` is replaced only once the new one is whole.
+
+    Args:
+        path: The file.
+        encoder: The encoder.
+        generator_hash: The generator that it was trained for.
+        notes: Metadata: on what it was trained and how well it does.
+    Raises:
+        InputError: the file cannot be written.
+    """
+    # w varies a thousand times less along some directions than along others: half precision would swamp those.
+    state = {name: value if name.startswith("out.") else value.half() for name, value in encoder.state_dict().items()}
+    write_tensors(path, state,
+                  {**notes, "format": FORMAT, "generator": generator_hash})
+
+
+def load_encoder(path: str | os.PathLike[str], *, generator: Generator) -> Encoder:
+    """Read an encoder, frozen and in float32.
+
+    Raises:
+        InputError: no such file, not an encoder, damaged, or of another generator; the message names the file.
+    """
+    remedy = "train it again with `gradctrl encoder`"
+    tensors, metadata = read_tensors(path, format=FORMAT, what="an encoder", remedy=remedy)
+    if metadata.get("generator") != generator.hash:
+        raise InputError(f"{os.fspath(path)}: this encoder is of generator {metadata.get('generator', '')[:12]}, not "
+                         f"of the loaded one ({generator.hash[:12]}); {remedy} for it")
+    try:
+        encoder = Encoder(generator.w_dim, reduced=len(tensors["reduce.weight"]), hidden=len(tensors["first.weight"]))
+        encoder.load_state_dict({name: value.float() for name, value in tensors.items()})
+    except (KeyError, RuntimeError) as error:
+        raise InputError(f"{os.fspath(path)}: damaged encoder; {remedy}") from error
+    encoder.requires_grad_(False).eval()
+    _ = encoder.hash  # Taken here, from the weights as they are in the file.
+    return encoder.to(generator.device)
+
+
+def find_encoder(generator: Generator) -> Encoder | None:
+    """The encoder of a generator: the one that was trained here (see `own_path`), else the bundled one, else None.
+
+    Raises:
+        InputError: its file is damaged.
+    """
+    own = own_path(generator)
+    if own.is_file():
+        return load_encoder(own, generator=generator)
+    for entry in entries().values():
+        if entry.kind == "encoder":
+            _, metadata = read_tensors(path_of(entry.name), format=FORMAT, what="an encoder", remedy="install it again")
+            if metadata["generator"] == generator.hash:
+                return load_encoder(path_of(entry.name), generator=generator)
+    return None
+
+
+def own_path(generator: Generator) -> Path:
+    """Where the encoder that was trained here for a generator is kept."""
+    return cache_dir() / "encoders" / f"{generator.hash}.safetensors"
+
+
+@torch.no_grad()
+def encode(encoder: Encoder, pictures: Tensor, features: list[Tensor], whitening: Whitening) -> Tensor:
+    """Standard scores [N, w_dim] of w for crops [N, 3, R, R]; the mean, 0, for one whose scores are not finite."""
+    w = encoder(*(part.to(encoder.mean.dtype) for part in read_crops(pictures, features)))
+    scores = whitening.to_scores(w.to(whitening.mean))
+    return torch.where(scores.isfinite().all(dim=1, keepdim=True), scores, 0.0)

@@ -1,0 +1,147 @@
+"""The search for the latents of several crops at once: Adam on LPIPS, pixels and how likely the latent is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inversion.perceptual import PerceptualDistance
+from inversion.settings import ProjectorSettings
+from inversion.whitening import Whitening
+from stylegan2 import Generator
+
+FACE_CENTRE = 0.08        # Below the crop's middle, in halves of its side.
+FACE_RADII = (0.68, 0.95)  # Of the ellipse around face and hair, across and down, likewise.
+WARM_UP = 0.05    # Part of the steps in which the learning rate rises.
+LOOK = 20         # Steps over which a plateau is judged; the device is waited for once in so many.
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """The crops of a batch, and what is computed of them once."""
+
+    pictures: Tensor        # [N, 3, R, R] in [-1, 1].
+    features: list[Tensor]  # Of `PerceptualDistance.features`.
+    window: Tensor          # [R, R], how much each pixel counts.
+
+    def select(self, n: int) -> Targets:
+        """Those of one crop."""
+        return Targets(self.pictures[n:n + 1], [layer[n:n + 1] for layer in self.features], self.window)
+
+
+@dataclass
+class Best:
+    """The best latents so far. All on the device: nothing waits for it."""
+
+    loss: Tensor     # [N]; infinite where no picture was finite yet.
+    lpips: Tensor    # [N]
+    mse: Tensor      # [N]
+    latent: Tensor   # [N, num_ws, w_dim]
+    picture: Tensor  # [N, 3, R, R]
+
+    def update(self, where: Tensor, loss: Tensor, lpips: Tensor, mse: Tensor, latent: Tensor,
+               picture: Tensor) -> None:
+        """Take over what is better [N], among the faces `where` [N] is true; what is not finite never is."""
+        better = where & (loss < self.loss)
+        for name, new in (("loss", loss), ("lpips", lpips), ("mse", mse), ("latent", latent), ("picture", picture)):
+            old = getattr(self, name)
+            setattr(self, name, torch.where(better.view(-1, *[1] * (old.ndim - 1)), new.detach(), old))
+
+
+Watch = Callable[[Best], bool]  # Is told of the best so far after each step; True ends the work.
+
+
+def search(generator: Generator, distance: PerceptualDistance, whitening: Whitening, targets: Targets, start: Tensor,
+           settings: ProjectorSettings, watch: Watch) -> tuple[Best, int]:
+    """Optimise the latents of several crops; each one's result does not depend on the others.
+
+    Args:
+        generator: Frozen.
+        distance: The perceptual distance that made the targets' features.
+        whitening: Of the generator.
+        targets: The crops.
+        start: Standard scores of w [N, w_dim].
+        settings: Of the search.
+        watch: Told after each step.
+    Returns:
+        The best latents, and the steps done: fewer than the settings' if all faces were on a plateau or if `watch`
+        ended it.
+    """
+    scores = start.clone().requires_grad_()
+    rows = torch.zeros(len(start), generator.num_ws, generator.w_dim, device=start.device, dtype=start.dtype,
+                       requires_grad=settings.space == "w+")  # What a row adds to the scores.
+    parameters = [scores, rows] if settings.space == "w+" else [scores]
+    optimiser = torch.optim.Adam(parameters, betas=(0.9, 0.99))
+    best = _nothing_yet(targets.pictures, rows)
+    running = torch.ones(len(start), dtype=torch.bool, device=start.device)
+    before = best.loss
+    step = 0
+    for step in range(1, settings.steps + 1):
+        progress = (step - 1) / settings.steps
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(settings, progress)
+        free = settings.space == "w+" and progress >= settings.spread_from
+        latent = whitening.to_w(scores[:, None, :] + rows if free else scores[:, None, :].expand_as(rows))
+        picture = generator.synthesis(latent)
+        fit, lpips, mse = compare(distance, picture, targets, settings.mse)
+        loss = fit + settings.prior * scores.square().mean(dim=1) + settings.spread * rows.square().mean(dim=[1, 2])
+        best.update(running, loss, lpips, mse, latent, picture)
+        optimiser.zero_grad()
+        loss.sum().backward()
+        for parameter in parameters:
+            if parameter.grad is not None:  # A face whose numbers overflow waits where it is; the others go on.
+                parameter.grad.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        optimiser.step()
+        if watch(best):
+            break
+        if settings.plateau and step % LOOK == 0:
+            running, before = running & (best.loss < (1 - settings.plateau) * before), best.loss
+            if not running.any():
+                break
+    return best, step
+
+
+def compare(distance: PerceptualDistance, picture: Tensor, targets: Targets,
+            mse: float) -> tuple[Tensor, Tensor, Tensor]:
+    """How far pictures [N, 3, R, R] are from the targets.
+
+    Args:
+        distance: The perceptual distance that made the targets' features.
+        picture: The pictures.
+        targets: The crops.
+        mse: Weight of the squared pixel difference.
+    Returns:
+        What is minimised, under the targets' window [N]; and, only to be told, LPIPS and mean squared difference [N].
+    """
+    found = distance.features(picture)
+    error = (picture - targets.pictures).square().mean(dim=1)  # [N, R, R]
+    fit = distance.between(found, targets.features, targets.window) + mse * (error * targets.window).mean(dim=[1, 2])
+    with torch.no_grad():
+        return fit, distance.between(found, targets.features), error.mean(dim=[1, 2])
+
+
+def learning_rate(settings: ProjectorSettings, progress: float) -> float:
+    """Adam's learning rate when a part `progress` (0 to 1) of the steps is done."""
+    return settings.learning_rate * min(1.0, progress / WARM_UP + WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * progress))
+
+
+def face_window(side: int, focus: float) -> Tensor:
+    """How much each pixel of an aligned crop counts in an inversion: float32 [side, side], mean 1.
+
+    Highest in an ellipse around face and hair, whose place in a crop is always the same, falling to `focus` of that
+    outside. A generator of faces cannot draw what stands behind people, and would bend the face to come near it.
+    """
+    axis = (torch.arange(side) + 0.5) / side * 2 - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    radius = ((x / FACE_RADII[0]).square() + ((y - FACE_CENTRE) / FACE_RADII[1]).square()).sqrt()
+    window = focus + (1 - focus) * torch.sigmoid((1 - radius) * 12)
+    return window / window.mean()
+
+
+def _nothing_yet(target: Tensor, latent: Tensor) -> Best:
+    worst = torch.full([len(target)], math.inf, device=target.device, dtype=target.dtype)
+    return Best(loss=worst, lpips=worst, mse=worst, latent=latent.detach(), picture=target)

@@ -1,0 +1,109 @@
+"""Pivotal tuning: the generator itself fitted to one crop, around the latent that the search has found.
+
+Roich, Mokady, Bermano and Cohen-Or, "Pivotal Tuning for Latent-based Editing of Real Images" (2021). What is kept is
+the difference from the generator, so that one generator in memory serves all faces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from inversion.perceptual import PerceptualDistance
+from inversion.search import Best, Targets, Watch, compare
+from inversion.settings import ProjectorSettings
+from stylegan2 import Generator
+
+REACH = 0.4   # How far from the pivot towards a sample the pictures shall stay as they are.
+EVERY = 4     # Steps between two looks at the locality.
+WARM_UP = 5   # Steps in which the learning rate rises.
+
+Tuning = dict[str, Tensor]  # What is added to the generator's weights, float16, by parameter name.
+"""Empty: the generator as it is."""
+
+
+def tuned_weights(generator: Generator) -> dict[str, nn.Parameter]:
+    """The weights that tuning changes, by name: the convolutions of the synthesis network.
+
+    Not the affine layers: the styles of a latent stay what they were for every control.
+    """
+    return {name: weight for name, weight in generator.named_parameters()
+            if name.startswith("synthesis.") and name.endswith(".weight") and ".affine." not in name}
+
+
+def tune(generator: Generator, distance: PerceptualDistance, target: Targets, best: Best, n: int,
+         settings: ProjectorSettings, watch: Watch) -> Tuning:
+    """Fit the generator's convolutions to one crop, with its latent as it is.
+
+    Minimised are LPIPS and the squared pixel difference at the pivot, and every few steps, at a latent on the way from
+    the pivot to a sample, how far the picture has gone from the generator's own (equations 2 to 4 of the paper).
+
+    Args:
+        generator: Frozen; it is left as it is.
+        distance: The perceptual distance that made the target's features.
+        target: The crop, alone.
+        best: What the search has found; the picture and numbers of crop n are replaced as they become better.
+        n: Which of its crops.
+        settings: Of the tuning.
+        watch: Told after each step.
+    Returns:
+        What was added to the weights; nothing where that came no nearer to the crop.
+    """
+    tuned = generator.tuned({name: torch.zeros_like(weight) for name, weight in tuned_weights(generator).items()})
+    weights = tuned_weights(tuned)
+    optimiser = torch.optim.Adam([weight.requires_grad_() for weight in weights.values()], betas=(0.9, 0.99))
+    latent = best.latent[n:n + 1]
+    elsewhere = _Elsewhere(generator, distance, latent, settings)
+    for step in range(settings.tuning_steps):
+        for group in optimiser.param_groups:
+            group["lr"] = _rate(settings, step / settings.tuning_steps)
+        picture = tuned.synthesis(latent)
+        loss, lpips, mse = compare(distance, picture, target, settings.tuning_mse)
+        if settings.locality and step % EVERY == 0:
+            loss = loss + settings.locality * EVERY * elsewhere.change(tuned)
+        optimiser.zero_grad()
+        loss.sum().backward()
+        for weight in weights.values():
+            assert weight.grad is not None
+            weight.grad.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        optimiser.step()
+        best.lpips[n], best.mse[n], best.picture[n] = lpips[0], mse[0], picture.detach()[0]
+        if watch(best):
+            break
+    return difference(generator, weights)
+
+
+def difference(generator: Generator, weights: Mapping[str, Tensor]) -> Tuning:
+    """What must be added to the generator's weights to have these, in half precision; nothing if it is not finite."""
+    own = dict(generator.named_parameters())
+    tuning = {name: (weight.detach() - own[name]).half().cpu() for name, weight in weights.items()}
+    return tuning if all(bool(change.isfinite().all()) for change in tuning.values()) else {}
+
+
+class _Elsewhere:
+    """How far the pictures of other latents have gone from the generator's own (equation 4 of the paper)."""
+
+    def __init__(self, generator: Generator, distance: PerceptualDistance, pivot: Tensor,
+                 settings: ProjectorSettings) -> None:
+        self.generator, self.distance, self.pivot = generator, distance, pivot
+        self.rng = torch.Generator().manual_seed(settings.seed)
+
+    def change(self, tuned: Generator) -> Tensor:
+        """LPIPS plus mean squared difference [1] at a latent between the pivot and a new sample."""
+        z = torch.randn(1, self.generator.config.z_dim, generator=self.rng).to(self.pivot)
+        with torch.no_grad():
+            latent = self.pivot.lerp(self.generator.mapping(z)[:, None], REACH)
+            own = self.generator.synthesis(latent)
+            features = self.distance.features(own)
+        picture = tuned.synthesis(latent)
+        return (self.distance.between(self.distance.features(picture), features)
+                + (picture - own).square().mean(dim=[1, 2, 3]))
+
+
+def _rate(settings: ProjectorSettings, progress: float) -> float:
+    """Adam's learning rate when a part `progress` (0 to 1) of the tuning is done."""
+    return settings.tuning_rate * min(1.0, (progress * settings.tuning_steps + 1) / WARM_UP) * (
+        0.5 + 0.5 * math.cos(math.pi * progress))
