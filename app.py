@@ -9,7 +9,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from page import KEPT_SECONDS
+from page import KEPT_SECONDS, SWEEP_SECONDS
 from weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     Source = str | os.PathLike[str]
 
-SWEEP_SECONDS = 60   # Between two looks for files that are older than KEPT_SECONDS.
 MOST_VISITORS = 200  # Whose state is kept; the one longest away goes first.
 MOST_WAITING = 30    # Events in the queue; later ones are told to come back.
 PATIENCE = 30        # Seconds that the program's end waits for the models to be loaded, if that still goes on.
@@ -29,19 +28,25 @@ UPLOAD_LIMIT = "64mb"
 
 
 def build_demo(generator: Generator | Source = "bundled", controls: Controls | Source = "bundled", *,
-               device: str = "auto") -> gr.Blocks:
+               device: str = "auto", cache: bool = True) -> gr.Blocks:
     """Build the page; `launch` also gives it its looks. The generator is loaded when it is first needed.
 
     Args:
         generator: Built, or what `stylegan2.load` takes.
         controls: Built, or what `gradctrl.load_controls` takes; there is a slider for each.
         device: Where a generator that is loaded here goes: auto, cpu, cuda or mps.
+        cache: Keep inversions for an hour, so that a face is not inverted twice.
     Raises:
         InputError: the controls cannot be read.
     """
+    return _build(_models(generator, controls, device, cache))
+
+
+def _models(generator: Generator | Source, controls: Controls | Source, device: str, cache: bool) -> Models:
+    from page.kept import page_cache
     from page.models import Models
 
-    return _build(Models(generator, controls, device=device))
+    return Models(generator, controls, device=device, cache=page_cache() if cache else None)
 
 
 def _build(models: Models) -> gr.Blocks:
@@ -59,14 +64,14 @@ def _build(models: Models) -> gr.Blocks:
 
 def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False, *,
            generator: Generator | Source = "bundled", controls: Controls | Source = "bundled", device: str = "auto",
-           block: bool = True) -> gr.Blocks:
+           cache: bool = True, block: bool = True) -> gr.Blocks:
     """Start the page and, unless told otherwise, stay until it is ended by Ctrl-C.
 
     Args:
         host: Address to listen on; 127.0.0.1 is this machine alone, 0.0.0.0 everybody who can reach it.
         port: Port to listen on; None: the first free one from 7860.
         share: Make a public address through Gradio's servers.
-        generator, controls, device: As for `build_demo`. The generator is loaded in the background.
+        generator, controls, device, cache: As for `build_demo`. The generator is loaded in the background.
         block: False: return at once; `close()` on the result ends the page.
     Raises:
         InputError: the controls cannot be read, or the port is taken.
@@ -75,9 +80,8 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     import gradio as gr
 
     from page.layout import CSS
-    from page.models import Models
 
-    models = Models(generator, controls, device=device)
+    models = _models(generator, controls, device, cache)
     warming = threading.Thread(target=_warm_up, args=[models], name="warm-up", daemon=True)
     warming.start()
     atexit.register(warming.join, PATIENCE)  # A thread that is cut off within torch would abort the program.

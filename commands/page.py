@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from commands.cache import is_wanted
 from commands.models import open_controls, set_threads
 from commands.options import controls_option, model_options
 
@@ -12,10 +13,13 @@ from commands.options import controls_option, model_options
 @click.option("--port", type=click.IntRange(0, 65535), default=7860, help="Port of the page.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 lets others on your network in.")
 @click.option("--share", is_flag=True, help="Make a public link through Gradio's servers.")
+@click.option("--cache/--no-cache", default=None,
+              help="Keep inversions for an hour at most, so that a visitor's face is not inverted twice.  [default: "
+                   "--cache, unless GRADCTRL_INVERSIONS is off]")
 @controls_option
 @model_options
-def start_app(port: int, host: str, share: bool, controls: str, generator: str, device: str,
-              threads: int | None) -> None:
+def start_app(port: int, host: str, share: bool, cache: bool | None, controls: str, generator: str,
+              device: str, threads: int | None) -> None:
     """Start the page in which photos are edited with sliders.
 
     \b
@@ -24,5 +28,7 @@ def start_app(port: int, host: str, share: bool, controls: str, generator: str, 
     """
     from app import launch
 
+    kept = is_wanted(cache)
     set_threads(threads)
-    launch(host=host, port=port, share=share, generator=generator, controls=open_controls(controls), device=device)
+    launch(host=host, port=port, share=share, generator=generator, controls=open_controls(controls), device=device,
+           cache=kept)

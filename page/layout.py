@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from editing import Recipe
 from inversion import DEFAULT_PRESET, PRESETS
@@ -21,15 +22,18 @@ Update = dict[Any, Any]  # What a handler returns: new values by component; comp
 INTRO = ("# Face editor\nDrop in a photo of a face, let the program find it in its generator (the *inversion*), "
          "then move the sliders.")
 PRIVACY = ("Photos are worked on by the computer that runs this program and are sent nowhere else; they and all "
-           "results are deleted within an hour of your last change, and when the program ends.")
+           "results are deleted within an hour of your last change, and when the program ends; *Forget my faces* "
+           "deletes yours at once.")
 PRESET_WORDS = {"fast": "fast: a likeness", "balanced": "balanced", "faithful": "faithful: nearest, edits less freely"}
 METHOD_WORDS = {"project": "projection", "paper": "paper (masks)", "interfacegan": "InterFaceGAN",
                 "ganspace": "GANSpace", "stylespace": "StyleSpace"}
 EMPTY = ("<div class='empty'>The face and its edits appear here.<br>Begin with a photo, or let yourself be surprised."
          "</div>")
+FORGOTTEN = "<div class='empty' role='status'>Forgotten: your photo, your faces and all results are deleted.</div>"
 CSS = """
 .gradio-container { max-width: 1180px !important; margin: auto; overflow: visible !important; }
 #intro h1 { margin-bottom: 0; } #privacy { opacity: .75; font-size: .85em; }
+#foot { align-items: center; }
 .problem { border-left: 4px solid #dc2626; border-radius: 6px; padding: .6em .9em;
   background: #fef2f2; color: #7f1d1d; }
 .dark .problem { background: #450a0a; color: #fecaca; }
@@ -95,7 +99,9 @@ class Page:
                 self._source_side()
             with gr.Column(scale=5, min_width=320):
                 self._result_side()
-        gr.Markdown(PRIVACY, elem_id="privacy")
+        with gr.Row(elem_id="foot"):
+            gr.Markdown(PRIVACY, elem_id="privacy")
+            self.forget = gr.Button("Forget my faces", size="sm", scale=0, min_width=160, elem_id="forget")
         self._wire()
 
     # ---- layout
@@ -190,6 +196,8 @@ class Page:
                                  **PRIVATE)
         self.invert.click(None, js=SHOW_RESULT, **PRIVATE)
         self.stop.click(self.on_stop, self.visitor, self.stop, queue=False, **PRIVATE)
+        self.forget.click(self.on_forget, self.visitor, [*self._of_photo(), *running, self.picture_link,
+                                                         self.recipe_link], queue=False, **PRIVATE)
         self.surprise.click(self.on_surprise, [self.visitor, self.truncation], [self.seed, *running], **EDITS)
         self.draw.click(self.on_draw, [self.visitor, self.seed, self.truncation], running, **EDITS)
         settings = [self.visitor, self.compare, self.pasted, self.own_keep, self.keep, self.method,
@@ -230,6 +238,8 @@ class Page:
             visitor.open(file["path"])
         except InputError as error:
             return {self.notice: showing.problem(str(error)), self.upload: None}
+        finally:
+            showing.discard_upload(file["path"])
         return {self.visitor: visitor, self.upload: None, self.drop_area: gr.update(visible=False),
                 self.photo_area: gr.update(visible=True), **self.on_choose(visitor, 0)}
 
@@ -244,7 +254,7 @@ class Page:
             return {self.notice: notice}
         picture = showing.outlined(visitor.photo, visitor.faces, visitor.chosen)
         choices = [(str(number + 1), number) for number in range(len(visitor.faces))]
-        return {self.notice: notice, self.outlined: showing.for_browser(picture),
+        return {self.notice: notice, self.outlined: showing.for_browser(picture, visitor.folder),
                 self.faces_words: showing.faces_in_words(visitor.faces, visitor.chosen),
                 self.face: gr.update(choices=choices, value=visitor.chosen, visible=len(choices) > 1),
                 self.invert: gr.update(interactive=visitor.chosen is not None)}
@@ -263,6 +273,18 @@ class Page:
         return {self.notice: "", self.upload: None, self.drop_area: gr.update(visible=True),
                 self.photo_area: gr.update(visible=False)}
 
+    def on_forget(self, visitor: Visitor) -> Update:
+        """Delete all that is there of a visitor, and begin again."""
+        folder = visitor.folder
+        visitor.forget(self.models.cache)
+        showing.forget(folder)
+        return {**self.on_another(visitor), **self.on_reset(), self.visitor: visitor, self.outlined: None,
+                self.faces_words: "", self.face: gr.update(choices=[], value=None, visible=False),
+                self.empty: gr.update(value=FORGOTTEN, visible=True), self.result_area: gr.update(visible=False),
+                self.edit_area: gr.update(visible=False), self.result: None, self.status: "",
+                self.picture_link: None, self.recipe_link: None,
+                self.invert: gr.update(visible=True), self.stop: gr.update(visible=False)}
+
     # ---- inversion
 
     def on_begin(self, visitor: Visitor) -> Update:
@@ -280,15 +302,21 @@ class Page:
         if preset not in PRESETS:
             yield {self.notice: showing.problem(f"{preset}: no such preset"), **idle}
             return
+        if visitor.photo is None and visitor.stop is not None and visitor.stop.is_set():
+            yield idle  # Forgotten while it waited.
+            return
         try:
             yield {self.status: showing.progress_bar(None), self.empty: gr.update(visible=False),
                    self.result_area: gr.update(visible=True), self.edit_area: gr.update(visible=False)}
-            crop = showing.for_browser(visitor.crop(self.models.generator.resolution))
+            crop = showing.for_browser(visitor.crop(self.models.generator.resolution), visitor.folder)
             before = visitor.subject
-            for progress in visitor.invert(self.models.projector, PRESETS[preset]):
-                yield {self.result: (crop, showing.for_browser(progress.pictures[0])),
+            for progress in visitor.invert(self.models.projector, PRESETS[preset], self.models.cache):
+                if visitor.photo is None:  # Forgotten: nothing more is to be written.
+                    break
+                yield {self.result: (crop, showing.for_browser(progress.pictures[0], visitor.folder)),
                        self.status: showing.progress_bar(progress)}
-            yield {**idle, **(self._subject(visitor) if visitor.subject is not before else {self.status: ""})}
+            new = visitor.subject is not None and visitor.subject is not before
+            yield {**idle, **(self._subject(visitor) if new else {self.status: ""})}
         except InputError as error:
             left = self._subject(visitor) if visitor.subject else {self.status: ""}
             yield {**idle, **left, self.notice: showing.problem(str(error))}
@@ -316,9 +344,12 @@ class Page:
         shown = subject.pasted(subject.picture, whole=False) if of_photo else (subject.picture, subject.picture)
         return {self.visitor: visitor, self.empty: gr.update(visible=False), self.result_area: gr.update(visible=True),
                 self.edit_area: gr.update(visible=True), self.photo_views: gr.update(visible=of_photo),
-                self.result: (showing.for_browser(shown[0]), showing.for_browser(shown[1])),
+                self.result: self._pair(visitor, *shown),
                 self.status: showing.numbers(subject), **self.on_reset(),
                 self.compare: gr.update(value="crop", interactive=not of_photo), self.pasted: of_photo}
+
+    def _pair(self, visitor: Visitor, before: np.ndarray, after: np.ndarray) -> tuple[str, str]:
+        return showing.for_browser(before, visitor.folder), showing.for_browser(after, visitor.folder)
 
     def on_reset(self) -> Update:
         return {**self.on_method(OWN, *(0 for _ in self.strengths)), self.method: OWN, self.own_keep: True,
@@ -348,7 +379,7 @@ class Page:
             before, after = subject.pasted(picture, whole=False)
         else:
             before, after = (subject.inversion.crop if compare == "crop" else subject.picture), picture
-        return {self.result: (showing.for_browser(before), showing.for_browser(after))}
+        return {self.result: self._pair(visitor, before, after)}
 
     def on_save_picture(self, visitor: Visitor, compare: str, pasted: bool, own_keep: bool, keep: list[str],
                         method: str, *values: Any) -> Update:
@@ -358,7 +389,7 @@ class Page:
             made = self._recipe(subject, strengths, kept, method)
             whole = pasted and subject.photo is not None
             return {self.notice: "", self.picture_link: str(
-                showing.save_for_download(subject, picture, made, pasted=whole))}
+                showing.save_for_download(subject, picture, made, pasted=whole, owner=visitor.folder))}
         except InputError as error:  # The link must not lead to an earlier picture.
             return {self.notice: showing.problem(str(error)), self.picture_link: None}
 
@@ -367,7 +398,8 @@ class Page:
         try:
             subject, strengths, kept = self._edit(visitor, own_keep, keep, values)
             made = self._recipe(subject, strengths, kept, method)
-            return {self.notice: "", self.recipe_link: str(showing.save_recipe_for_download(subject, made))}
+            return {self.notice: "", self.recipe_link: str(
+                showing.save_recipe_for_download(subject, made, owner=visitor.folder))}
         except InputError as error:
             return {self.notice: showing.problem(str(error)), self.recipe_link: None}
 

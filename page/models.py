@@ -12,7 +12,7 @@ import numpy as np
 from editing import Editor
 from editing.families import FAMILIES, load_family
 from gradctrl import METHODS, Control, Controls, load_controls
-from inversion import Projector, preset
+from inversion import InversionCache, Projector, preset
 from page.visitor import Subject
 from stylegan2 import Generator, choose_device, load
 from weights.errors import InputError
@@ -29,8 +29,10 @@ class Models:
         generator: Built, or what `stylegan2.load` takes.
         controls: Built, or what `gradctrl.load_controls` takes.
         device: Where a generator that is loaded here goes.
+        cache: Keeps inversions; None: each is made anew.
     Attributes:
         controls: The controls.
+        cache: As given.
         own_method: The method that all of them bring with them, or the name of their family; None: not all the same.
         methods: What an edit can be made by: OWN, another way to keep attributes, or the name of another family of
             directions that this machine has for the same generator.
@@ -39,13 +41,15 @@ class Models:
     """
 
     def __init__(self, generator: Generator | str | os.PathLike[str] = "bundled",
-                 controls: Controls | str | os.PathLike[str] = "bundled", *, device: str = "auto") -> None:
+                 controls: Controls | str | os.PathLike[str] = "bundled", *, device: str = "auto",
+                 cache: InversionCache | None = None) -> None:
         self.controls = controls if isinstance(controls, Controls) else load_controls(controls)
         self._families = _families(self.controls.generator_hash)
         own = {getattr(control, "method", getattr(control, "family", None)) for control in self.controls.values()}
         self.own_method: str | None = own.pop() if len(own) == 1 else None
         choice = METHODS if all(isinstance(control, Control) for control in self.controls.values()) else ()
         self.methods = (OWN, *(name for name in (*choice, *self._families) if name != self.own_method))
+        self.cache = cache
         self._source = generator
         self._device = device
         self._projector: Projector | None = None
@@ -100,7 +104,7 @@ class Models:
 
         projector = self.projector
         projector.invert(np.zeros((self.generator.resolution,) * 2 + (3,), np.uint8),
-                         settings=preset("fast", steps=1, warm_start=1))
+                         settings=preset("fast", steps=1, start="samples", samples=1))
         describe_crop(np.zeros((128, 128, 3), np.uint8))
 
 

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -34,37 +35,51 @@ def private_dir() -> Path:
     return path
 
 
-def for_browser(picture: np.ndarray) -> str:
-    """Write a picture for the page to show, and return its path.
+def for_browser(picture: np.ndarray, owner: str = "shown") -> str:
+    """Write a picture for the page to show into its owner's part of the private directory, and return its path.
 
     The same picture has the same path, so that a browser does not load it again. JPEG takes a tenth of PNG's time.
     """
     name = hashlib.blake2b(picture.tobytes(), key=_SALT, digest_size=16).hexdigest()
-    folder = private_dir() / "shown" / name
+    folder = private_dir() / owner / name
     folder.mkdir(parents=True, exist_ok=True)
     save_picture(folder / "picture.jpg", picture)
     return str(folder / "picture.jpg")
 
 
-def save_for_download(subject: Subject, picture: np.ndarray, recipe: Recipe, *, pasted: bool) -> Path:
+def forget(owner: str) -> None:
+    """Remove all that was shown to or saved for an owner."""
+    shutil.rmtree(private_dir() / owner, ignore_errors=True)
+
+
+def discard_upload(path: str) -> None:
+    """Remove an uploaded photo that has been read. What is not in the private directory was not uploaded here."""
+    upload = Path(path).resolve()
+    if private_dir().resolve() in upload.parents:
+        with suppress(OSError):
+            upload.unlink()
+
+
+def save_for_download(subject: Subject, picture: np.ndarray, recipe: Recipe, *, pasted: bool,
+                      owner: str = "saved") -> Path:
     """Write the edited picture as PNG, the whole photo if the face is put back, with the recipe in its metadata."""
     if pasted:
         _, picture = subject.pasted(picture, whole=True)
-    path = _download_path(subject, ".png")
+    path = _download_path(subject, owner, ".png")
     save_picture(path, picture, metadata={"Software": "gradctrl: edited by a generator, not a photograph",
                                           RECIPE_KEY: recipe.to_json()})
     return path
 
 
-def save_recipe_for_download(subject: Subject, recipe: Recipe) -> Path:
+def save_recipe_for_download(subject: Subject, recipe: Recipe, *, owner: str = "saved") -> Path:
     """Write the recipe as JSON."""
-    path = _download_path(subject, ".json")
+    path = _download_path(subject, owner, ".json")
     save_recipe(path, recipe)
     return path
 
 
-def _download_path(subject: Subject, ending: str) -> Path:
-    folder = private_dir() / "saved" / secrets.token_hex(16)
+def _download_path(subject: Subject, owner: str, ending: str) -> Path:
+    folder = private_dir() / owner / secrets.token_hex(16)
     folder.mkdir(parents=True)
     stem = re.sub(r"[^\w-]+", "-", subject.name).strip("-")[:60] or "face"
     return folder / f"{stem}-edited{ending}"
@@ -134,11 +149,12 @@ def numbers(subject: Subject) -> str:
     inversion = subject.inversion
     if inversion is None:
         return "<p class='numbers'>A face of nobody, drawn by the generator.</p>"
-    return f"<p class='numbers'>{escape(_numbers_of(inversion))}</p>"
+    return f"<p class='numbers'>{escape(_numbers_of(inversion, subject.kept))}</p>"
 
 
-def _numbers_of(inversion: Inversion) -> str:
-    parts = [f"LPIPS {inversion.lpips:.3f}", f"{inversion.seconds:.0f}\N{NO-BREAK SPACE}s"]
+def _numbers_of(inversion: Inversion, kept: bool) -> str:
+    seconds = "kept from before" if kept else f"{inversion.seconds:.0f}\N{NO-BREAK SPACE}s"
+    parts = [f"LPIPS {inversion.lpips:.3f}", seconds]
     if inversion.identity is not None:
         parts.insert(0, f"Inversion: {identity_in_words(inversion.identity)}")
     if inversion.steps < inversion.settings.steps:

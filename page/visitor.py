@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import queue
+import secrets
 import threading
 from collections.abc import Generator as Yielding
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from gradctrl import Controls
 from inversion import (
     Face,
     Inversion,
+    InversionCache,
     Photo,
     Progress,
     Projector,
@@ -49,6 +51,7 @@ class Subject:
     inversion: Inversion | None = None  # These three for a photo only.
     photo: Photo | None = None
     face: Face | None = None
+    kept: bool = False                  # Whether the inversion was kept from an earlier time.
 
     @property
     def stopped(self) -> bool:
@@ -90,6 +93,15 @@ class Visitor:
         self.chosen: int | None = None      # From 0, the largest; None: none of them can be edited yet.
         self.subject: Subject | None = None
         self.stop: threading.Event | None = None  # Of the inversion that waits or runs; its identity tells which.
+        self.keys: set[str] = set()         # Of the inversions that may be kept for this visitor.
+        self._folder = ""
+
+    @property
+    def folder(self) -> str:
+        """The name of the directory of this visitor's pictures, which nobody can guess."""
+        if not self._folder:  # Not when it is made: Gradio copies one visitor for all of them.
+            self._folder = secrets.token_hex(16)
+        return self._folder
 
     def open(self, path: str) -> None:
         """Take a new photo and choose its largest face. A photo that cannot be used changes nothing.
@@ -133,6 +145,15 @@ class Visitor:
         if self.stop is not None:
             self.stop.set()
 
+    def forget(self, cache: InversionCache | None) -> None:
+        """Forget the photo, the faces and the subject, and the inversions that were kept."""
+        self.end()
+        self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
+        keys, self.keys = self.keys, set()
+        if cache is not None:
+            for key in keys:
+                cache.remove(key)
+
     def sample(self, generator: Generator, seed: int, truncation: float) -> None:
         """Take a synthetic sample as the subject."""
         self.end()
@@ -150,11 +171,12 @@ class Visitor:
             raise InputError("there is no face to invert; choose a photo and a face in it first")
         return align(self.photo, self.faces[self.chosen], resolution)
 
-    def invert(self, projector: Projector, settings: ProjectorSettings) -> Iterator[Progress]:
+    def invert(self, projector: Projector, settings: ProjectorSettings,
+               cache: InversionCache | None = None) -> Iterator[Progress]:
         """Invert the chosen face, yielding the best so far every few steps; in the end it is the subject.
 
         `end` ends it after the step that is running; so does closing the iterator. Another photo or inversion that was
-        begun meanwhile is not overwritten.
+        begun meanwhile is not overwritten. Of what the cache has already nothing is yielded.
 
         Raises:
             InputError: no face is chosen.
@@ -165,12 +187,26 @@ class Visitor:
         assert photo is not None
         assert index is not None
         face = self.faces[index]
-        inversion = yield from _in_thread(projector, crop, settings, stop)
-        if self.stop is stop and self.photo is photo:
-            inversion = inversion.of_photo(photo.sha256, face.quad)
-            self.subject = Subject(name=Path(photo.name).stem, latent=inversion.latent, picture=inversion.picture,
-                                   inversion=inversion, photo=photo, face=face,
-                                   source=PhotoSource(photo=photo.sha256, face=index, inversion=settings))
+        keys, key = self.keys, InversionCache.key(photo.sha256, face.quad, projector.generator.hash, settings)
+        found = cache.get(key, projector.generator) if cache is not None else None
+        if found is None:
+            made = yield from _in_thread(projector, crop, settings, stop)
+            inversion = made.of_photo(photo.sha256, face.quad)
+        else:
+            inversion = found
+        if self.stop is not stop or self.photo is not photo:
+            return
+        self.subject = Subject(name=Path(photo.name).stem, latent=inversion.latent, picture=inversion.picture,
+                               inversion=inversion, photo=photo, face=face, kept=found is not None,
+                               source=PhotoSource(photo=photo.sha256, face=index, inversion=inversion.settings))
+        if cache is not None:
+            keys.add(key)
+            if found is None:
+                cache.put(key, inversion)
+        if self.keys is not keys:  # All was forgotten just now.
+            self.subject = None
+            if cache is not None:
+                cache.remove(key)
 
 
 def _in_thread(projector: Projector, crop: np.ndarray, settings: ProjectorSettings,
