@@ -78,6 +78,7 @@ class Editor:
                                  f"{generator.num_ws}; train controls for this generator")
         self.generator = generator
         self.controls = controls.to(generator.device, generator.dtype)
+        self._painter = generator           # Draws the pictures: the generator, or one tuned to the latent's photo.
         self._latent: Tensor | None = None  # w+ [N, num_ws, w_dim]
         self._styles: Tensor | None = None  # What earlier edits added to the styles [N, style_dim].
         self._single = True
@@ -85,15 +86,17 @@ class Editor:
     def set_latent(self, latent: Tensor | Inversion) -> None:
         """Set the one latent to edit: w [w_dim], w+ [num_ws, w_dim], or an inversion.
 
+        Of an inversion with a tuned generator the pictures are that generator's; controls work on the latent as ever.
+
         Raises:
             InputError: the inversion belongs to another generator.
             ValueError: another shape.
         """
+        painter = self.generator
         if isinstance(latent, Inversion):
-            latent.check(self.generator)
-            latent = latent.latent
+            painter, latent = latent.generator_of(self.generator), latent.latent
         self.set_latents(latent[None])
-        self._single = True
+        self._painter, self._single = painter, True
 
     def set_latents(self, latents: Tensor | Edited) -> None:
         """Set several latents to edit at once; `edit` then returns N pictures.
@@ -104,6 +107,7 @@ class Editor:
             ValueError: another shape.
         """
         edited = latents if isinstance(latents, Edited) else Edited(latents)
+        self._painter = self.generator
         self._latent = self.generator.broadcast(edited.latent.to(self.generator.device, self.generator.dtype))
         self._styles = None if edited.styles is None else edited.styles.to(self._latent)
         self._single = False
@@ -226,9 +230,12 @@ class Editor:
 
     @torch.no_grad()
     def render(self, edited: Tensor | Edited) -> np.ndarray:
-        """Render w+ [N, num_ws, w_dim], or edited latents, as uint8 [N, R, R, 3], a few at a time."""
+        """Render w+ [N, num_ws, w_dim], or edited latents, as uint8 [N, R, R, 3], a few at a time.
+
+        Drawn by the generator of the latent that was set: of an inversion with tuning, the tuned one.
+        """
         edited = edited if isinstance(edited, Edited) else Edited(edited)
-        return np.concatenate([to_pixels(self.generator.render(part.latent, style_change=part.styles))
+        return np.concatenate([to_pixels(self._painter.render(part.latent, style_change=part.styles))
                                for part in edited.split(RENDER_BATCH)])
 
     def scores(self, latent: Tensor | None = None) -> dict[str, Tensor]:
