@@ -145,7 +145,7 @@ class Projector:
         if not crops or any(crop.shape != (side, side, 3) for crop in crops):
             raise ValueError(f"crops must be [{side}, {side}, 3], not {[crop.shape for crop in crops]}")
         pictures = from_pixels(np.stack(crops), device=self.generator.device, dtype=self.generator.dtype)
-        return Targets(pictures, self.distance.features(pictures), face_window(side, settings.focus).to(pictures))
+        return Targets(pictures, self.distance.features(pictures), face_window(side, settings.focus, settings.inner).to(pictures))
 
     def _start(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
         """Standard scores [N, w_dim] of w to begin with."""

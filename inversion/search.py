@@ -16,6 +16,7 @@ from stylegan2 import Generator
 
 FACE_CENTRE = 0.08        # Below the crop's middle, in halves of its side.
 FACE_RADII = (0.68, 0.95)  # Of the ellipse around face and hair, across and down, likewise.
+INNER_CENTRE, INNER_RADII = 0.22, (0.5, 0.62)  # Of the one around brows, eyes, nose and mouth.
 WARM_UP = 0.05    # Part of the steps in which the learning rate rises.
 LOOK = 20         # Steps over which a plateau is judged; the device is waited for once in so many.
 
@@ -129,16 +130,22 @@ def learning_rate(settings: ProjectorSettings, progress: float) -> float:
     return settings.learning_rate * min(1.0, progress / WARM_UP + WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * progress))
 
 
-def face_window(side: int, focus: float) -> Tensor:
+def face_window(side: int, focus: float, inner: float = 0.0) -> Tensor:
     """How much each pixel of an aligned crop counts in an inversion: float32 [side, side], mean 1.
 
     Highest in an ellipse around face and hair, whose place in a crop is always the same, falling to `focus` of that
     outside. A generator of faces cannot draw what stands behind people, and would bend the face to come near it.
+    With `inner`, what makes a person (brows, eyes, nose and mouth) counts so much more than the rest of the face.
     """
     axis = (torch.arange(side) + 0.5) / side * 2 - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
-    radius = ((x / FACE_RADII[0]).square() + ((y - FACE_CENTRE) / FACE_RADII[1]).square()).sqrt()
-    window = focus + (1 - focus) * torch.sigmoid((1 - radius) * 12)
+
+    def ellipse(centre: float, radii: tuple[float, float], steepness: float) -> Tensor:
+        radius = ((x / radii[0]).square() + ((y - centre) / radii[1]).square()).sqrt()
+        return torch.sigmoid((1 - radius) * steepness)
+
+    window = focus + (1 - focus) * ellipse(FACE_CENTRE, FACE_RADII, 12)
+    window = window * (1 + inner * ellipse(INNER_CENTRE, INNER_RADII, 10))
     return window / window.mean()
 
 

@@ -26,6 +26,7 @@ class ProjectorSettings:
     mse: float = 1.0             # Weight of the mean squared pixel difference (pictures in [-1, 1]) beside LPIPS.
     prior: float = 0.003         # Weight of the mean squared standard score of w: keeps faces likely, so editable.
     focus: float = 0.1           # How much the surroundings count beside the face; 1: as much.
+    inner: float = 0.0           # How much more brows, eyes, nose and mouth count than the rest of the face.
     spread: float = 0.0005       # w+: weight of the mean squared standard score of a row's distance from w.
     spread_from: float = 0.25    # w+: the part of the steps after which rows may leave w.
     plateau: float = 0.001       # A face is done when 20 steps lower its loss by less than this part; 0: never before.
@@ -47,7 +48,7 @@ class ProjectorSettings:
         if self.steps < 1 or self.tuning_steps < 0 or self.samples < 1:
             raise InputError(f"{self.steps} steps from {self.samples} samples and {self.tuning_steps} of tuning: an "
                              "inversion needs at least 1 step and 1 sample, and no fewer than 0 steps of tuning")
-        weights = (self.mse, self.tuning_mse, self.prior, self.focus, self.spread, self.locality)
+        weights = (self.mse, self.tuning_mse, self.prior, self.focus, self.inner, self.spread, self.locality)
         if min(self.learning_rate, self.tuning_rate) <= 0 or min(*weights, self.plateau, self.seconds) < 0:
             raise InputError("inversion settings must not be negative, and learning rates must be above 0")
 
