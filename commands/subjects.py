@@ -112,6 +112,6 @@ def _source_of(record: Inversion, target: Target) -> PhotoSource | None:
     """What a recipe says of an inversion; None for one that was stopped, as no settings make it again."""
     from editing import PhotoSource
 
-    if record.steps < record.settings.steps:
+    if record.stopped:
         return None
     return PhotoSource(photo=target.photo.sha256, face=target.index, inversion=record.settings)

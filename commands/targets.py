@@ -37,6 +37,7 @@ def open_target(path: Path, index: int | None) -> Target:
 def invert_targets(run: Run, projector: Projector, targets: Sequence[Target], settings: ProjectorSettings,
                    cache: InversionCache | None) -> list[Inversion]:
     """A record of each target; those that the cache has are not inverted again."""
+    settings = projector.resolve(settings)
     found: list[Inversion | None] = [None] * len(targets)
     if cache is not None:
         found = [cache.get(_key(cache, projector, target, settings), projector.generator) for target in targets]
@@ -87,7 +88,7 @@ def _tell(record: Inversion, name: str, kept: bool) -> None:
 
     identity = "" if record.identity is None else f", identity distance {record.identity:.2f}"
     note(f"{name}: LPIPS {record.lpips:.3f}{identity}, " + ("from the cache" if kept else f"{record.seconds:.1f} s"))
-    if record.steps < record.settings.steps:
+    if record.stopped:
         note(f"{name}: stopped after {record.steps} of {record.settings.steps} steps; the best so far is kept")
     if record.identity is not None and record.identity > SAME_PERSON:
         remedy = "try --preset faithful, or" if record.settings.space == "w" else "try"

@@ -52,7 +52,7 @@ def default_folder() -> Path:
 
 def complete(inversion: Inversion) -> bool:
     """Whether an inversion came to its end. One that was stopped is worth less than what its settings would give."""
-    return inversion.steps >= inversion.settings.steps
+    return not inversion.stopped
 
 
 class InversionCache:
@@ -86,7 +86,7 @@ class InversionCache:
             photo_hash: SHA-256 of the photo's file.
             quad: The face's FFHQ quad [4, 2] in photo pixels, of which the hundredths count.
             generator_hash: `Generator.hash`.
-            settings: Of the inversion.
+            settings: Of the inversion, as `Projector.resolve` gives them: they name the encoder.
         """
         corners = [[round(float(value), 2) + 0.0 for value in corner] for corner in quad]  # Never -0.0.
         parts = {"version": VERSION, "photo": photo_hash, "quad": corners, "generator": generator_hash,

@@ -60,7 +60,7 @@ CSS = """
 .signed input[type=range]::-webkit-slider-runnable-track { background: var(--zero-mark) !important; }
 .signed input[type=range]::-moz-range-track { background: var(--zero-mark) !important; }
 .signed input[type=range]::-moz-range-progress { background: none !important; }
-@media (max-width: 640px) { .empty { display: none !important; } }
+@media (max-width: 640px) { .empty:not([role]) { display: none !important; } #foot { flex-direction: column; } }
 .empty { min-height: 300px; display: flex; align-items: center; justify-content: center; text-align: center;
   border: 1px dashed var(--border-color-primary); border-radius: 8px; opacity: .8; }
 """

@@ -157,7 +157,7 @@ def _numbers_of(inversion: Inversion, kept: bool) -> str:
     parts = [f"LPIPS {inversion.lpips:.3f}", seconds]
     if inversion.identity is not None:
         parts.insert(0, f"Inversion: {identity_in_words(inversion.identity)}")
-    if inversion.steps < inversion.settings.steps:
+    if inversion.stopped:
         parts.append(f"stopped at step {inversion.steps} of {inversion.settings.steps}, "
                      "so the recipe's picture will differ a little from this one")
     return " · ".join(parts)

@@ -55,8 +55,8 @@ class Subject:
 
     @property
     def stopped(self) -> bool:
-        """Whether the inversion ended before its last step, so that no recipe can repeat it."""
-        return self.inversion is not None and self.inversion.steps < self.inversion.settings.steps
+        """Whether the inversion ended before it was done, so that no recipe can repeat it."""
+        return self.inversion is not None and self.inversion.stopped
 
     def pasted(self, picture: np.ndarray, *, whole: bool) -> tuple[np.ndarray, np.ndarray]:
         """The photo, and the photo with the edited face put back into it.
@@ -179,14 +179,14 @@ class Visitor:
         begun meanwhile is not overwritten. Of what the cache has already nothing is yielded.
 
         Raises:
-            InputError: no face is chosen.
+            InputError: no face is chosen, or the settings ask for an encoder that is not there.
         """
         crop = self.crop(projector.generator.resolution)
         stop = self.stop or self.begin()
         photo, index = self.photo, self.chosen
         assert photo is not None
         assert index is not None
-        face = self.faces[index]
+        face, settings = self.faces[index], projector.resolve(settings)
         keys, key = self.keys, InversionCache.key(photo.sha256, face.quad, projector.generator.hash, settings)
         found = cache.get(key, projector.generator) if cache is not None else None
         if found is None:

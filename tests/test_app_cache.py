@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,9 @@ from page.visitor import Visitor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-_FEW = {name: 4 for name in ("samples", "warm_start") if name in vars(ProjectorSettings())}
-QUICK = ProjectorSettings(steps=12, **_FEW)
-OTHER = ProjectorSettings(steps=11, **_FEW)
-LONG = ProjectorSettings(steps=5000, **_FEW)
+QUICK = ProjectorSettings(steps=12, start="samples", samples=4)
+OTHER = replace(QUICK, steps=11)
+LONG = replace(QUICK, steps=5000, plateau=0)
 
 
 @pytest.fixture(scope="module")

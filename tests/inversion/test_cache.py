@@ -31,7 +31,8 @@ def make(seed: int = 0, **changes: Any) -> Inversion:
     """A record that nobody made; the seed says what it holds."""
     rng = np.random.default_rng(seed)
     record = Inversion(latent=torch.tensor(rng.normal(size=[12, 512]), dtype=torch.float32), generator_hash="a" * 64,
-                       steps=9, lpips=0.1, mse=0.02, identity=0.4, settings=SETTINGS, seconds=1.5 + seed,
+                       steps=7, lpips=0.1, mse=0.02, identity=0.4, settings=SETTINGS, seconds=1.5 + seed,
+                       tuning={"synthesis.conv.weight": torch.tensor(rng.normal(size=[8, 8])).half()},
                        crop=rng.integers(0, 256, [32, 32, 3], np.uint8),
                        picture=rng.integers(0, 256, [32, 32, 3], np.uint8))
     return replace(record.of_photo("b" * 64, QUAD), **changes)
@@ -39,9 +40,14 @@ def make(seed: int = 0, **changes: Any) -> Inversion:
 
 def same(found: Inversion | None, record: Inversion) -> bool:
     """Whether two records are equal in all of their parts, whatever these are."""
-    return found is not None and all(
-        np.array_equal(np.asarray(value), np.asarray(vars(found)[name]))
-        for name, value in vars(record).items() if not isinstance(value, dict))
+    return found is not None and vars(found).keys() == vars(record).keys() and all(
+        _equal(value, vars(found)[name]) for name, value in vars(record).items())
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
+    return np.array_equal(np.asarray(a), np.asarray(b)) and getattr(a, "dtype", None) == getattr(b, "dtype", None)
 
 
 @pytest.fixture
@@ -93,17 +99,18 @@ def test_removed_is_removed(cache: InversionCache) -> None:
 
 
 def test_a_stopped_inversion_is_not_kept(cache: InversionCache) -> None:
-    assert not complete(make(steps=8))
-    assert not cache.put(KEYS[0], make(steps=8))
+    assert not complete(make(stopped=True))
+    assert not cache.put(KEYS[0], make(stopped=True))
     assert cache.get(KEYS[0], GENERATOR) is None
-    assert complete(make(steps=9))
+    assert complete(make(steps=3))  # Of 9: it had come to rest.
 
 
 def test_a_key_differs_with_each_ingredient_and_with_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     nudged = QUAD.copy()
     nudged[2, 1] += 0.02
     settings = [replace(SETTINGS, **change) for change in (
-        {"steps": 10}, {"space": "w"}, {"learning_rate": 0.2}, {"seed": 1}, {"mse": 2.0}, {"focus": 0.5})]
+        {"steps": 10}, {"space": "w"}, {"learning_rate": 0.2}, {"seed": 1}, {"mse": 2.0}, {"focus": 0.5},
+        {"tuning_steps": 3}, {"start": "samples"}, {"start": "encoder 0123456789ab"})]
     given = [("b" * 64, QUAD, "a" * 64, SETTINGS), ("c" * 64, QUAD, "a" * 64, SETTINGS),
              ("b" * 64, nudged, "a" * 64, SETTINGS), ("b" * 64, QUAD[::-1], "a" * 64, SETTINGS),
              ("b" * 64, QUAD, "d" * 64, SETTINGS), *(("b" * 64, QUAD, "a" * 64, other) for other in settings)]
