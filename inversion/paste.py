@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from inversion.alignment import blurred, quad_side
+from inversion.alignment import quad_side
+from inversion.blending import blending_layer
 
 if TYPE_CHECKING:
     from inversion.faces import Face
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
 MASK_EDGE = 0.96
 """Where the mask ends, as a fraction of the way from the quad's middle to its sides."""
 
+_ENLARGED = 4      # cv2 counts in 1/32 of a pixel: enlarged by more, its cubic interpolation draws steps
+_FRAME_SIDE = 512  # the change is made ready at this side: sharper than a crop, and fast for a photo of any size
 _ROUNDNESS = 2.5  # exponent of the mask's outline: 2 is an ellipse, towards infinity a square
-_TONE = 0.04          # changes wider than this, in sides of the crop, are of tone: light, colour
-_DETAIL = 0.03        # what is finer than this, in sides of the crop, is detail
-_REDRAWN = (10.0, 28.0)  # mean change of structure, in levels, where drawing anew begins and is complete
 _Floats = npt.NDArray[np.float32]
 
 
@@ -37,11 +37,10 @@ def paste_back(
     and so everywhere outside the quad, the result has the photo's own pixels, bit for bit.
 
     Without `original` the picture itself is pasted: what is shown is what the generator drew, and nothing that the
-    caller did not give is needed. With `original`, the difference picture - original is added to the photo instead,
-    so that skin, hair and background keep the detail that the generator cannot draw, and equal pictures return the
-    photo bit for bit. Where the edit draws something else (a mouth that closes, not hair that turns lighter), the
-    photo's own detail is faded out, or its edges would show through the new ones. Prefer it when the generator's
-    pictures are softer than the photo.
+    caller did not give is needed. With `original`, the photo is changed only as picture and original differ (see
+    `blending_layer`): equal pictures return the photo bit for bit, and what the edit did not touch keeps the photo's
+    pixels. Skin and hair that turn lighter keep the detail that the generator cannot draw; where a shape is another (a
+    mouth that closes), the generator's is shown, in the photo's colours. Prefer it: pictures are softer than photos.
 
     picture: uint8 [S, S, 3], RGB, the edited crop; any S.
     feather: width of the fading, as a fraction of half the quad's side; 0..0.96, 0 is a hard edge.
@@ -54,22 +53,26 @@ def paste_back(
     _check(picture, original, feather)
     result: npt.NDArray[np.uint8] = photo.pixels.copy()
     (left, top), (right, bottom) = _bounds(face.quad, (photo.width, photo.height))
-    if right <= left or bottom <= top:
+    if right <= left or bottom <= top or (original is not None and np.array_equal(picture, original)):
         return result
-    mask = _mask(face.quad, (left, top, right, bottom), feather)
+    bounds = (left, top, right, bottom)
     part = result[top:bottom, left:right].astype(np.float32)
+    mask = _mask(face.quad, bounds, feather)
     if original is None:
-        change = _warped(picture.astype(np.float32), face.quad, (left, top, right, bottom)) - part
+        part += mask[..., None] * (_warped(picture.astype(np.float32), face.quad, bounds) - part)
     else:
-        change = _change(part, picture.astype(np.float32), original.astype(np.float32), face.quad,
-                         (left, top, right, bottom))
-    part += mask[..., None] * change
+        side = max(1, min(round(face.size), max(_FRAME_SIDE, picture.shape[0])))
+        layer = blending_layer(_framed(part, face.quad, bounds, side), picture, original,
+                               _in_quad(face.landmarks, face.quad))
+        layer = _warped(layer, face.quad, bounds)
+        for channel in range(3):  # Planes: broadcasting to three channels takes several times as long.
+            part[..., channel] += mask * (layer[..., channel] - layer[..., 3] * part[..., channel])
     result[top:bottom, left:right] = np.rint(part).clip(0, 255).astype(np.uint8)
     return result
 
 
 def paste_mask(photo: Photo, face: Face, *, feather: float = 0.35) -> _Floats:
-    """The mask that `paste_back` uses, for the whole photo: float32 [H, W], 0..1."""
+    """Where `paste_back` may change the photo, and how much at most: float32 [H, W], 0..1, for the whole photo."""
     mask = np.zeros(photo.pixels.shape[:2], np.float32)
     (left, top), (right, bottom) = _bounds(face.quad, (photo.width, photo.height))
     if right > left and bottom > top:
@@ -96,6 +99,8 @@ def _bounds(quad: npt.NDArray[np.float64], size: tuple[int, int]) -> tuple[tuple
 
 def _mask(quad: npt.NDArray[np.float64], bounds: tuple[int, int, int, int], feather: float) -> _Floats:
     """1 inside, 0 from `MASK_EDGE` on, a smooth step between: float32 [h, w] over the bounds."""
+    import cv2
+
     left, top, right, bottom = bounds
     middle, half = quad.mean(0), quad_side(quad) / 2
     (ax, ay), (bx, by) = (quad[3] - quad[0]) / (2 * half * half), (quad[1] - quad[0]) / (2 * half * half)
@@ -103,50 +108,29 @@ def _mask(quad: npt.NDArray[np.float64], bounds: tuple[int, int, int, int], feat
     # -1..1 across and down the quad; the outline is |u|^n + |v|^n = 1.
     u = np.abs((ax * xs)[None, :] + (ay * ys)[:, None], dtype=np.float32)
     v = np.abs((bx * xs)[None, :] + (by * ys)[:, None], dtype=np.float32)
-    radius = (u**_ROUNDNESS + v**_ROUNDNESS) ** (1 / _ROUNDNESS)
+    radius = cv2.pow(cv2.pow(u, _ROUNDNESS) + cv2.pow(v, _ROUNDNESS), 1 / _ROUNDNESS)
     if feather == 0.0:
         return np.asarray(radius < MASK_EDGE, np.float32)
     inside = np.clip((MASK_EDGE - radius) / feather, 0.0, 1.0)
     return np.asarray(inside * inside * (3.0 - 2.0 * inside), np.float32)
 
 
-def _change(part: _Floats, picture: _Floats, original: _Floats, quad: npt.NDArray[np.float64],
-            bounds: tuple[int, int, int, int]) -> _Floats:
-    """What the edit adds to the photo's part [h, w, 3], less the photo's own detail where the edit drew anew."""
-    change = _warped(picture - original, quad, bounds)
-    redrawn = _redrawn(picture - original)
-    if not redrawn.any():
-        return change
-    missing = part - _warped(original, quad, bounds)  # What the generator did not draw: detail, and faults of tone.
-    detail = missing - blurred(missing, quad_side(quad) * _DETAIL)
-    share = _warped(redrawn, quad, bounds)[..., :1].clip(0.0, 1.0)
-    return np.asarray(change - share * detail, np.float32)
-
-
-def _redrawn(difference: _Floats) -> _Floats:
-    """How much the edit [S, S, 3] drew anew, rather than changed in tone: 0..1, float32 [S, S, 3] of equal planes."""
-    side = difference.shape[0]
-    structure = np.abs(difference - blurred(difference, side * _TONE)).max(axis=2, keepdims=True)
-    amount = blurred(np.repeat(structure, 3, axis=2), side * _TONE / 2)
-    share = ((amount - _REDRAWN[0]) / (_REDRAWN[1] - _REDRAWN[0])).clip(0.0, 1.0)
-    return np.asarray(share * share * (3.0 - 2.0 * share), np.float32)
-
-
 def _warped(picture: _Floats, quad: npt.NDArray[np.float64], bounds: tuple[int, int, int, int]) -> _Floats:
     """A square picture [S, S, C] laid over the quad: float32 [h, w, C] over the bounds.
 
-    First brought to the quad's own scale by Lanczos, which neither shows the generator's pixels in a large photo nor
-    aliases in a small one; then turned and moved, with nothing left to enlarge, by cubic interpolation.
+    One that is larger than the quad, or many times smaller, is first brought to the quad's own scale by Lanczos, which
+    neither aliases nor shows the picture's pixels; then it is turned and moved by cubic interpolation.
     """
     import cv2
     from PIL import Image
 
     side = max(1, round(quad_side(quad)))
-    if side != picture.shape[0]:
+    if not picture.shape[0] <= side <= _ENLARGED * picture.shape[0]:
         planes = [np.asarray(Image.fromarray(picture[..., c]).resize((side, side), Image.Resampling.LANCZOS))
                   for c in range(picture.shape[2])]
         picture = np.stack(planes, axis=-1)
     left, top, right, bottom = bounds
+    side = picture.shape[0]
     # Photo = origin + (u across + v down) / side in pixel edges; cv2 counts pixel centres, half a pixel less.
     across, down = (quad[3] - quad[0]) / side, (quad[1] - quad[0]) / side
     turn = np.column_stack([across, down])
@@ -154,3 +138,28 @@ def _warped(picture: _Floats, quad: npt.NDArray[np.float64], bounds: tuple[int, 
     laid = cv2.warpAffine(picture, np.column_stack([turn, shift]), (right - left, bottom - top),
                           flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(laid, np.float32)
+
+
+def _framed(part: _Floats, quad: npt.NDArray[np.float64], bounds: tuple[int, int, int, int], side: int) -> _Floats:
+    """The inverse of `_warped`: what the quad covers of a photo's part [h, w, C], as a square [side, side, C]."""
+    import cv2
+
+    left, top, right, bottom = bounds
+    width, height = right - left, bottom - top
+    factor = min(side / quad_side(quad), 1.0)
+    # What is shrunk is averaged first, or it would alias. Whole pixels: across and down the factors differ a little.
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    if size != (width, height):
+        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    scale = np.array(size) / (width, height)
+    across, down = (quad[3] - quad[0]) * scale / side, (quad[1] - quad[0]) * scale / side
+    shift = (quad[0] - (left, top) + 0.5) * scale - 0.5 + 0.5 * (across + down)
+    frame = cv2.warpAffine(part, np.column_stack([across, down, shift]), (side, side),
+                           flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(frame, np.float32)
+
+
+def _in_quad(points: npt.NDArray[np.float64], quad: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Points [N, 2] of the photo in sides of the quad, from its top left corner: float64 [N, 2]."""
+    basis = np.column_stack([quad[3] - quad[0], quad[1] - quad[0]])
+    return np.asarray(np.linalg.solve(basis, (points - quad[0]).T).T, np.float64)

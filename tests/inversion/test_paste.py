@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,6 +152,193 @@ def test_the_difference_keeps_the_photos_detail(
     assert np.abs(replaced[room] - 12).mean() > 4
 
 
+def in_quad(points: np.ndarray, face: Face) -> np.ndarray:
+    """Points [N, 2] of the photo in sides of the quad, from its top left corner."""
+    basis = np.stack([face.quad[3] - face.quad[0], face.quad[1] - face.quad[0]], 1)
+    return np.linalg.solve(basis, (points - face.quad[0]).T).T
+
+
+@pytest.fixture
+def whole_face(astronaut_faces: list[Face], face_at: Callable[..., Face]) -> Callable[..., Face]:
+    """As `face_at`, with landmarks: the astronaut's."""
+    points = in_quad(astronaut_faces[0].landmarks, astronaut_faces[0])
+
+    def make(middle: tuple[float, float], side: float, turn: float = 0.0) -> Face:
+        face = face_at(middle, side, turn)
+        across, down = face.quad[3] - face.quad[0], face.quad[1] - face.quad[0]
+        return replace(face, landmarks=face.quad[0] + points @ np.stack([across, down]))
+
+    return make
+
+
+def with_mouth(crop: np.ndarray, face: Face) -> np.ndarray:
+    """A crop in which the mouth is another: three bands of dark and bright, as when it opens."""
+    size, edited = crop.shape[0], crop.copy()
+    lips = in_quad(face.landmarks[48:], face) * size
+    (left, top), (right, bottom) = lips.min(0).astype(int), lips.max(0).astype(int)
+    third = max((bottom - top) // 3, 2)
+    edited[top:bottom, left:right] = 60
+    edited[top + third:top + 2 * third, left:right] = 220
+    return edited
+
+
+def near_mouth(photo: Photo, face: Face, reach: float) -> np.ndarray:
+    """The pixels no farther from the mouth's middle than this, in sides of the quad: [H, W]."""
+    ys, xs = np.mgrid[:photo.height, :photo.width]
+    x, y = face.landmarks[48:].mean(0)
+    return np.asarray(np.hypot(xs - x, ys - y) < reach * face.size)
+
+
+def grain_of(pixels: np.ndarray, where: np.ndarray) -> float:
+    """How strong the finest detail is: the deviation of each pixel from the mean of those beside it."""
+    values = pixels.astype(float).mean(-1)
+    fine = values[1:-1, 1:-1] - (values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:]) / 4
+    return float(np.sqrt(np.square(fine[where[1:-1, 1:-1]]).mean()))
+
+
+@pytest.fixture(scope="module")
+def portrait(astronaut: Photo) -> Photo:
+    """The astronaut's head, enlarged to 1,400 pixels, with grain as a camera's at high sensitivity."""
+    from PIL import Image
+
+    head = Image.fromarray(astronaut.pixels[:256, 96:352]).resize((1400, 1400), Image.Resampling.BICUBIC)
+    grain = np.random.default_rng(0).normal(0, 5, (1400, 1400, 1))
+    return photo_from_array((np.asarray(head) + grain).round().clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def portrait_face(astronaut_faces: list[Face]) -> Face:
+    face, scale = astronaut_faces[0], 1400 / 256
+    return replace(face, landmarks=(face.landmarks - (96, 0) + 0.5) * scale - 0.5,
+                   quad=(face.quad - (96, 0) + 0.5) * scale - 0.5)
+
+
+def test_an_edit_of_the_mouth_changes_the_mouth_only(
+    astronaut: Photo, astronaut_faces: list[Face], astronaut_crop: np.ndarray, portrait: Photo, portrait_face: Face
+) -> None:
+    for photo, face in ((astronaut, astronaut_faces[0]), (portrait, portrait_face)):
+        result = paste_back(photo, face, with_mouth(astronaut_crop, face), original=astronaut_crop)
+        beyond = ~near_mouth(photo, face, 0.3)
+        assert np.array_equal(result[beyond], photo.pixels[beyond])
+        mouth = near_mouth(photo, face, 0.04)
+        assert np.abs(result[mouth].astype(int) - photo.pixels[mouth]).mean() > 15
+
+
+def test_a_large_photo_keeps_its_grain(portrait: Photo, portrait_face: Face, astronaut_crop: np.ndarray) -> None:
+    """Outside of what is drawn anew nearly all of it, and in the new mouth some: it must not look like plastic."""
+    solid = paste_mask(portrait, portrait_face) > 0.99
+    tinted = np.clip(astronaut_crop * [1.06, 1.0, 0.9] + 5, 0, 255).astype(np.uint8)
+    redrawn = with_mouth(tinted, portrait_face)
+    mouth, beyond = near_mouth(portrait, portrait_face, 0.03), solid & ~near_mouth(portrait, portrait_face, 0.15)
+    for edited in (tinted, redrawn):
+        result = paste_back(portrait, portrait_face, edited, original=astronaut_crop)
+        assert (result[beyond] != portrait.pixels[beyond]).any(-1).mean() > 0.8
+        assert 0.95 < grain_of(result, beyond) / grain_of(portrait.pixels, beyond) < 1.1
+    assert grain_of(result, mouth) > 0.5 * grain_of(portrait.pixels, mouth)
+    assert grain_of(paste_back(portrait, portrait_face, redrawn), mouth) < 0.3 * grain_of(portrait.pixels, mouth)
+
+
+@pytest.mark.parametrize("fault", [(30, 30, 30), (-25, 0, 25)])
+def test_what_is_drawn_anew_takes_the_photos_colours(
+    portrait: Photo, portrait_face: Face, astronaut_crop: np.ndarray, fault: tuple[int, int, int]
+) -> None:
+    """An inversion that is off by the same tone everywhere gives the same result as one that is not."""
+    original = (astronaut_crop * 0.7 + 35).astype(np.uint8)
+    face, edited = portrait_face, with_mouth(original, portrait_face)
+    photo = photo_from_array((portrait.pixels * 0.7 + 35).astype(np.uint8))
+    off = [(picture.astype(int) + fault).clip(0, 255).astype(np.uint8) for picture in (edited, original)]
+    expected = paste_back(photo, face, edited, original=original).astype(int)
+    result = paste_back(photo, face, off[0], original=off[1])
+    assert np.abs(expected - photo.pixels)[near_mouth(photo, face, 0.04)].mean() > 15
+    error = np.abs(result - expected).mean(-1)
+    assert error[near_mouth(photo, face, 0.1)].mean() < 2
+    assert error.max() < 12
+
+
+def test_lighter_hair_ends_where_the_photos_hair_ends(whole_face: Callable[..., Face]) -> None:
+    """The inversion's outline is three of its pixels (12 of the photo) off; the background takes no light from it."""
+    pixels = np.full((512, 512, 3), 190, np.uint8)
+    pixels[:, :100] = 40
+    photo = photo_from_array(pixels)
+    original, edited = np.full((128, 128, 3), 190, np.uint8), np.full((128, 128, 3), 190, np.uint8)
+    original[:, :28], edited[:, :28] = 40, 100
+    face = whole_face((255.5, 255.5), 512.0)
+    rows = slice(220, 290)
+    result = paste_back(photo, face, edited, original=original)[rows].astype(int)
+    assert np.abs(result[:, 104:300] - 190).max() <= 9
+    assert np.abs(result[:, 80:96] - 100).max() <= 12
+    old = (photo.pixels[rows].astype(int) + np.kron(edited.astype(int) - original, np.ones((4, 4, 1), int))[rows])
+    assert old[:, 104:111].max() >= 240  # the plain difference draws a bright rim there
+
+
+def test_the_generators_wavering_is_not_pasted(whole_face: Callable[..., Face], astronaut_crop: np.ndarray) -> None:
+    random = np.random.default_rng(1)
+    photo = photo_from_array(random.integers(0, 256, (300, 300, 3), dtype=np.uint8))
+    face = whole_face((149.5, 149.5), 280.0)
+    original = (astronaut_crop * 0.9 + 10).astype(np.uint8)
+    wavering = (original + random.integers(-4, 5, original.shape)).astype(np.uint8)
+    result = paste_back(photo, face, wavering, original=original)
+    corner = np.s_[:100, :70]
+    assert paste_mask(photo, face)[corner].max() > 0.5
+    assert np.array_equal(result[corner], photo.pixels[corner])
+
+
+def test_a_mirrored_face_gives_the_mirrored_result(
+    astronaut: Photo, astronaut_faces: list[Face], astronaut_crop: np.ndarray
+) -> None:
+    face = astronaut_faces[0]
+    edited = with_mouth(np.clip(astronaut_crop * [1.2, 1.0, 0.8], 0, 255).astype(np.uint8), face)
+    landmarks, quad = (points * [-1, 1] + [astronaut.width - 1, 0] for points in (face.landmarks, face.quad))
+    mirrored = replace(face, landmarks=landmarks, quad=quad[[3, 2, 1, 0]])
+    photo = photo_from_array(astronaut.pixels[:, ::-1].copy())
+    expected = paste_back(astronaut, face, edited, original=astronaut_crop)[:, ::-1].astype(int)
+    result = paste_back(photo, mirrored, edited[:, ::-1], original=astronaut_crop[:, ::-1])
+    assert np.abs(result - expected).mean() < 0.1
+    assert np.abs(result - expected).max() <= 6
+
+
+def test_a_turned_photo_gives_the_turned_result(
+    astronaut: Photo, astronaut_faces: list[Face], astronaut_crop: np.ndarray
+) -> None:
+    face = astronaut_faces[0]
+    edited = with_mouth(np.clip(astronaut_crop * [1.2, 1.0, 0.8], 0, 255).astype(np.uint8), face)
+    turned = replace(face, landmarks=_quarter(face.landmarks, astronaut.width),
+                     quad=_quarter(face.quad, astronaut.width))
+    photo = photo_from_array(np.rot90(astronaut.pixels).copy())
+    expected = np.rot90(paste_back(astronaut, face, edited, original=astronaut_crop)).astype(int)
+    result = paste_back(photo, turned, edited, original=astronaut_crop)
+    assert np.abs(result - expected).mean() < 0.1
+    assert np.abs(result - expected).max() <= 6
+
+
+def _quarter(points: np.ndarray, width: int) -> np.ndarray:
+    """Where points [N, 2] go when the photo is turned by 90 degrees against the clock."""
+    return np.stack([points[:, 1], width - 1 - points[:, 0]], 1)
+
+
+def test_the_photos_detail_fades_where_the_edit_draws_anew_and_stays_where_it_only_tints(
+    whole_face: Callable[..., Face],
+) -> None:
+    """Stripes in the photo that the generator did not draw: kept under a tint, gone under a new shape."""
+    size = 200
+    pixels = np.full((size, size, 3), 128, np.uint8)
+    pixels[:, ::4] += 40
+    photo = photo_from_array(pixels, name="stripes")
+    face = whole_face((size / 2, size / 2), size * 0.8)
+    middle = near_mouth(photo, face, 0.07)
+    rows, columns = (slice(axis.min(), axis.max() + 1) for axis in np.nonzero(middle))
+    original = np.full((64, 64, 3), 138, np.uint8)
+
+    def stripes(edited: np.ndarray) -> float:
+        part = paste_back(photo, face, edited, original=original)[rows, columns].astype(float)
+        return float(np.abs(np.diff(part.mean(axis=(0, 2)))).mean())
+
+    tinted = original + np.array([40, 0, 0], np.uint8)
+    redrawn = with_mouth(original, face)
+    assert stripes(tinted) > 0.9 * stripes(original)
+    assert stripes(redrawn) < 0.3 * stripes(original)
+
+
 # ---- at the edges
 
 
@@ -166,6 +354,39 @@ def test_what_lies_beyond_the_photo_is_left_out(
     result = paste_back(part, face_at(middle, 110, 25), edited)
     assert np.abs(result.astype(int) - expected).max() <= 1
     assert not np.array_equal(result, part.pixels)
+
+
+@pytest.mark.parametrize("middle", [(0.0, 60.0), (100.0, 0.0), (119.0, 99.0)])
+def test_an_edit_of_a_face_across_the_photos_edge(
+    whole_face: Callable[..., Face], astronaut_crop: np.ndarray, edited: np.ndarray, middle: tuple[float, float]
+) -> None:
+    """It is what it would be in a larger photo, but for the little that the photo's missing part tells."""
+    from PIL import Image
+
+    face = whole_face((middle[0] + 150, middle[1] + 150), 110, 25)
+    whole = photo_from_array(np.asarray(Image.fromarray(astronaut_crop).resize((420, 420), Image.Resampling.BICUBIC)))
+    part = photo_from_array(whole.pixels[150:250, 150:270].copy())
+    expected = paste_back(whole, face, edited, original=astronaut_crop)[150:250, 150:270]
+    result = paste_back(part, whole_face(middle, 110, 25), edited, original=astronaut_crop)
+    assert np.abs(result.astype(int) - expected)[10:-10, 10:-10].mean() < 1
+    assert not np.array_equal(result, part.pixels)
+
+
+@pytest.mark.parametrize("side", [33.0, 60.0, 700.0])
+@pytest.mark.parametrize("size", [16, 128, 512])
+def test_any_size_of_face_and_picture(
+    whole_face: Callable[..., Face], face_at: Callable[..., Face], side: float, size: int
+) -> None:
+    """Also a face without landmarks: then nothing tells where its features are, and no more."""
+    random = np.random.default_rng(0)
+    photo = photo_from_array(random.integers(60, 180, (200, 240, 3), dtype=np.uint8))
+    original = random.integers(0, 200, (size, size, 3), dtype=np.uint8)
+    for make in (whole_face, face_at):
+        face = make((120.0, 100.0), side, -8)
+        result = paste_back(photo, face, original + np.uint8(50), original=original).astype(int)
+        unchanged = paste_mask(photo, face) == 0
+        assert np.array_equal(result[unchanged], photo.pixels[unchanged])
+        assert abs((result - photo.pixels)[paste_mask(photo, face) > 0.99].mean() - 50) < 8
 
 
 def test_a_quad_wholly_outside_changes_nothing(face_at: Callable[..., Face], edited: np.ndarray) -> None:
@@ -193,25 +414,3 @@ def test_wrong_arguments(astronaut: Photo, astronaut_faces: list[Face], edited: 
     for feather in (-0.1, 1.0):
         with pytest.raises(ValueError, match="feather is"):
             paste_back(astronaut, face, edited, feather=feather)
-
-
-def test_the_photos_detail_fades_where_the_edit_draws_anew_and_stays_where_it_only_tints(
-    face_at: Callable[..., Face],
-) -> None:
-    """Stripes in the photo that the generator did not draw: kept under a tint, gone under a new shape."""
-    size = 200
-    pixels = np.full((size, size, 3), 128, np.uint8)
-    pixels[:, ::4] += 40
-    photo = photo_from_array(pixels, name="stripes")
-    face = face_at((size / 2, size / 2), size * 0.8)
-    original = np.full((64, 64, 3), 138, np.uint8)
-
-    def stripes(edited: np.ndarray) -> float:
-        middle = paste_back(photo, face, edited, original=original)[90:110, 90:110].astype(float)
-        return float(np.abs(np.diff(middle.mean(axis=(0, 2)))).mean())
-
-    tinted = original + np.array([40, 0, 0], np.uint8)
-    redrawn = original.copy()
-    redrawn[29:35, 20:44] = 20
-    assert stripes(tinted) > 0.9 * stripes(original)
-    assert stripes(redrawn) < 0.3 * stripes(original)
