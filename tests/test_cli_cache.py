@@ -30,7 +30,7 @@ TOLD = "Inversions are kept in"
 def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Whitening, "__init__", partialmethod(Whitening.__init__, samples=600))
     for name, settings in PRESETS.items():
-        monkeypatch.setitem(PRESETS, name, replace(settings, steps=3, samples=8, tuning_steps=0))
+        monkeypatch.setitem(PRESETS, name, replace(settings, steps=3, samples=2, tuning_steps=0))
 
 
 @pytest.fixture(autouse=True)
