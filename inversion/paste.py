@@ -61,7 +61,8 @@ def paste_back(
     if original is None:
         part += mask[..., None] * (_warped(picture.astype(np.float32), face.quad, bounds) - part)
     else:
-        side = max(1, min(round(face.size), max(_FRAME_SIDE, picture.shape[0])))
+        own = max(1, round(face.size))  # The quad's own side: in a frame of this size, nothing is enlarged.
+        side = min(own, max(_FRAME_SIDE, picture.shape[0], -(-own // _ENLARGED)))
         layer = blending_layer(_framed(part, face.quad, bounds, side), picture, original,
                                _in_quad(face.landmarks, face.quad))
         layer = _warped(layer, face.quad, bounds)
