@@ -13,6 +13,7 @@ from commands.cache import cache_group
 from commands.controls import controls_group
 from commands.demo import demo
 from commands.edit import edit
+from commands.encoder import encoder
 from commands.evaluate import evaluate
 from commands.faces import align, invert
 from commands.files import convert_generator, weights_group
@@ -42,7 +43,7 @@ def main() -> None:
 
 
 for _command in (align, invert, edit, attributes, sample, score, prepare, train, tune, evaluate, controls_group, demo,
-                 cache_group, weights_group, convert_generator, start_app):
+                 encoder, cache_group, weights_group, convert_generator, start_app):
     main.add_command(_command)
 
 

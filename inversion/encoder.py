@@ -32,6 +32,8 @@ CHANNELS = 832
 GRID = 7            # Features are averaged over so many cells a side,
 COLOURS = 16        # and colours over so many.
 SLOPE = 0.2
+FAR = 3.0           # Standard scores beyond which nothing is predicted: hardly a sample lies there.
+STRANGE = 4.0       # Features beyond so many standard deviations are taken to be so many.
 
 
 class Encoder(nn.Module):
@@ -42,11 +44,16 @@ class Encoder(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    w_mean: Tensor
+    basis: Tensor
 
     def __init__(self, w_dim: int, *, reduced: int = 48, hidden: int = 512) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(1, CHANNELS, 1, 1))      # Of each feature map over samples,
         self.register_buffer("deviation", torch.ones(1, CHANNELS, 1, 1))  # and its standard deviation.
+        # The whitening that it was trained with: on another machine components may come out turned.
+        self.register_buffer("w_mean", torch.zeros(w_dim))
+        self.register_buffer("basis", torch.eye(w_dim))
         self.reduce = nn.Conv2d(CHANNELS, reduced, 1)
         self.first = nn.Linear(reduced * GRID**2 + 3 * COLOURS**2, hidden)
         self.norm = nn.LayerNorm(hidden)
@@ -55,13 +62,11 @@ class Encoder(nn.Module):
 
     def forward(self, maps: Tensor, colours: Tensor) -> Tensor:
         """w [N, w_dim] from features [N, 832, 7, 7] and colours [N, 3, 16, 16]."""
-        return self.out(self.hidden(maps, colours))
-
-    def hidden(self, maps: Tensor, colours: Tensor) -> Tensor:
-        """What the last layer reads [N, hidden]."""
-        x = F.leaky_relu(self.reduce((maps - self.mean) / self.deviation), SLOPE)
+        x = ((maps - self.mean) / self.deviation).clamp(-STRANGE, STRANGE)
+        x = F.leaky_relu(self.reduce(x), SLOPE)
         x = F.leaky_relu(self.first(torch.cat([x.flatten(1), colours.flatten(1)], dim=1)), SLOPE)
-        return x + F.leaky_relu(self.second(self.norm(x)), SLOPE)
+        x = x + F.leaky_relu(self.second(self.norm(x)), SLOPE)
+        return self.w_mean + FAR * torch.tanh(self.out(x) / FAR) @ self.basis
 
     @cached_property
     def hash(self) -> str:
@@ -84,7 +89,7 @@ def read_crops(pictures: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor
 
 def save_encoder(path: str | os.PathLike[str], encoder: Encoder, *, generator_hash: str,
                  notes: dict[str, str]) -> None:
-    """Write an encoder, all but its last layer in half precision.
+    """Write an encoder, mostly in half precision.
 
     An older file at `path` is replaced only once the new one is whole.
 
@@ -97,7 +102,8 @@ def save_encoder(path: str | os.PathLike[str], encoder: Encoder, *, generator_ha
         InputError: the file cannot be written.
     """
     # w varies a thousand times less along some directions than along others: half precision would swamp those.
-    state = {name: value if name.startswith("out.") else value.half() for name, value in encoder.state_dict().items()}
+    state = {name: value if name in ("w_mean", "basis") else value.half()
+             for name, value in encoder.state_dict().items()}
     write_tensors(path, state,
                   {**notes, "format": FORMAT, "generator": generator_hash})
 
