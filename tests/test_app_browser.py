@@ -14,6 +14,7 @@ import pytest
 import app
 from editing import load_recipe, parse_recipe
 from inversion import PRESETS, Photo, ProjectorSettings, read_picture_metadata
+from page import showing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -29,8 +30,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "fast", ProjectorSettings(steps=12, warm_start=4))
-        patch.setitem(PRESETS, "faithful", ProjectorSettings(steps=100_000, warm_start=4))  # Never ends by itself.
+        patch.setitem(PRESETS, "fast", ProjectorSettings(steps=12, start="samples", samples=4))
+        never_ending = ProjectorSettings(steps=100_000, plateau=0, start="samples", samples=4)
+        patch.setitem(PRESETS, "faithful", never_ending)
         demo = app.launch(port=None, block=False)
         yield demo.local_url
         demo.close()
@@ -240,3 +242,26 @@ def test_leaving_ends_the_inversion(visit: Callable[[], Page], astronaut_file: P
     while running() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not running()
+
+
+def test_a_face_is_inverted_once_and_forgotten_when_asked(visit: Callable[[], Page], astronaut_file: Path) -> None:
+    page = visit()
+    upload(page, astronaut_file)
+    page.wait_for_selector("#faces-words >> text=1 face found")
+    for _ in range(2):
+        invert(page, "fast")
+        page.wait_for_selector("#invert", state="visible")
+        page.wait_for_selector("#status >> text=/Inversion: .*(kept from before|[0-9] s)/")
+    page.wait_for_selector("#status >> text=kept from before")
+    visitor_files = [path for path in showing.private_dir().rglob("*") if path.is_file()]
+    assert astronaut_file.name not in [path.name for path in visitor_files]  # The upload went once it was read.
+    page.click("#forget")
+    page.wait_for_selector("text=Forgotten: your photo")
+    page.wait_for_selector("#upload input[type=file]", state="attached")
+    page.wait_for_selector("#edit", state="hidden")
+    assert pictures(page) == []
+    upload(page, astronaut_file)
+    page.wait_for_selector("#faces-words >> text=1 face found")
+    invert(page, "fast")
+    page.wait_for_selector("#status >> text=/Inversion: .*LPIPS/")
+    assert "kept from before" not in page.inner_text("#status")
