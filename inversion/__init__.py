@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from inversion.faces import describe_crop as describe_crop
     from inversion.faces import find_faces as find_faces
     from inversion.faces import identity_distance as identity_distance
+    from inversion.limits import limits_of_face as limits_of_face
+    from inversion.limits import limits_of_inversion as limits_of_inversion
+    from inversion.limits import with_warnings as with_warnings
     from inversion.paste import paste_back as paste_back
     from inversion.paste import paste_mask as paste_mask
     from inversion.perceptual import PerceptualDistance as PerceptualDistance
@@ -46,7 +49,8 @@ _HOMES = {
     "open_photo": "photo", "photo_from_array": "photo", "read_picture_metadata": "photo", "save_picture": "photo",
     "Progress": "projector", "Projector": "projector", "Inversion": "record", "load_inversion": "record",
     "save_inversion": "record", "InversionCache": "cache", "DEFAULT_PRESET": "settings", "PRESETS": "settings",
-    "ProjectorSettings": "settings", "preset": "settings",
+    "ProjectorSettings": "settings", "preset": "settings", "limits_of_face": "limits",
+    "limits_of_inversion": "limits", "with_warnings": "limits",
 }
 __all__ = list(_HOMES)
 __getattr__ = exports(__name__, _HOMES)
