@@ -44,7 +44,7 @@ from inversion import (
 )
 from stylegan2 import Generator, choose_device, from_pixels, load, to_pixels
 
-EDITED = ("smile", "age")
+EDITED, STRENGTHS = ("smile", "age"), (1.0, 1.5, 2.0)
 LONG = ProjectorSettings(steps=1000)  # A search in W for as long as the usual projector takes.
 USUAL = "usual projector"
 LOOKS = (1, 2, 5, 10, 20, 30, 40, 50, 75, *range(100, 1001, 50))  # Steps at which the usual projector is measured.
@@ -87,13 +87,13 @@ def _edited(tools: Tools, inversion: Inversion) -> Row:
     own = describe_crop(inversion.crop)
     for name in EDITED:
         for sign in (-1, 1):
-            picture = tools.editor.edit({name: sign})
-            row[f"{name}{sign:+d}_identity"] = identity_distance(own, describe_crop(picture))
-            if (sign > 0) == (before[name] == 0):  # Towards the other class.
-                after = _labels(tools, picture)
-                row[f"{name}_flipped"] = int(after[name] != before[name])
-                others = [other for other in before if other != name and other in tools.editor.controls]
-                row[f"{name}_held"] = sum(after[other] == before[other] for other in others) / len(others)
+            row[f"{name}{sign:+d}_identity"] = identity_distance(own, describe_crop(tools.editor.edit({name: sign})))
+        away = 1 if before[name] == 0 else -1
+        others = [other for other in before if other != name and other in tools.editor.controls]
+        for strength in STRENGTHS:
+            after = _labels(tools, tools.editor.edit({name: away * strength}))
+            row[f"{name}_flipped_{strength:g}"] = int(after[name] != before[name])
+            row[f"{name}_held_{strength:g}"] = sum(after[other] == before[other] for other in others) / len(others)
     return row
 
 

@@ -21,8 +21,8 @@ NUMBERS = {"lpips_alex": ("LPIPS, AlexNet", ".3f"), "lpips_vgg": ("LPIPS, VGG16"
            "smile-1_identity": ("identity distance after smile -1", ".2f"),
            "smile+1_identity": ("after smile +1", ".2f"), "age-1_identity": ("after age -1", ".2f"),
            "age+1_identity": ("after age +1", ".2f")}
-SHARES = {"smile_flipped": "smile flips", "smile_held": "others hold", "age_flipped": "age flips",
-          "age_held": "others hold"}
+SHARES = {f"{name}_{what}_{strength:g}": f"{name} {strength:g}: {words}" for name in ("smile", "age")
+          for strength in (1.0, 1.5, 2.0) for what, words in (("flipped", "flips"), ("held", "others hold"))}
 GRID = 60  # Times at which curves are averaged.
 
 

@@ -12,7 +12,14 @@ from commands.changes import Change
 from commands.edit_options import change_options, file_options, person_options, result_options
 from commands.messages import note
 from commands.models import FAMILIES, open_controls, open_generator
-from commands.options import controls_option, face_option, inversion_options, model_options, out_options
+from commands.options import (
+    INVERSION_SETTINGS,
+    controls_option,
+    face_option,
+    inversion_options,
+    model_options,
+    out_options,
+)
 from commands.outputs import Outputs
 from commands.results import check_through, write_edit, write_through
 from commands.run import Run
@@ -96,8 +103,7 @@ def _check_usage(ctx: click.Context, inputs: Sequence[Path], recipe_file: Path |
     if recipe_file:
         of_recipe = {"assignments": "--set", "targets": "--to", "through": "--through", "method": "--method",
                      "keep": "--keep", "layers": "--layers", "step": "--step", "face": "--face",
-                     "preset_name": "--preset", "steps": "--steps", "space": "--space",
-                     "seed": "--seed", "truncation": "--truncation"}
+                     "preset_name": "--preset", "truncation": "--truncation", **INVERSION_SETTINGS}
         given = [flag for name, flag in of_recipe.items()
                  if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
         if given:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -62,9 +63,8 @@ def align(photos: tuple[Path, ...], face: int | None, all_faces: bool, size: int
 @click.option("--seed", type=SEED, default=0, help="Where the search begins; the same seed gives the same result.")
 @out_options
 @model_options
-def invert(photos: tuple[Path, ...], face: int | None, preset_name: str | None, steps: int | None, space: str | None,
-           cache: bool | None, batch: int, seed: int, out: Path, overwrite: bool, generator: str, device: str,
-           threads: int | None) -> None:
+def invert(photos: tuple[Path, ...], face: int | None, cache: bool | None, batch: int, out: Path, overwrite: bool,
+           generator: str, device: str, threads: int | None, **options: Any) -> None:
     """Find the latents whose pictures are the faces in photos.
 
     Writes PHOTO.latent.safetensors, which `gradctrl edit` takes in place of the photo, and PHOTO-inverted.png. Tells
@@ -79,7 +79,7 @@ def invert(photos: tuple[Path, ...], face: int | None, preset_name: str | None, 
     """
     from inversion import Projector, save_inversion, save_picture
 
-    settings, kept = settings_of(preset_name, steps, space, seed), open_cache(cache)
+    settings, kept = settings_of(options), open_cache(cache)
     run, outputs = Run(), Outputs(out, photos, overwrite)
     projector = Projector(open_generator(generator, device, threads), settings)
     waiting: list[tuple[Target, list[Path]]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,19 @@ inversion_options = several(
     click.option("--steps", type=click.IntRange(min=1), help="Steps of the inversion.  [default: the preset's]"),
     click.option("--space", type=click.Choice(["w", "w+"]),
                  help="w: one latent for the whole picture; w+: one for each layer.  [default: the preset's]"),
+    click.option("--tuning", "tuning_steps", type=click.IntRange(min=0), metavar="STEPS",
+                 help="Steps of fitting the generator to the photo; 0: it stays as it is.  [default: the preset's]"),
+    click.option("--start", type=click.Choice(["encoder", "samples", "mean"]),
+                 help="Where the search begins.  [default: the generator's encoder if it has one, else the nearest of "
+                      "some samples]"),
+    click.option("--seconds", type=click.FloatRange(min=0.1),
+                 help="Keep the best after so much time; the result then depends on the machine.  [default: no limit]"),
     cache_option)
+INVERSION_SETTINGS = {"steps": "--steps", "space": "--space", "tuning_steps": "--tuning", "start": "--start",
+                      "seconds": "--seconds", "seed": "--seed"}
 
 
-def settings_of(preset_name: str | None, steps: int | None, space: str | None, seed: int | None) -> ProjectorSettings:
+def settings_of(options: Mapping[str, Any]) -> ProjectorSettings:
     """The preset that was named, with what else was given put over it."""
-    given = {"steps": steps, "space": space, "seed": seed}
-    changes = {name: value for name, value in given.items() if value is not None}
-    return preset(preset_name or DEFAULT_PRESET, **changes)
+    changes = {name: options[name] for name in INVERSION_SETTINGS if options[name] is not None}
+    return preset(options["preset_name"] or DEFAULT_PRESET, **changes)

@@ -44,7 +44,7 @@ def subjects(run: Run, editor: Editor, recipe: Recipe | None, photo_file: Path |
             return _sample_subject(editor, SampleSource(seed=options["seed"], truncation=options["truncation"]))
         if is_latent(path):
             return _latent_subject(editor, path, photo_file)
-        settings = settings_of(options["preset_name"], options["steps"], options["space"], options["seed"])
+        settings = settings_of(options)
         return _photo_subject(run, projector, open_target(path, options["face"]), settings, cache)
 
     return subject_of

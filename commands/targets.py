@@ -59,9 +59,10 @@ def _invert(run: Run, projector: Projector, targets: Sequence[Target], settings:
 
     crops = [align(target.photo, target.face, projector.generator.resolution) for target in targets]
     text = targets[0].stem if len(targets) == 1 else f"{len(targets)} faces"
-    with run.stoppable(), progress_bar(settings.steps, text, unit="step") as bar:
+    with run.stoppable(), progress_bar(settings.all_steps, text, unit="step") as bar:
         def show(progress: Progress) -> None:
             bar.set_postfix_str("LPIPS " + " ".join(f"{value:.3f}" for value in progress.lpips[:4]), refresh=False)
+            bar.total = progress.steps  # A plateau makes them fewer.
             bar.update(progress.step - bar.n)
 
         found = projector.invert_batch(crops, settings=settings, every=2, on_step=show,
@@ -89,7 +90,7 @@ def _tell(record: Inversion, name: str, kept: bool) -> None:
     identity = "" if record.identity is None else f", identity distance {record.identity:.2f}"
     note(f"{name}: LPIPS {record.lpips:.3f}{identity}, " + ("from the cache" if kept else f"{record.seconds:.1f} s"))
     if record.stopped:
-        note(f"{name}: stopped after {record.steps} of {record.settings.steps} steps; the best so far is kept")
+        note(f"{name}: stopped after {record.steps} of {record.settings.all_steps} steps; the best so far is kept")
     if record.identity is not None and record.identity > SAME_PERSON:
         remedy = "try --preset faithful, or" if record.settings.space == "w" else "try"
         note(f"Warning: {name}: may not look like the person (identity distance {record.identity:.2f}, below "

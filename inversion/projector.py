@@ -134,18 +134,19 @@ class Projector:
         if not best.loss.isfinite().all():
             raise InputError(f"generator {self.generator.hash[:12]} draws no finite picture here; load it again, or "
                              "invert with precision float32")
-        run.skipped(settings.steps - steps)
-        tunings = [self._tune(targets, best, n, settings, run) for n in range(len(crops))]
-        self._settle(targets, best, tunings, settings)
+        run.searched_without(settings.steps - steps)
+        results = [self._tune(targets, best, n, settings, run) for n in range(len(crops))]
+        self._settle(targets, best, results, settings)
         run.finish(best)
-        return self._records(crops, best, tunings, settings, run)
+        return self._records(crops, best, results, settings, run.seconds)
 
     def _targets(self, crops: Sequence[np.ndarray], settings: ProjectorSettings) -> Targets:
         side = self.generator.resolution
         if not crops or any(crop.shape != (side, side, 3) for crop in crops):
             raise ValueError(f"crops must be [{side}, {side}, 3], not {[crop.shape for crop in crops]}")
         pictures = from_pixels(np.stack(crops), device=self.generator.device, dtype=self.generator.dtype)
-        return Targets(pictures, self.distance.features(pictures), face_window(side, settings.focus, settings.inner).to(pictures))
+        window = face_window(side, settings.focus, settings.inner).to(pictures)
+        return Targets(pictures, self.distance.features(pictures), window)
 
     def _start(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
         """Standard scores [N, w_dim] of w to begin with."""
@@ -168,33 +169,44 @@ class Projector:
                 break
         return self.whitening.to_scores(w[torch.cat(distances).argmin(dim=0)]) * WARM_PULL
 
-    def _tune(self, targets: Targets, best: Best, n: int, settings: ProjectorSettings, run: _Run) -> Tuning:
+    def _tune(self, targets: Targets, best: Best, n: int, settings: ProjectorSettings, run: _Run) -> _Result:
         """Fit the generator to one crop; its picture takes the place of the search's."""
         if not settings.tuning_steps or run.stopped:
-            return {}
-        return tune(self.generator, self.distance, targets.select(n), best, n, settings, run.watch)
+            return _Result({}, run.searched, run.stopped)
+        before = run.step
+        tuning = tune(self.generator, self.distance, targets.select(n), best, n, settings, run.watch)
+        return _Result(tuning, run.searched + run.step - before, run.stopped)
 
     @torch.no_grad()
-    def _settle(self, targets: Targets, best: Best, tunings: Sequence[Tuning], settings: ProjectorSettings) -> None:
+    def _settle(self, targets: Targets, best: Best, results: Sequence[_Result], settings: ProjectorSettings) -> None:
         """Replace pictures and numbers by those that others will see: in full precision, of what is kept."""
-        for n, tuning in enumerate(tunings):
-            if tuning or settings.precision != "float32":
-                picture = self.generator.tuned(tuning).synthesis(best.latent[n:n + 1])
+        for n, result in enumerate(results):
+            if result.tuning or settings.precision != "float32":
+                picture = self.generator.tuned(result.tuning).synthesis(best.latent[n:n + 1])
                 _, lpips, mse = compare(self.distance, picture, targets.select(n), settings.mse)
                 best.picture[n], best.lpips[n], best.mse[n] = picture[0], lpips[0], mse[0]
 
-    def _records(self, crops: Sequence[np.ndarray], best: Best, tunings: Sequence[Tuning], settings: ProjectorSettings,
-                 run: _Run) -> list[Inversion]:
+    def _records(self, crops: Sequence[np.ndarray], best: Best, results: Sequence[_Result],
+                 settings: ProjectorSettings, seconds: float) -> list[Inversion]:
         from inversion.faces import describe_crop, identity_distance
 
         latents = best.latent if settings.space == "w+" else best.latent[:, 0]
         pictures = to_pixels(best.picture)
         return [Inversion(
-            latent=latents[n].float().cpu(), tuning=tunings[n], generator_hash=self.generator.hash, crop=crop,
-            picture=pictures[n], lpips=float(best.lpips[n]), mse=float(best.mse[n]), seconds=run.seconds,
-            steps=run.step, stopped=run.stopped, settings=settings,
+            latent=latents[n].float().cpu(), tuning=result.tuning, generator_hash=self.generator.hash, crop=crop,
+            picture=pictures[n], lpips=float(best.lpips[n]), mse=float(best.mse[n]), seconds=seconds,
+            steps=result.steps, stopped=result.stopped, settings=settings,
             identity=identity_distance(describe_crop(crop), describe_crop(pictures[n])),
-        ) for n, crop in enumerate(crops)]
+        ) for n, (crop, result) in enumerate(zip(crops, results, strict=True))]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What came of one crop, beside the best of the search."""
+
+    tuning: Tuning
+    steps: int
+    stopped: bool
 
 
 class _Run:
@@ -207,6 +219,7 @@ class _Run:
         self.steps = settings.steps + crops * settings.tuning_steps
         self.every, self.on_step, self.should_stop = every, on_step, should_stop
         self.step = 0          # Done.
+        self.searched = 0      # Of these, in the search.
         self.told = 0          # The last step that was told.
         self.warm_seconds = 0.0
         self.stopped = False   # By `should_stop`, or because the time was over.
@@ -231,8 +244,9 @@ class _Run:
             self._tell(best)
         return self.should_end()
 
-    def skipped(self, steps: int) -> None:
-        """Steps of the search will not be made, as all faces were on a plateau."""
+    def searched_without(self, steps: int) -> None:
+        """The search has ended; so many steps of it were not made."""
+        self.searched = self.step
         if not self.stopped:
             self.steps -= steps
 

@@ -36,7 +36,7 @@ class Inversion:
     mse: float                    # Mean squared difference of the two, both in [-1, 1].
     identity: float | None        # Distance of dlib's face descriptors; below 0.6 the same person. None: not measured.
     seconds: float                # Time the inversion took; shared by the crops of a batch.
-    steps: int                    # Steps done; of tunings of the crops of a batch, all of them.
+    steps: int                    # Steps done, of the search and of this crop's tuning.
     stopped: bool = False         # Whether it ended before it was done, so that no settings make it again.
     tuning: Tuning = field(default_factory=dict)  # What is added to the generator's weights for this crop.
     warnings: tuple[str, ...] = ()  # What is off with the face or with the result, in sentences.

@@ -33,10 +33,15 @@ class ProjectorSettings:
     tuning_steps: int = 0        # Of pivotal tuning after the search; 0: the generator stays as it is.
     tuning_rate: float = 0.005   # Adam's of the tuning, falling along a cosine.
     tuning_mse: float = 10.0     # As `mse`, of the tuning.
-    locality: float = 0.3        # Tuning: weight of how much the pictures of other latents may change.
+    locality: float = 1.0        # Tuning: weight of that a step from the latent changes what it changes untuned.
     seconds: float = 0.0         # Time after which the best so far is taken, counted from the start; 0: no limit.
     precision: Precision = "float32"  # Of the generator's convolutions in the search.
     seed: int = 0                # Of the samples, and of the latents of the locality.
+
+    @property
+    def all_steps(self) -> int:
+        """Steps of the search and of the tuning of one crop, at most."""
+        return self.steps + self.tuning_steps
 
     def __post_init__(self) -> None:
         if self.space not in ("w", "w+"):

@@ -17,8 +17,9 @@ from inversion.search import Best, Targets, Watch, compare
 from inversion.settings import ProjectorSettings
 from stylegan2 import Generator
 
-REACH = 0.4   # How far from the pivot towards a sample the pictures shall stay as they are.
-EVERY = 4     # Steps between two looks at the locality.
+COARSEST = 32       # Pixels a side of the first synthesis block that is tuned.
+REACH = (0.1, 0.6)  # How far from the pivot the locality looks, in typical distances of w from its mean.
+EVERY = 2           # Steps between two looks at it.
 WARM_UP = 5   # Steps in which the learning rate rises.
 
 Tuning = dict[str, Tensor]  # What is added to the generator's weights, float16, by parameter name.
@@ -26,20 +27,22 @@ Tuning = dict[str, Tensor]  # What is added to the generator's weights, float16,
 
 
 def tuned_weights(generator: Generator) -> dict[str, nn.Parameter]:
-    """The weights that tuning changes, by name: the convolutions of the synthesis network.
+    """The weights that tuning changes, by name: the convolutions of the synthesis blocks from `COARSEST` pixels on.
 
-    Not the affine layers: the styles of a latent stay what they were for every control.
+    The coarser ones decide on shape and expression; left alone, edits of these stay as strong as they were. So do the
+    styles, as the affine layers are not touched.
     """
+    names = tuple(f"synthesis.b{side}." for side in generator.config.resolutions if side >= COARSEST)
     return {name: weight for name, weight in generator.named_parameters()
-            if name.startswith("synthesis.") and name.endswith(".weight") and ".affine." not in name}
+            if name.startswith(names) and name.endswith(".weight") and ".affine." not in name}
 
 
 def tune(generator: Generator, distance: PerceptualDistance, target: Targets, best: Best, n: int,
          settings: ProjectorSettings, watch: Watch) -> Tuning:
     """Fit the generator's convolutions to one crop, with its latent as it is.
 
-    Minimised are LPIPS and the squared pixel difference at the pivot, and every few steps, at a latent on the way from
-    the pivot to a sample, how far the picture has gone from the generator's own (equations 2 to 4 of the paper).
+    Minimised are LPIPS and the squared pixel difference at the pivot (equation 2 of the paper), and every few steps a
+    locality regulariser (see `_Locality`).
 
     Args:
         generator: Frozen; it is left as it is.
@@ -56,14 +59,14 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
     weights = tuned_weights(tuned)
     optimiser = torch.optim.Adam([weight.requires_grad_() for weight in weights.values()], betas=(0.9, 0.99))
     latent = best.latent[n:n + 1]
-    elsewhere = _Elsewhere(generator, distance, latent, settings)
+    locality = _Locality(generator, distance, target.pictures, latent, settings)
     for step in range(settings.tuning_steps):
         for group in optimiser.param_groups:
             group["lr"] = _rate(settings, step / settings.tuning_steps)
         picture = tuned.synthesis(latent)
         loss, lpips, mse = compare(distance, picture, target, settings.tuning_mse)
         if settings.locality and step % EVERY == 0:
-            loss = loss + settings.locality * EVERY * elsewhere.change(tuned)
+            loss = loss + settings.locality * EVERY * locality.loss(tuned)
         optimiser.zero_grad()
         loss.sum().backward()
         for weight in weights.values():
@@ -83,24 +86,37 @@ def difference(generator: Generator, weights: Mapping[str, Tensor]) -> Tuning:
     return tuning if all(bool(change.isfinite().all()) for change in tuning.values()) else {}
 
 
-class _Elsewhere:
-    """How far the pictures of other latents have gone from the generator's own (equation 4 of the paper)."""
+class _Locality:
+    """How far a step in W changes other things than with the generator itself.
 
-    def __init__(self, generator: Generator, distance: PerceptualDistance, pivot: Tensor,
+    The paper's regulariser (equation 4) holds the pictures of latents at some distance from the pivot to the
+    generator's own. Near the pivot, where edits take place, they cannot be: there it is the *change* from the pivot's
+    picture that is held, or the tuned weights would draw the one crop whatever the latent, and no smile would come.
+    """
+
+    def __init__(self, generator: Generator, distance: PerceptualDistance, crop: Tensor, pivot: Tensor,
                  settings: ProjectorSettings) -> None:
-        self.generator, self.distance, self.pivot = generator, distance, pivot
+        self.generator, self.distance, self.pivot, self.mse = generator, distance, pivot, settings.tuning_mse
         self.rng = torch.Generator().manual_seed(settings.seed)
-
-    def change(self, tuned: Generator) -> Tensor:
-        """LPIPS plus mean squared difference [1] at a latent between the pivot and a new sample."""
-        z = torch.randn(1, self.generator.config.z_dim, generator=self.rng).to(self.pivot)
         with torch.no_grad():
-            latent = self.pivot.lerp(self.generator.mapping(z)[:, None], REACH)
-            own = self.generator.synthesis(latent)
-            features = self.distance.features(own)
-        picture = tuned.synthesis(latent)
-        return (self.distance.between(self.distance.features(picture), features)
-                + (picture - own).square().mean(dim=[1, 2, 3]))
+            self.missing = crop - generator.synthesis(pivot)  # What the generator itself does not draw.
+
+    def loss(self, tuned: Generator) -> Tensor:
+        """LPIPS plus weighted squared difference [1] at a latent some way from the pivot in a direction of chance."""
+        with torch.no_grad():
+            latent = self.pivot + self._step()
+            wanted = (self.generator.synthesis(latent) + self.missing).clamp(-1, 1)
+            features = self.distance.features(wanted)
+        drawn = tuned.synthesis(latent)
+        return (self.distance.between(self.distance.features(drawn), features)
+                + self.mse * (drawn - wanted).square().mean(dim=[1, 2, 3]))
+
+    def _step(self) -> Tensor:
+        """The way from one sample to another, of a length of chance within `REACH` [1, 1, w_dim]."""
+        z = torch.randn(2, self.generator.config.z_dim, generator=self.rng).to(self.pivot)
+        first, second = self.generator.mapping(z)
+        length = REACH[0] + (REACH[1] - REACH[0]) * float(torch.rand([], generator=self.rng))
+        return (first - second)[None, None] * (length / 2 ** 0.5)  # Two samples are so many times as far apart.
 
 
 def _rate(settings: ProjectorSettings, progress: float) -> float:

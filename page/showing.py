@@ -158,7 +158,7 @@ def _numbers_of(inversion: Inversion, kept: bool) -> str:
     if inversion.identity is not None:
         parts.insert(0, f"Inversion: {identity_in_words(inversion.identity)}")
     if inversion.stopped:
-        parts.append(f"stopped at step {inversion.steps} of {inversion.settings.steps}, "
+        parts.append(f"stopped at step {inversion.steps} of {inversion.settings.all_steps}, "
                      "so the recipe's picture will differ a little from this one")
     return " · ".join(parts)
 

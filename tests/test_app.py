@@ -31,8 +31,8 @@ from page.visitor import VIEW_SIDE, Visitor, around
 from weights.errors import InputError
 
 ROOT = Path(app.__file__).parent
-QUICK = ProjectorSettings(steps=12, warm_start=4)
-LONG = ProjectorSettings(steps=5000, warm_start=4)
+QUICK = ProjectorSettings(steps=12, start="samples", samples=4)
+LONG = ProjectorSettings(steps=5000, start="samples", samples=4)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ MAY_IMPORT = {
 }
 ROOMS = {
     "dlib": {"inversion/faces.py"}, "lpips": {"inversion/perceptual.py"}, "av": {"editing/video.py"},
-    "cv2": {"inversion/paste.py", "inversion/alignment.py", "inversion/faces.py"}, "gradio": {"app.py", "page/*"},
+    "cv2": {"inversion/paste.py", "inversion/alignment.py", "inversion/faces.py", "inversion/blending.py",
+            "inversion/colours.py"}, "gradio": {"app.py", "page/*"},
     "sklearn": {"editing/families/svm.py"},
     "click": {"cli.py", "commands/*"}, "onnxruntime": {"editing/scorers/models.py"},
 }

@@ -1,0 +1,122 @@
+"""The search: plateaus, time budgets, numbers that are none, precision, and where it starts."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from inversion import PerceptualDistance, Projector, ProjectorSettings
+from inversion.search import LOOK, face_window
+from stylegan2 import Generator, load, to_pixels
+from weights.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class FailingDistance(PerceptualDistance):
+    """LPIPS whose numbers are none after so many calls."""
+
+    def __init__(self, good: int) -> None:
+        super().__init__()
+        self.good = good
+
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        self.good -= 1
+        return [layer * (1 if self.good >= 0 else torch.nan) for layer in super().features(pictures)]
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    return load("bundled")
+
+
+@pytest.fixture(scope="module")
+def projector(generator: Generator) -> Projector:
+    return Projector(generator)
+
+
+@pytest.fixture(scope="module")
+def crops(generator: Generator) -> list[np.ndarray]:
+    """Two pictures of the generator's own."""
+    return list(to_pixels(generator.render(generator.sample([1001, 1002], truncation=0.8))))
+
+
+def test_a_plateau_ends_the_search(projector: Projector, crops: list[np.ndarray]) -> None:
+    settings = ProjectorSettings(start="mean", steps=3 * LOOK, plateau=1.0)  # Nothing lowers a loss by all of it.
+    result = projector.invert(crops[0], settings=settings)
+    assert result.steps == LOOK
+    assert not result.stopped
+    on = projector.invert(crops[0], settings=ProjectorSettings(start="mean", steps=LOOK + 1, plateau=0.0))
+    assert on.steps == LOOK + 1
+
+
+def test_a_face_on_a_plateau_waits_for_its_neighbours_unchanged(generator: Generator, crops: list[np.ndarray]) -> None:
+    """A plateau that one face reaches and the other does not: both get what they get alone."""
+    projector = Projector(generator)
+    settings = ProjectorSettings(start="mean", steps=2 * LOOK + 5, plateau=0.35)
+    alone = [projector.invert(crop, settings=settings) for crop in crops]
+    together = projector.invert_batch(crops, settings=settings)
+    for single, batched in zip(alone, together, strict=True):
+        assert batched.lpips == pytest.approx(single.lpips, abs=5e-3)
+    assert max(single.steps for single in alone) == together[0].steps
+
+
+def test_a_time_budget_keeps_the_best_so_far(projector: Projector, crops: list[np.ndarray]) -> None:
+    settings = ProjectorSettings(start="mean", steps=100_000, seconds=0.5)
+    start = time.perf_counter()
+    result = projector.invert(crops[0], settings=settings)
+    assert result.stopped
+    assert 0 < result.steps < 1000
+    assert time.perf_counter() - start < 30  # 100,000 steps take an hour.
+
+
+@pytest.mark.parametrize("good", [1, 4])
+def test_numbers_that_are_none_leave_the_best_so_far(generator: Generator, crops: list[np.ndarray], good: int) -> None:
+    """After the target's features, and after three steps more: nothing finite at all, and the best of three."""
+    projector = Projector(generator, distance=FailingDistance(good))
+    settings = ProjectorSettings(start="mean", steps=8, plateau=0.0, tuning_steps=3)
+    if good == 1:
+        with pytest.raises(InputError, match="no finite picture"):
+            projector.invert(crops[0], settings=settings)
+        return
+    result = projector.invert(crops[0], settings=settings)
+    assert result.latent.isfinite().all()
+    assert result.picture.std() > 10
+    assert all(change.isfinite().all() for change in result.tuning.values())
+
+
+def test_an_encoder_that_is_not_there_is_named(generator: Generator, crops: list[np.ndarray]) -> None:
+    projector = Projector(generator)
+    projector.__dict__["encoder"] = None
+    assert projector.resolve(ProjectorSettings()).start == "samples"
+    with pytest.raises(InputError, match="gradctrl encoder"):
+        projector.invert(crops[0], settings=ProjectorSettings(start="encoder"))
+    for wrong in ("nowhere", "encoder", "encoder xyz"):
+        if wrong != "encoder":
+            with pytest.raises(InputError, match="no such start"):
+                ProjectorSettings(start=wrong)
+
+
+def test_reduced_precision_finds_about_the_same(projector: Projector, crops: list[np.ndarray]) -> None:
+    """The picture and its numbers are in full precision whatever the search was made in."""
+    exact, reduced = (projector.invert(crops[0], settings=ProjectorSettings(start="mean", steps=15, precision=name))
+                      for name in ("float32", "bfloat16"))
+    assert reduced.lpips == pytest.approx(exact.lpips, rel=0.2)
+    again = to_pixels(projector.generator.render(reduced.latent[None]))[0]
+    assert np.array_equal(again, reduced.picture)
+    assert projector.generator.synthesis.compute_dtype is None
+
+
+def test_the_window_is_highest_on_the_face() -> None:
+    for inner in (0.0, 4.0):
+        window = face_window(64, 0.1, inner)
+        assert window.mean() == pytest.approx(1)
+        assert window[40, 32] > 2 * window[2, 2]
+        assert torch.allclose(window, window.flip(1), atol=1e-6)
+    assert torch.allclose(face_window(64, 1.0), torch.ones(64, 64))
+    plain, inner = face_window(64, 0.1), face_window(64, 0.1, 4.0)
+    assert inner[40, 32] / inner[8, 32] > 2 * plain[40, 32] / plain[8, 32]

@@ -1,0 +1,138 @@
+"""Pivotal tuning: properties on the bundled generator, with few steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from editing import Editor, strip
+from gradctrl import load_controls
+from inversion import Inversion, Progress, Projector, ProjectorSettings, load_inversion, save_inversion
+from inversion.tuning import tuned_weights
+from stylegan2 import Generator, load
+from weights.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SEARCH = ProjectorSettings(start="samples", samples=8, steps=8)
+TUNED = ProjectorSettings(start="samples", samples=8, steps=8, tuning_steps=12)
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    return load("bundled")
+
+
+@pytest.fixture(scope="module")
+def projector(generator: Generator) -> Projector:
+    return Projector(generator, TUNED)
+
+
+@pytest.fixture(scope="module")
+def tuned(projector: Projector, astronaut_crop: np.ndarray) -> Inversion:
+    return projector.invert(astronaut_crop)
+
+
+def test_tuning_comes_nearer_than_the_search(projector: Projector, astronaut_crop: np.ndarray,
+                                             tuned: Inversion) -> None:
+    searched = projector.invert(astronaut_crop, settings=SEARCH)
+    assert torch.equal(searched.latent, tuned.latent)  # The pivot stays where it is.
+    assert tuned.lpips < 0.8 * searched.lpips
+    assert tuned.mse < 0.8 * searched.mse
+    assert not searched.tuning
+    assert (searched.steps, tuned.steps) == (8, 20)
+
+
+def test_the_picture_is_that_of_the_tuned_generator(generator: Generator, tuned: Inversion) -> None:
+    editor = Editor(generator, load_controls("bundled"))
+    editor.set_latent(tuned)
+    assert np.array_equal(editor.edit({}), tuned.picture)
+    assert np.array_equal(editor.edit({"smile": 0.0}), tuned.picture)
+    middle = strip(editor, "smile", [-1.0, 0.0, 1.0])[:, 128:256]
+    assert np.abs(middle.astype(int) - tuned.picture).max() <= 1  # Rendered in one batch with the others.
+    edited = editor.edit({"smile": 1.5})
+    assert np.abs(edited.astype(int) - tuned.picture).mean() > 1
+    editor.set_latent(tuned.latent)  # Without its tuning it is the generator's own picture again.
+    assert not np.array_equal(editor.edit({}), tuned.picture)
+
+
+def test_the_generator_itself_is_left_alone(generator: Generator, tuned: Inversion) -> None:
+    fresh = load("bundled")
+    for (name, weight), own in zip(generator.named_parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(weight, own), name
+        assert not weight.requires_grad
+        assert weight.grad is None
+    assert tuned.generator_hash == generator.hash == fresh.hash
+
+
+def test_a_tuned_generator_shares_what_is_not_tuned_and_keeps_the_styles(generator: Generator,
+                                                                         tuned: Inversion) -> None:
+    copied = tuned.generator_of(generator)
+    w = generator.sample([3])
+    assert torch.equal(copied.styles(w), generator.styles(w))
+    assert set(tuned.tuning) == set(tuned_weights(generator))
+    own = dict(generator.named_parameters())
+    for name, weight in copied.named_parameters():
+        assert (weight.data_ptr() == own[name].data_ptr()) == (name not in tuned.tuning), name
+    assert copied.hash != generator.hash
+
+
+def test_its_file_is_small_and_comes_back(tuned: Inversion, tmp_path: Path, generator: Generator) -> None:
+    path = tmp_path / "me.latent.safetensors"
+    save_inversion(path, tuned)
+    assert path.stat().st_size < 8e6
+    again = load_inversion(path, generator=generator)
+    assert again.tuning.keys() == tuned.tuning.keys()
+    assert all(torch.equal(again.tuning[name], change) for name, change in tuned.tuning.items())
+    assert (again.stopped, again.warnings, again.settings) == (tuned.stopped, tuned.warnings, tuned.settings)
+
+
+def test_a_tuning_of_another_shape_is_refused(generator: Generator, tuned: Inversion) -> None:
+    name = "synthesis.b4.torgb.weight"
+    odd = Inversion(**{**vars(tuned), "tuning": {name: tuned.tuning[name][:1]}})
+    with pytest.raises(InputError, match="damaged"):
+        odd.generator_of(generator)
+    unknown = Inversion(**{**vars(tuned), "tuning": {"synthesis.b4.odd": torch.zeros(1)}})
+    with pytest.raises(InputError, match=r"synthesis\.b4\.odd"):
+        unknown.generator_of(generator)
+
+
+def test_a_batch_of_tunings_equals_singles(projector: Projector, astronaut_crop: np.ndarray, tuned: Inversion) -> None:
+    mirrored = np.ascontiguousarray(astronaut_crop[:, ::-1])
+    first, second = projector.invert_batch([astronaut_crop, mirrored])
+    assert first.lpips == pytest.approx(tuned.lpips, abs=5e-3)
+    assert np.abs(first.picture.astype(int) - tuned.picture).mean() < 1.5
+    assert second.lpips == pytest.approx(projector.invert(mirrored).lpips, abs=5e-3)
+
+
+def test_the_callback_sees_search_and_tuning(projector: Projector, astronaut_crop: np.ndarray) -> None:
+    seen: list[Progress] = []
+    result = projector.invert(astronaut_crop, every=4, on_step=seen.append)
+    assert [progress.step for progress in seen] == [1, 4, 8, 12, 16, 20]
+    assert {progress.steps for progress in seen} == {20}
+    assert seen[-1].lpips[0] < seen[2].lpips[0]
+    assert np.abs(seen[-1].pictures[0].astype(int) - result.picture).mean() < 3
+
+
+@pytest.mark.parametrize("stop_at", [3, 11])
+def test_stopping_keeps_what_is_there(projector: Projector, astronaut_crop: np.ndarray, generator: Generator,
+                                      stop_at: int) -> None:
+    seen: list[Progress] = []
+    result = projector.invert(astronaut_crop, every=1, on_step=seen.append, should_stop=lambda: len(seen) >= stop_at)
+    assert (result.steps, result.stopped) == (stop_at, True)
+    assert bool(result.tuning) == (stop_at > 8)
+    drawn = Editor(generator, load_controls("bundled"))
+    drawn.set_latent(result)
+    assert np.array_equal(drawn.edit({}), result.picture)
+
+
+def test_locality_holds_other_pictures(generator: Generator, astronaut_crop: np.ndarray) -> None:
+    elsewhere = generator.sample(range(4))
+    changes = []
+    for locality in (0.0, 3.0):
+        settings = ProjectorSettings(start="mean", steps=2, tuning_steps=16, locality=locality)
+        copied = Projector(generator, settings).invert(astronaut_crop).generator_of(generator)
+        changes.append(float((copied.render(elsewhere) - generator.render(elsewhere)).square().mean()))
+    assert changes[1] < 0.8 * changes[0]
