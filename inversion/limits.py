@@ -50,9 +50,9 @@ class Region:
 
 
 REGIONS = (
-    Region("eyes", "dark glasses or hair", (0.30, 0.42, 0.70, 0.53), 0.27, 0.12),
-    Region("forehead", "a hat or a scarf", (0.30, 0.18, 0.70, 0.36), 0.43, 0.18),
-    Region("mouth and chin", "a hand, a scarf or a mask", (0.34, 0.66, 0.66, 0.92), 0.27, 0.14),
+    Region("eyes", "dark glasses, hair", (0.30, 0.42, 0.70, 0.53), 0.27, 0.13),
+    Region("forehead", "a hat, hair", (0.30, 0.18, 0.70, 0.36), 0.43, 0.20),
+    Region("mouth and chin", "a hand, a scarf, a mask", (0.34, 0.66, 0.66, 0.92), 0.27, 0.13),
 )
 """Cheeks, sides and hair are not among them: of plain faces too they are often far off."""
 
@@ -117,8 +117,8 @@ def limits_of_inversion(inversion: Inversion, *, generator: Generator | None = N
         covered = [(excess, region) for region, excess in excesses(inversion, generator, distance) if excess > 1]
         if covered:  # A latent that is led astray by one covered region is a little off in the others as well.
             _, region = max(covered, key=lambda one: one[0])
-            found.append(f"Something may cover the {region.name}, such as {region.covers}: the generator does not know "
-                         "it, and edits there may smear or replace it; an uncovered face works better")
+            found.append(f"The generator cannot draw what the photo shows at the {region.name} ({region.covers}?): "
+                         "edits there may smear or replace it; an uncovered face works better")
         space = "tuned" if inversion.tuning else space_of(inversion)
         if not inversion.lpips <= FAR[space]:  # Not a number is far off as well.
             found.append(f"The inversion stayed far from the photo (LPIPS {inversion.lpips:.2f}, usual is below "
