@@ -28,8 +28,15 @@ class PerceptualDistance:
     """
 
     def __init__(self, backbone: Backbone = "alex", *, device: str | torch.device = "cpu",
-                 dtype: torch.dtype = torch.float32) -> None:
-        self.backbone = backbone
+                 dtype: torch.dtype = torch.float32, max_side: int = MAX_SIDE) -> None:
+        """Build the network.
+
+        Args:
+            backbone: "alex" or "vgg".
+            device, dtype: Where and in what it computes.
+            max_side: Larger pictures are averaged down to this.
+        """
+        self.backbone, self.max_side = backbone, max_side
         self._scaling, self._net, self._weights = _build(backbone)
         self._scaling.to(device, dtype)
         self._net.to(device, dtype).to(memory_format=torch.channels_last)
@@ -44,8 +51,8 @@ class PerceptualDistance:
         if pictures.ndim != 4 or pictures.shape[1] != 3 or min(pictures.shape[2:]) < 32:
             raise ValueError(f"pictures must be [N, 3, H, W] of at least 32 pixels, not {list(pictures.shape)}")
         height, width = pictures.shape[2:]
-        if max(height, width) > MAX_SIDE:
-            scale = MAX_SIDE / max(height, width)
+        if max(height, width) > self.max_side:
+            scale = self.max_side / max(height, width)
             pictures = F.interpolate(pictures, size=(round(height * scale), round(width * scale)), mode="area")
         layers = self._net(self._scaling(pictures.to(self._weights[0].dtype)))
         return [_normalise(layer) * weight for layer, weight in zip(layers, self._weights, strict=True)]

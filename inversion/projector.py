@@ -77,7 +77,13 @@ class Projector:
 
     @cached_property
     def encoder(self) -> Encoder | None:
-        """Raises InputError: its file is damaged."""
+        """None where there is none, or where the perceptual distance is not the one that encoders read.
+
+        Raises:
+            InputError: its file is damaged.
+        """
+        if self.distance.backbone != "alex":
+            return None
         return self._encoder or find_encoder(self.generator)
 
     def resolve(self, settings: ProjectorSettings) -> ProjectorSettings:
@@ -91,8 +97,8 @@ class Projector:
         if self.encoder is None:
             if settings.start == "auto":
                 return replace(settings, start="samples")
-            raise InputError(f"generator {self.generator.hash[:12]} has no encoder; train one with `gradctrl encoder`, "
-                             "or start from samples")
+            raise InputError(f"generator {self.generator.hash[:12]} has no encoder for this distance; train one with "
+                             "`gradctrl encoder`, or start from samples")
         name = f"encoder {self.encoder.hash[:12]}"
         if settings.start not in ("auto", "encoder", name):
             raise InputError(f"these settings begin with {settings.start}, the generator has {name}; use the encoder "

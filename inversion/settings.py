@@ -27,13 +27,13 @@ class ProjectorSettings:
     prior: float = 0.003         # Weight of the mean squared standard score of w: keeps faces likely, so editable.
     focus: float = 0.1           # How much the surroundings count beside the face; 1: as much.
     inner: float = 0.0           # How much more brows, eyes, nose and mouth count than the rest of the face.
-    spread: float = 0.0005       # w+: weight of the mean squared standard score of a row's distance from w.
+    spread: float = 0.001        # w+: weight of the mean squared standard score of a row's distance from w.
     spread_from: float = 0.25    # w+: the part of the steps after which rows may leave w.
     plateau: float = 0.001       # A face is done when 20 steps lower its loss by less than this part; 0: never before.
     tuning_steps: int = 0        # Of pivotal tuning after the search; 0: the generator stays as it is.
-    tuning_rate: float = 0.005   # Adam's of the tuning, falling along a cosine.
+    tuning_rate: float = 0.01    # Adam's of the tuning, falling along a cosine.
     tuning_mse: float = 10.0     # As `mse`, of the tuning.
-    locality: float = 1.0        # Tuning: weight of that a step from the latent changes what it changes untuned.
+    locality: float = 0.1        # Tuning: weight of that a step from the latent changes what it changes untuned.
     seconds: float = 0.0         # Time after which the best so far is taken, counted from the start; 0: no limit.
     precision: Precision = "float32"  # Of the generator's convolutions in the search.
     seed: int = 0                # Of the samples, and of the latents of the locality.
@@ -59,9 +59,9 @@ class ProjectorSettings:
 
 
 PRESETS = {
-    "fast": ProjectorSettings(steps=40),
-    "balanced": ProjectorSettings(steps=100, space="w+", learning_rate=0.2),
-    "faithful": ProjectorSettings(steps=60, space="w+", learning_rate=0.2, tuning_steps=100),
+    "fast": ProjectorSettings(steps=45),
+    "balanced": ProjectorSettings(steps=140, space="w+", learning_rate=0.2, mse=3.0),
+    "faithful": ProjectorSettings(steps=60, space="w+", learning_rate=0.2, mse=3.0, tuning_steps=120),
 }
 DEFAULT_PRESET = "faithful"  # Of page and command line: with it the person is recognised.
 

@@ -19,7 +19,7 @@ from stylegan2 import Generator
 
 COARSEST = 32       # Pixels a side of the first synthesis block that is tuned.
 REACH = (0.1, 0.6)  # How far from the pivot the locality looks, in typical distances of w from its mean.
-EVERY = 2           # Steps between two looks at it.
+EVERY = 8           # Steps between two looks at it.
 WARM_UP = 5   # Steps in which the learning rate rises.
 
 Tuning = dict[str, Tensor]  # What is added to the generator's weights, float16, by parameter name.

@@ -156,7 +156,8 @@ def test_lpips_equals_the_packages_own_code() -> None:
 def test_stopping_while_the_start_is_found_still_gives_a_picture(projector: Projector, crops: list[np.ndarray]) -> None:
     asked: list[int] = []
     seen: list[Progress] = []
-    result = projector.invert(crops[0], settings=ProjectorSettings(steps=9, start="samples", samples=64), on_step=seen.append,
+    settings = ProjectorSettings(steps=9, start="samples", samples=64)
+    result = projector.invert(crops[0], settings=settings, on_step=seen.append,
                               should_stop=lambda: bool(asked.append(1)) or True)
     assert result.steps == 1
     assert len(asked) == 2  # Once in the first of four parts of the warm start, once after the step.
