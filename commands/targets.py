@@ -22,6 +22,7 @@ class Target:
     face: Face
     index: int
     stem: str  # Begins the names of its results: the photo's, with the face's number where there are several.
+    faces: Sequence[Face] = ()  # All of the photo.
 
 
 def open_target(path: Path, index: int | None) -> Target:
@@ -31,7 +32,8 @@ def open_target(path: Path, index: int | None) -> Target:
     photo = open_photo(path, name=str(path))
     faces = find_faces(photo)
     face = choose_face(faces, index, name=photo.name)
-    return Target(photo, face, index or 0, path.stem if len(faces) == 1 else f"{path.stem}-face{index}")
+    return Target(photo, face, index or 0, path.stem if len(faces) == 1 else f"{path.stem}-face{index}",
+                  faces)
 
 
 def invert_targets(run: Run, projector: Projector, targets: Sequence[Target], settings: ProjectorSettings,
@@ -55,7 +57,7 @@ def invert_targets(run: Run, projector: Projector, targets: Sequence[Target], se
 
 
 def _invert(run: Run, projector: Projector, targets: Sequence[Target], settings: ProjectorSettings) -> list[Inversion]:
-    from inversion import Progress, align
+    from inversion import Progress, align, with_warnings
 
     crops = [align(target.photo, target.face, projector.generator.resolution) for target in targets]
     text = targets[0].stem if len(targets) == 1 else f"{len(targets)} faces"
@@ -67,7 +69,8 @@ def _invert(run: Run, projector: Projector, targets: Sequence[Target], settings:
 
         found = projector.invert_batch(crops, settings=settings, every=2, on_step=show,
                                        should_stop=lambda: run.stopped)
-    return [record.of_photo(target.photo.sha256, target.face.quad)
+    return [with_warnings(record.of_photo(target.photo.sha256, target.face.quad), target.photo, target.face,
+                          target.faces, generator=projector.generator, distance=projector.distance)
             for record, target in zip(found, targets, strict=True)]
 
 
@@ -85,13 +88,9 @@ def _keep(cache: InversionCache, key: str, record: Inversion) -> None:
 
 def _tell(record: Inversion, name: str, kept: bool) -> None:
     """How an inversion went."""
-    from inversion import SAME_PERSON
-
     identity = "" if record.identity is None else f", identity distance {record.identity:.2f}"
     note(f"{name}: LPIPS {record.lpips:.3f}{identity}, " + ("from the cache" if kept else f"{record.seconds:.1f} s"))
     if record.stopped:
         note(f"{name}: stopped after {record.steps} of {record.settings.all_steps} steps; the best so far is kept")
-    if record.identity is not None and record.identity > SAME_PERSON:
-        remedy = "try --preset faithful, or" if record.settings.space == "w" else "try"
-        note(f"Warning: {name}: may not look like the person (identity distance {record.identity:.2f}, below "
-             f"{SAME_PERSON} is the same person); {remedy} a sharper, more frontal photo")
+    for text in record.warnings:
+        note(f"Warning: {name}: {text}")

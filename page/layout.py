@@ -47,6 +47,9 @@ CSS = """
 .running progress:not([value]) { animation: breathe 1.2s ease-in-out infinite alternate; }
 @keyframes breathe { to { opacity: .35; } }
 .numbers { margin: 0; font-size: .9em; }
+.warnings { margin: .4em 0 0; padding: .3em .9em .3em 1.9em; list-style: disc; font-size: .9em;
+  border-left: 4px solid #d97706; border-radius: 6px; background: #fffbeb; color: #78350f; }
+.dark .warnings { background: #451a03; color: #fde68a; }
 /* The picture stays in sight while sliders further down are moved. */
 #edit { isolation: isolate; }
 #notice { position: sticky; top: 0; z-index: 6; }

@@ -145,11 +145,13 @@ def progress_bar(progress: Progress | None) -> str:
 
 
 def numbers(subject: Subject) -> str:
-    """How near the inversion came, as HTML; nothing for a sample."""
+    """How near the inversion came, and what is off with it, as HTML; nothing for a sample."""
     inversion = subject.inversion
     if inversion is None:
         return "<p class='numbers'>A face of nobody, drawn by the generator.</p>"
-    return f"<p class='numbers'>{escape(_numbers_of(inversion, subject.kept))}</p>"
+    warnings = "".join(f"<li>{escape(text)}.</li>" for text in inversion.warnings)
+    return (f"<p class='numbers'>{escape(_numbers_of(inversion, subject.kept))}</p>"
+            + (f"<ul class='warnings'>{warnings}</ul>" if warnings else ""))
 
 
 def _numbers_of(inversion: Inversion, kept: bool) -> str:

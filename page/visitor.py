@@ -30,6 +30,7 @@ from inversion import (
     find_faces,
     open_photo,
     paste_back,
+    with_warnings,
 )
 from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
@@ -183,15 +184,16 @@ class Visitor:
         """
         crop = self.crop(projector.generator.resolution)
         stop = self.stop or self.begin()
-        photo, index = self.photo, self.chosen
+        photo, faces, index = self.photo, self.faces, self.chosen
         assert photo is not None
         assert index is not None
-        face, settings = self.faces[index], projector.resolve(settings)
+        face, settings = faces[index], projector.resolve(settings)
         keys, key = self.keys, InversionCache.key(photo.sha256, face.quad, projector.generator.hash, settings)
         found = cache.get(key, projector.generator) if cache is not None else None
         if found is None:
             made = yield from _in_thread(projector, crop, settings, stop)
-            inversion = made.of_photo(photo.sha256, face.quad)
+            inversion = with_warnings(made.of_photo(photo.sha256, face.quad), photo, face, faces,
+                                      generator=projector.generator, distance=projector.distance)
         else:
             inversion = found
         if self.stop is not stop or self.photo is not photo:
