@@ -50,9 +50,9 @@ class Region:
 
 
 REGIONS = (
-    Region("eyes", "dark glasses, hair", (0.30, 0.42, 0.70, 0.53), 0.27, 0.13),
-    Region("forehead", "a hat, hair", (0.30, 0.18, 0.70, 0.36), 0.43, 0.20),
-    Region("mouth and chin", "a hand, a scarf, a mask", (0.34, 0.66, 0.66, 0.92), 0.27, 0.13),
+    Region("eyes", "dark glasses, hair", (0.30, 0.42, 0.70, 0.53), 0.28, 0.13),
+    Region("forehead", "a hat, hair", (0.30, 0.18, 0.70, 0.36), 0.47, 0.20),
+    Region("mouth and chin", "a hand, a scarf, a mask", (0.34, 0.66, 0.66, 0.92), 0.29, 0.13),
 )
 """Cheeks, sides and hair are not among them: of plain faces too they are often far off."""
 
@@ -101,7 +101,8 @@ def limits_of_inversion(inversion: Inversion, *, generator: Generator | None = N
     """What is off with a result: a part of the face is covered, it did not converge, or is not the same person.
 
     A tuned generator draws even what covers a face, so that its picture tells nothing of that; the untuned generator's
-    picture of the same latent does. Of an inversion that was stopped only the person is judged.
+    picture of the same latent does. Of an inversion that was stopped, and of a blurred crop, from which all sharp
+    pictures are far, only the person is judged.
 
     Args:
         inversion: The record.
@@ -113,7 +114,7 @@ def limits_of_inversion(inversion: Inversion, *, generator: Generator | None = N
         InputError: the inversion belongs to another generator.
     """
     found = []
-    if not inversion.stopped:
+    if not inversion.stopped and sharpness(inversion.crop) >= SHARP:
         covered = [(excess, region) for region, excess in excesses(inversion, generator, distance) if excess > 1]
         if covered:  # A latent that is led astray by one covered region is a little off in the others as well.
             _, region = max(covered, key=lambda one: one[0])
@@ -125,8 +126,9 @@ def limits_of_inversion(inversion: Inversion, *, generator: Generator | None = N
                          f"{FAR[space]}): edits show another face; a plainer, more frontal photo works better")
     if inversion.identity is not None and not inversion.identity <= SAME_PERSON:
         remedy = "" if inversion.tuning else "the preset faithful comes nearer, and "
-        found.append(f"The result may not look like the person (identity distance {inversion.identity:.2f}, below "
-                     f"{SAME_PERSON} is the same person): {remedy}a sharper, more frontal photo works better")
+        digits = 2 if inversion.identity > SAME_PERSON + 0.005 else 4  # Never "0.60, below 0.6".
+        found.append(f"The result may not look like the person (identity distance {inversion.identity:.{digits}f}, "
+                     f"below {SAME_PERSON} is the same person): {remedy}a sharper, more frontal photo works better")
     return tuple(found)
 
 

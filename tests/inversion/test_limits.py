@@ -254,6 +254,14 @@ def test_what_did_not_converge_is_told(astronaut_crop: np.ndarray, distance: Per
     assert limits_of_inversion(replace(far, stopped=True), distance=distance) == ()  # That is told as it is.
 
 
+def test_a_blurred_crop_is_not_taken_for_a_covered_one(astronaut: Photo, face: Face, astronaut_crop: np.ndarray,
+                                                       distance: PerceptualDistance) -> None:
+    crop = align(blurry(astronaut, face, 3), face, RESOLUTION)
+    blurred = record(crop, astronaut_crop, lpips=0.7)
+    assert max(excess for _, excess in excesses(blurred, distance=distance)) > 1
+    assert limits_of_inversion(blurred, distance=distance) == ()
+
+
 def test_another_person_is_told(astronaut_crop: np.ndarray, distance: PerceptualDistance) -> None:
     def told(**changes: object) -> tuple[str, ...]:
         return limits_of_inversion(record(astronaut_crop, astronaut_crop, **changes), distance=distance)
@@ -263,6 +271,7 @@ def test_another_person_is_told(astronaut_crop: np.ndarray, distance: Perceptual
     (text,) = told(identity=0.72)
     assert "identity distance 0.72" in text
     assert "preset faithful" in text
+    assert "identity distance 0.6010," in told(identity=0.601)[0]
     assert "preset faithful" not in told(identity=0.72, tuning={"a": torch.zeros(1)})[0]
     assert len(told(identity=0.9, stopped=True)) == 1
 
