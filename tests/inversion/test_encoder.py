@@ -1,0 +1,135 @@
+"""The encoder: training it for any generator, its file, where it is found, and the bundled one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inversion import PerceptualDistance, Projector, ProjectorSettings
+from inversion.encoder import Encoder, encode, find_encoder, load_encoder, own_path, save_encoder
+from inversion.encoder_training import EncoderSettings, Report, change, train_encoder
+from inversion.whitening import Whitening
+from stylegan2 import Generator, GeneratorConfig, from_pixels, load
+from weights.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+QUICK = EncoderSettings(count=1000, held_out=32, pool=500)
+
+
+@pytest.fixture(scope="module")
+def small() -> Generator:
+    """A generator with random weights, 32 x 32."""
+    torch.manual_seed(0)
+    generator = Generator(GeneratorConfig(img_resolution=32, channels=(16, 16, 12, 8), z_dim=8, w_dim=8,
+                                          mapping_layers=1))
+    return generator.requires_grad_(False).eval()
+
+
+@pytest.fixture(scope="module")
+def distance() -> PerceptualDistance:
+    return PerceptualDistance()
+
+
+@pytest.fixture(scope="module")
+def trained(small: Generator, distance: PerceptualDistance) -> tuple[Encoder, Report, list[tuple[int, int, float]]]:
+    told: list[tuple[int, int, float]] = []
+    encoder, report = train_encoder(small, distance=distance, settings=QUICK,
+                                    on_step=lambda *numbers: told.append(numbers))
+    return encoder, report, told
+
+
+def test_it_learns_from_samples_alone(trained: tuple[Encoder, Report, list[tuple[int, int, float]]]) -> None:
+    _, report, told = trained
+    assert report.lpips < 0.7 * report.lpips_mean
+    assert told[-1][:2] == (1024, 1000)  # Samples are drawn 32 at a time.
+    assert [drawn for drawn, _, _ in told] == sorted(drawn for drawn, _, _ in told)
+    assert np.mean([loss for *_, loss in told[-5:]]) < 0.8 * np.mean([loss for *_, loss in told[:3]])
+
+
+def test_training_is_repeatable_and_leaves_the_random_state(small: Generator, distance: PerceptualDistance,
+                                                            trained: tuple[Encoder, Report, list]) -> None:
+    state = torch.get_rng_state()
+    again, _ = train_encoder(small, distance=distance, settings=QUICK)
+    assert again.hash == trained[0].hash
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_file_comes_back_and_names_its_generator(small: Generator, trained: tuple[Encoder, Report, list],
+                                                     tmp_path: Path) -> None:
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(path, trained[0], generator_hash=small.hash, notes={"samples": "1000"})
+    first, second = load_encoder(path, generator=small), load_encoder(path, generator=small)
+    assert first.hash == second.hash
+    maps, colours = torch.randn(2, 832, 7, 7), torch.rand(2, 3, 16, 16)
+    assert torch.allclose(first(maps, colours), trained[0](maps, colours), atol=0.05)
+    with pytest.raises(InputError, match=r"encoder\.safetensors.*of generator"):
+        load_encoder(path, generator=load("bundled"))
+    whole = path.read_bytes()
+    for content in (b"", whole[:len(whole) // 2], b"nothing"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"encoder\.safetensors.*gradctrl encoder"):
+            load_encoder(path, generator=small)
+
+
+def test_one_that_was_trained_here_is_found(small: Generator, trained: tuple[Encoder, Report, list], tmp_path: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path))
+    assert find_encoder(small) is None
+    own_path(small).parent.mkdir(parents=True)
+    save_encoder(own_path(small), trained[0], generator_hash=small.hash, notes={})
+    found = find_encoder(small)
+    assert found is not None
+    projector = Projector(small)
+    assert projector.resolve(ProjectorSettings()).start == f"encoder {found.hash[:12]}"
+    with pytest.raises(InputError, match="use the encoder"):
+        projector.resolve(ProjectorSettings(start="encoder 000000000000"))
+
+
+def test_changed_samples_stay_pictures(small: Generator) -> None:
+    pictures = small.render(small.sample(range(8))).clamp(-1, 1)
+    changed = change(pictures, torch.Generator().manual_seed(1))
+    assert changed.shape == pictures.shape
+    assert changed.abs().max() <= 1
+    assert (changed - pictures).abs().mean() > 0.01
+    assert torch.equal(changed, change(pictures, torch.Generator().manual_seed(1)))
+
+
+def test_too_few_samples_are_refused() -> None:
+    with pytest.raises(InputError, match="at least 1000"):
+        EncoderSettings(count=999)
+
+
+def test_the_bundled_encoder_starts_near(astronaut_crop: np.ndarray, distance: PerceptualDistance,
+                                         monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On new samples and on a photograph, far nearer than the mean, and numbers that are none are caught."""
+    monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path))
+    generator = load("bundled")
+    encoder, whitening = find_encoder(generator), Whitening(generator)
+    assert encoder is not None
+    w = generator.sample([7001, 7002, 7003])
+    pictures = torch.cat([generator.render(w).clamp(-1, 1), from_pixels(astronaut_crop)])
+    features = distance.features(pictures)
+    scores = encode(encoder, pictures, features, whitening)
+    drawn = distance.features(generator.render(whitening.to_w(scores)))
+    mean = distance.features(generator.render(whitening.mean[None]))
+    far = distance.between(mean, features)
+    near = distance.between(drawn, features)
+    assert (near[:3] < 0.4 * far[:3]).all()
+    assert near[3] < 0.9 * far[3]
+    features[0][1] = torch.nan
+    features[1][1] = torch.nan
+    assert torch.equal(encode(encoder, pictures, features, whitening)[1], torch.zeros(512))
+
+
+def test_an_inversion_names_the_encoder_it_began_with(astronaut_crop: np.ndarray, monkeypatch: pytest.MonkeyPatch,
+                                                      tmp_path: Path) -> None:
+    monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path))
+    projector = Projector(load("bundled"))
+    record = projector.invert(astronaut_crop, settings=ProjectorSettings(steps=2))
+    assert projector.encoder is not None
+    assert record.settings.start == f"encoder {projector.encoder.hash[:12]}"
+    again = projector.invert(astronaut_crop, settings=record.settings)
+    assert torch.equal(again.latent, record.latent)
