@@ -33,7 +33,7 @@ class ProjectorSettings:
     tuning_steps: int = 0        # Of pivotal tuning after the search; 0: the generator stays as it is.
     tuning_rate: float = 0.01    # Adam's of the tuning, falling along a cosine.
     tuning_mse: float = 10.0     # As `mse`, of the tuning.
-    locality: float = 0.1        # Tuning: weight of that a step from the latent changes what it changes untuned.
+    locality: float = 0.1        # Tuning: weight of that pictures of other latents stay as they are.
     seconds: float = 0.0         # Time after which the best so far is taken, counted from the start; 0: no limit.
     precision: Precision = "float32"  # Of the generator's convolutions in the search.
     seed: int = 0                # Of the samples, and of the latents of the locality.

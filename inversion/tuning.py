@@ -18,9 +18,9 @@ from inversion.settings import ProjectorSettings
 from stylegan2 import Generator
 
 COARSEST = 32       # Pixels a side of the first synthesis block that is tuned.
-REACH = (0.1, 0.6)  # How far from the pivot the locality looks, in typical distances of w from its mean.
+REACH = 0.4         # How far from the pivot the locality looks, in parts of the way to a sample.
 EVERY = 8           # Steps between two looks at it.
-WARM_UP = 5   # Steps in which the learning rate rises.
+WARM_UP = 5         # Steps in which the learning rate rises.
 
 Tuning = dict[str, Tensor]  # What is added to the generator's weights, float16, by parameter name.
 """Empty: the generator as it is."""
@@ -41,8 +41,8 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
          settings: ProjectorSettings, watch: Watch) -> Tuning:
     """Fit the generator's convolutions to one crop, with its latent as it is.
 
-    Minimised are LPIPS and the squared pixel difference at the pivot (equation 2 of the paper), and every few steps a
-    locality regulariser (see `_Locality`).
+    Minimised are LPIPS and the squared pixel difference at the pivot, and every few steps, at a latent on the way from
+    the pivot to a sample, how far the picture has gone from the generator's own (equations 2 to 4 of the paper).
 
     Args:
         generator: Frozen; it is left as it is.
@@ -59,12 +59,15 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
     weights = tuned_weights(tuned)
     optimiser = torch.optim.Adam([weight.requires_grad_() for weight in weights.values()], betas=(0.9, 0.99))
     latent = best.latent[n:n + 1]
-    locality = _Locality(generator, distance, target.pictures, latent, settings)
+    locality = _Locality(generator, distance, latent, settings)
+    before = best.lpips[n].clone(), best.mse[n].clone(), best.picture[n].clone()
+    fits: list[Tensor] = []  # How far the picture of each step was from the crop.
     for step in range(settings.tuning_steps):
         for group in optimiser.param_groups:
             group["lr"] = _rate(settings, step / settings.tuning_steps)
         picture = tuned.synthesis(latent)
         loss, lpips, mse = compare(distance, picture, target, settings.tuning_mse)
+        fits.append(loss.detach())
         if settings.locality and step % EVERY == 0:
             loss = loss + settings.locality * EVERY * locality.loss(tuned)
         optimiser.zero_grad()
@@ -76,7 +79,11 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
         best.lpips[n], best.mse[n], best.picture[n] = lpips[0], mse[0], picture.detach()[0]
         if watch(best):
             break
-    return difference(generator, weights)
+    tuning = difference(generator, weights)
+    if tuning and bool(fits[-1] < fits[0]):
+        return tuning
+    best.lpips[n], best.mse[n], best.picture[n] = before
+    return {}
 
 
 def difference(generator: Generator, weights: Mapping[str, Tensor]) -> Tuning:
@@ -87,36 +94,23 @@ def difference(generator: Generator, weights: Mapping[str, Tensor]) -> Tuning:
 
 
 class _Locality:
-    """How far a step in W changes other things than with the generator itself.
+    """How far the pictures of latents at some distance from the pivot go from the generator's own (equation 4)."""
 
-    The paper's regulariser (equation 4) holds the pictures of latents at some distance from the pivot to the
-    generator's own. Near the pivot, where edits take place, they cannot be: there it is the *change* from the pivot's
-    picture that is held, or the tuned weights would draw the one crop whatever the latent, and no smile would come.
-    """
-
-    def __init__(self, generator: Generator, distance: PerceptualDistance, crop: Tensor, pivot: Tensor,
+    def __init__(self, generator: Generator, distance: PerceptualDistance, pivot: Tensor,
                  settings: ProjectorSettings) -> None:
-        self.generator, self.distance, self.pivot, self.mse = generator, distance, pivot, settings.tuning_mse
+        self.generator, self.distance, self.pivot = generator, distance, pivot
         self.rng = torch.Generator().manual_seed(settings.seed)
-        with torch.no_grad():
-            self.missing = crop - generator.synthesis(pivot)  # What the generator itself does not draw.
 
     def loss(self, tuned: Generator) -> Tensor:
-        """LPIPS plus weighted squared difference [1] at a latent some way from the pivot in a direction of chance."""
+        """LPIPS plus mean squared difference [1] at a latent on the way from the pivot to a new sample."""
         with torch.no_grad():
-            latent = self.pivot + self._step()
-            wanted = (self.generator.synthesis(latent) + self.missing).clamp(-1, 1)
-            features = self.distance.features(wanted)
+            z = torch.randn(1, self.generator.config.z_dim, generator=self.rng).to(self.pivot)
+            latent = self.pivot.lerp(self.generator.mapping(z)[:, None], REACH)
+            own = self.generator.synthesis(latent)
+            features = self.distance.features(own)
         drawn = tuned.synthesis(latent)
         return (self.distance.between(self.distance.features(drawn), features)
-                + self.mse * (drawn - wanted).square().mean(dim=[1, 2, 3]))
-
-    def _step(self) -> Tensor:
-        """The way from one sample to another, of a length of chance within `REACH` [1, 1, w_dim]."""
-        z = torch.randn(2, self.generator.config.z_dim, generator=self.rng).to(self.pivot)
-        first, second = self.generator.mapping(z)
-        length = REACH[0] + (REACH[1] - REACH[0]) * float(torch.rand([], generator=self.rng))
-        return (first - second)[None, None] * (length / 2 ** 0.5)  # Two samples are so many times as far apart.
+                + (drawn - own).square().mean(dim=[1, 2, 3]))
 
 
 def _rate(settings: ProjectorSettings, progress: float) -> float:

@@ -39,8 +39,8 @@ def test_tuning_comes_nearer_than_the_search(projector: Projector, astronaut_cro
                                              tuned: Inversion) -> None:
     searched = projector.invert(astronaut_crop, settings=SEARCH)
     assert torch.equal(searched.latent, tuned.latent)  # The pivot stays where it is.
-    assert tuned.lpips < 0.8 * searched.lpips
-    assert tuned.mse < 0.8 * searched.mse
+    assert tuned.lpips < searched.lpips
+    assert tuned.mse < 0.7 * searched.mse
     assert not searched.tuning
     assert (searched.steps, tuned.steps) == (8, 20)
 
@@ -82,7 +82,7 @@ def test_a_tuned_generator_shares_what_is_not_tuned_and_keeps_the_styles(generat
 def test_its_file_is_small_and_comes_back(tuned: Inversion, tmp_path: Path, generator: Generator) -> None:
     path = tmp_path / "me.latent.safetensors"
     save_inversion(path, tuned)
-    assert path.stat().st_size < 8e6
+    assert path.stat().st_size < 2e6  # The aim for this generator: under 8 MB.
     again = load_inversion(path, generator=generator)
     assert again.tuning.keys() == tuned.tuning.keys()
     assert all(torch.equal(again.tuning[name], change) for name, change in tuned.tuning.items())
@@ -90,7 +90,7 @@ def test_its_file_is_small_and_comes_back(tuned: Inversion, tmp_path: Path, gene
 
 
 def test_a_tuning_of_another_shape_is_refused(generator: Generator, tuned: Inversion) -> None:
-    name = "synthesis.b4.torgb.weight"
+    name = "synthesis.b32.torgb.weight"
     odd = Inversion(**{**vars(tuned), "tuning": {name: tuned.tuning[name][:1]}})
     with pytest.raises(InputError, match="damaged"):
         odd.generator_of(generator)
@@ -128,11 +128,14 @@ def test_stopping_keeps_what_is_there(projector: Projector, astronaut_crop: np.n
     assert np.array_equal(drawn.edit({}), result.picture)
 
 
-def test_locality_holds_other_pictures(generator: Generator, astronaut_crop: np.ndarray) -> None:
-    elsewhere = generator.sample(range(4))
+def test_locality_holds_pictures_at_a_distance(generator: Generator, astronaut_crop: np.ndarray,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inversion.tuning.EVERY", 1)
     changes = []
     for locality in (0.0, 3.0):
-        settings = ProjectorSettings(start="mean", steps=2, tuning_steps=16, locality=locality)
-        copied = Projector(generator, settings).invert(astronaut_crop).generator_of(generator)
-        changes.append(float((copied.render(elsewhere) - generator.render(elsewhere)).square().mean()))
+        settings = ProjectorSettings(start="mean", steps=2, tuning_steps=10, locality=locality)
+        record = Projector(generator, settings).invert(astronaut_crop)
+        latents = record.latent.lerp(generator.sample(range(4)), 0.4)
+        change = record.generator_of(generator).render(latents) - generator.render(latents)
+        changes.append(float(change.square().mean()))
     assert changes[1] < 0.8 * changes[0]
