@@ -51,10 +51,13 @@ class Region:
 
 REGIONS = (
     Region("eyes", "dark glasses, hair", (0.30, 0.42, 0.70, 0.53), 0.28, 0.13),
-    Region("forehead", "a hat, hair", (0.30, 0.18, 0.70, 0.36), 0.47, 0.20),
+    Region("forehead", "a hat, hair", (0.30, 0.18, 0.70, 0.36), 0.47, 0.24),
     Region("mouth and chin", "a hand, a scarf, a mask", (0.34, 0.66, 0.66, 0.92), 0.29, 0.13),
 )
 """Cheeks, sides and hair are not among them: of plain faces too they are often far off."""
+
+STANDS_OUT = 0.6, 2.0
+"""A region is told from this part of its limit on, if it is so many times as far off as the others are on average."""
 
 FAR = {"w": 0.55, "w+": 0.45, "tuned": 0.25}
 """LPIPS of a whole picture that a plain face stays well below, by the latent's space, or of a tuned generator."""
@@ -115,9 +118,8 @@ def limits_of_inversion(inversion: Inversion, *, generator: Generator | None = N
     """
     found = []
     if not inversion.stopped and sharpness(inversion.crop) >= SHARP:
-        covered = [(excess, region) for region, excess in excesses(inversion, generator, distance) if excess > 1]
-        if covered:  # A latent that is led astray by one covered region is a little off in the others as well.
-            _, region = max(covered, key=lambda one: one[0])
+        region = covered(excesses(inversion, generator, distance))
+        if region is not None:
             found.append(f"The generator cannot draw what the photo shows at the {region.name} ({region.covers}?): "
                          "edits there may smear or replace it; an uncovered face works better")
         space = "tuned" if inversion.tuning else space_of(inversion)
@@ -217,6 +219,18 @@ def excesses(inversion: Inversion, generator: Generator | None = None,
         far = [float(distance.between(drawn, crop, window(region).to(drawn[0]))) for region in REGIONS]
     return [(region, lpips / (region.w if space_of(inversion) == "w" else region.w_plus))
             for region, lpips in zip(REGIONS, far, strict=True)]
+
+
+def covered(found: Sequence[tuple[Region, float]]) -> Region | None:
+    """The region that something covers, of what `excesses` gives; None if it is none.
+
+    Only one: a latent that is led astray by one covered region is a little off in the others as well.
+    """
+    if not found:
+        return None
+    region, most = max(found, key=lambda one: one[1])
+    others = (sum(excess for _, excess in found) - most) / (len(found) - 1)
+    return region if most > 1 or (most > STANDS_OUT[0] and most > STANDS_OUT[1] * others) else None
 
 
 def window(region: Region) -> torch.Tensor:

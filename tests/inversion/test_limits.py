@@ -225,6 +225,15 @@ def test_the_more_is_covered_the_further_off(astronaut_crop: np.ndarray, distanc
     assert measured[0] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(("far", "told"), [
+    ((0.5, 0.1, 0.1), None), ((0.7, 0.5, 0.4), None), ((0.9, 0.9, 0.9), None), ((0.7, 0.2, 0.2), 0),
+    ((0.3, 0.9, 0.2), 1), ((1.1, 1.2, 1.3), 2), ((0.0, 0.0, 0.0), None)])
+def test_a_region_is_told_if_it_is_far_off_or_stands_out(far: tuple[float, ...], told: int | None) -> None:
+    region = limits.covered(list(zip(REGIONS, far, strict=True)))
+    assert region is (None if told is None else REGIONS[told])
+    assert limits.covered([]) is None
+
+
 def test_what_is_off_beside_the_face_is_not_told(astronaut_crop: np.ndarray, distance: PerceptualDistance) -> None:
     crop = astronaut_crop.copy()
     crop[:, :12] = crop[:, -12:] = (0, 200, 0)
