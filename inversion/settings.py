@@ -31,7 +31,7 @@ class ProjectorSettings:
     spread_from: float = 0.25    # w+: the part of the steps after which rows may leave w.
     plateau: float = 0.001       # A face is done when 20 steps lower its loss by less than this part; 0: never before.
     tuning_steps: int = 0        # Of pivotal tuning after the search; 0: the generator stays as it is.
-    tuning_rate: float = 0.01    # Adam's of the tuning, falling along a cosine.
+    tuning_rate: float = 0.005   # Adam's of the tuning, falling along a cosine.
     tuning_mse: float = 10.0     # As `mse`, of the tuning.
     locality: float = 0.1        # Tuning: weight of that pictures of other latents stay as they are.
     seconds: float = 0.0         # Time after which the best so far is taken, counted from the start; 0: no limit.
@@ -61,7 +61,7 @@ class ProjectorSettings:
 PRESETS = {
     "fast": ProjectorSettings(steps=45),
     "balanced": ProjectorSettings(steps=140, space="w+", learning_rate=0.2, mse=3.0),
-    "faithful": ProjectorSettings(steps=60, space="w+", learning_rate=0.2, mse=3.0, tuning_steps=120),
+    "faithful": ProjectorSettings(steps=110, space="w+", learning_rate=0.2, mse=3.0, tuning_steps=100),
 }
 DEFAULT_PRESET = "faithful"  # Of page and command line: with it the person is recognised.
 
