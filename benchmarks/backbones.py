@@ -39,7 +39,7 @@ def main() -> None:
     paths = photos_in(arguments.folder, 1)
     photos = [open_photo(path) for path in paths[::max(1, len(paths) // arguments.count)][:arguments.count]]
     crops = [align(photo, find_faces(photo)[0], generator.resolution) for photo in photos]
-    judges = [PerceptualDistance(name, device=generator.device) for name in ("alex", "vgg")]  # type: ignore[arg-type]
+    judges = [PerceptualDistance(name, device=generator.device) for name in ("alex", "vgg")]
     print("\n| by | LPIPS, AlexNet | LPIPS, VGG16 | MSE | identity distance | seconds |\n|---|---|---|---|---|---|")
     for title, (backbone, size) in CHOICES.items():
         side = size if size > 2 else generator.resolution // size
