@@ -77,10 +77,11 @@ def edits(generator: Generator, controls: Controls) -> Iterator[Row]:
 
 def inversions(generator: Generator, crop: np.ndarray, what: str) -> Iterator[Row]:
     projector = Projector(generator)
-    _ = projector.distance, projector.whitening
+    _ = projector.distance, projector.whitening, projector.encoder
     for name, settings in PRESETS.items():
         result = projector.invert(crop, settings=settings)
-        yield (f"inversion of {what}, {name} ({settings.space}, {settings.steps} steps)",
+        tuning = f", {settings.tuning_steps} of tuning" if settings.tuning_steps else ""
+        yield (f"inversion of {what}, {name} ({settings.space}, {settings.steps} steps{tuning})",
                f"{result.seconds:.1f} s, LPIPS {result.lpips:.3f}, identity distance {result.identity:.2f}")
 
 

@@ -45,9 +45,9 @@ cache_option = click.option("--cache/--no-cache", default=None,
                                  "and clears them.  [default: --cache, unless GRADCTRL_INVERSIONS is off]")
 inversion_options = several(
     click.option("--preset", "preset_name", type=click.Choice(list(PRESETS)),
-                 help="How hard to look for the person: fast, balanced or faithful (more like the photo, a little "
-                      f"harder to edit).  [default: {DEFAULT_PRESET}]"),
-    click.option("--steps", type=click.IntRange(min=1), help="Steps of the inversion.  [default: the preset's]"),
+                 help="How hard to look for the person: fast (a likeness), balanced, or faithful (the generator is "
+                      f"fitted to the photo).  [default: {DEFAULT_PRESET}]"),
+    click.option("--steps", type=click.IntRange(min=1), help="Steps of the search.  [default: the preset's]"),
     click.option("--space", type=click.Choice(["w", "w+"]),
                  help="w: one latent for the whole picture; w+: one for each layer.  [default: the preset's]"),
     click.option("--tuning", "tuning_steps", type=click.IntRange(min=0), metavar="STEPS",

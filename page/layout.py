@@ -24,7 +24,7 @@ INTRO = ("# Face editor\nDrop in a photo of a face, let the program find it in i
 PRIVACY = ("Photos are worked on by the computer that runs this program and are sent nowhere else; they and all "
            "results are deleted within an hour of your last change, and when the program ends; *Forget my faces* "
            "deletes yours at once.")
-PRESET_WORDS = {"fast": "fast: a likeness", "balanced": "balanced", "faithful": "faithful: nearest, edits less freely"}
+PRESET_WORDS = {"fast": "fast: a likeness", "balanced": "balanced: nearer", "faithful": "faithful: the person"}
 METHOD_WORDS = {"project": "projection", "paper": "paper (masks)", "interfacegan": "InterFaceGAN",
                 "ganspace": "GANSpace", "stylespace": "StyleSpace"}
 EMPTY = ("<div class='empty'>The face and its edits appear here.<br>Begin with a photo, or let yourself be surprised."

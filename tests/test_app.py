@@ -31,8 +31,8 @@ from page.visitor import VIEW_SIDE, Visitor, around
 from weights.errors import InputError
 
 ROOT = Path(app.__file__).parent
-QUICK = ProjectorSettings(steps=12, start="samples", samples=4)
-LONG = ProjectorSettings(steps=5000, start="samples", samples=4)
+QUICK = ProjectorSettings(steps=10, start="samples", samples=4, tuning_steps=2)
+LONG = ProjectorSettings(steps=5000, start="samples", samples=4, plateau=0.0)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from inversion import Photo, Projector, ProjectorSettings, align, find_faces
 from stylegan2 import load
 from weights.errors import InputError
 
-SHORT = ProjectorSettings(steps=4, start="samples", samples=16)
+SHORT = ProjectorSettings(steps=4, start="samples", samples=16, tuning_steps=2)
 
 
 @pytest.fixture(scope="module")
