@@ -3,7 +3,7 @@
     python -m benchmarks.inversion FOLDER --out RESULTS [--presets fast,balanced,faithful] [--usual N] [--every N]
 
 FOLDER holds photos, of which the largest faces are taken. Every N-th photo with --every; the usual projector (see
-`benchmarks.usual_projector`) runs on N of them, spread evenly, and beside it the presets and a long search in W. In
+`benchmarks.usual_projector`) runs on N of them, spread evenly, and beside it the presets and searches in W like it. In
 RESULTS: inversion.csv (a row for each photo and preset), curves.csv (LPIPS over time), inversion.png (both as plots),
 worst-PRESET.png (the ten photos that came out worst), and report.md. A run that was cut goes on.
 """
@@ -15,7 +15,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +45,11 @@ from inversion import (
 from stylegan2 import Generator, choose_device, from_pixels, load, to_pixels
 
 EDITED, STRENGTHS = ("smile", "age"), (1.0, 1.5, 2.0)
-LONG = ProjectorSettings(steps=1000)  # A search in W for as long as the usual projector takes.
 USUAL = "usual projector"
+SAME_SPACE = {  # Searches in W that look at the whole crop, as the usual projector does, by either backbone.
+    "W, whole crop": ("alex", ProjectorSettings(steps=400, focus=1.0, prior=0.001)),
+    "W, whole crop, VGG16": ("vgg", ProjectorSettings(steps=300, focus=1.0, prior=0.001, mse=0.0)),
+}
 LOOKS = (1, 2, 5, 10, 20, 30, 40, 50, 75, *range(100, 1001, 50))  # Steps at which the usual projector is measured.
 
 
@@ -121,21 +124,25 @@ def run_presets(tools: Tools, paths: Sequence[Path], presets: Sequence[str], out
 
 
 def run_curves(tools: Tools, paths: Sequence[Path], presets: Sequence[str], out: Path) -> None:
-    """LPIPS over time of the usual projector, of a search in W as long, and of the presets."""
-    done = {row["photo"] for row in _read(out / CURVES)}
+    """LPIPS over time of the usual projector, of searches in the same space, and of the presets."""
+    done = {(row["photo"], row["method"]) for row in _read(out / CURVES)}
+    own = {**{preset: ("alex", PRESETS[preset]) for preset in presets}, **SAME_SPACE}
+    by_vgg = Projector(tools.generator, distance=tools.vgg)
     for path in paths:
-        if path.stem in done:
-            continue
         photo = open_photo(path)
         crop = align(photo, find_faces(photo)[0], tools.generator.resolution)
-        rows = _usual_curve(tools, path.stem, crop)
-        longest = max(float(row["seconds"]) for row in rows)
-        for name, settings in {**{preset: PRESETS[preset] for preset in presets},
-                               "w": replace(LONG, seconds=longest)}.items():
-            rows += _own_curve(tools, path.stem, name, settings, crop)
-        for row in rows:
-            _append(out / CURVES, row)
-        print(f"{path.stem}: curves", flush=True)
+        for method in (USUAL, *own):
+            if (path.stem, method) in done:
+                continue
+            if method == USUAL:
+                rows = _usual_curve(tools, path.stem, crop)
+            else:
+                backbone, settings = own[method]
+                projector = tools.projector if backbone == "alex" else by_vgg
+                rows = _own_curve(tools, projector, path.stem, method, settings, crop)
+            for row in rows:
+                _append(out / CURVES, row)
+            print(f"{path.stem}: {method}", flush=True)
 
 
 def _usual_curve(tools: Tools, name: str, crop: np.ndarray) -> list[Row]:
@@ -149,10 +156,11 @@ def _usual_curve(tools: Tools, name: str, crop: np.ndarray) -> list[Row]:
     return rows
 
 
-def _own_curve(tools: Tools, name: str, method: str, settings: ProjectorSettings, crop: np.ndarray) -> list[Row]:
+def _own_curve(tools: Tools, projector: Projector, name: str, method: str, settings: ProjectorSettings,
+               crop: np.ndarray) -> list[Row]:
     target = from_pixels(crop, device=tools.generator.device)
     seen: list[Progress] = []
-    tools.projector.invert(crop, settings=settings, every=5 if method != "w" else 50, on_step=seen.append)
+    projector.invert(crop, settings=settings, every=5, on_step=seen.append)
     return [_point(tools, name, method, progress.step, progress.seconds, progress.pictures[0], target)
             for progress in seen]
 

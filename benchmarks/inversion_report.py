@@ -31,7 +31,9 @@ def write_report(out: Path, machine: Mapping[str, str], peaks: Mapping[str, floa
     rows, curves = _read(out / ROWS), _read(out / CURVES)
     presets = [preset for preset in peaks if any(row["preset"] == preset for row in rows)]
     lines = [f"- {name}: {value}" for name, value in machine.items()]
-    lines += ["", *_table(rows, presets, peaks), "", *_curve_lines(curves)]
+    lines += ["", *_table(rows, presets, peaks)]
+    if curves:
+        lines += ["", *_curve_lines(curves)]
     (out / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     _plot(rows, curves, presets, out / "inversion.png")
     for preset in presets:
@@ -39,6 +41,8 @@ def write_report(out: Path, machine: Mapping[str, str], peaks: Mapping[str, floa
 
 
 def _read(path: Path) -> list[Row]:
+    if not path.is_file():
+        return []
     with open(path, newline="", encoding="utf-8") as file:
         return [{key: value if key in ("photo", "preset", "method") else float(value) if value else None
                  for key, value in row.items()} for row in csv.DictReader(file)]

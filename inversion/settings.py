@@ -61,7 +61,7 @@ class ProjectorSettings:
 PRESETS = {
     "fast": ProjectorSettings(steps=45),
     "balanced": ProjectorSettings(steps=140, space="w+", learning_rate=0.2, mse=3.0),
-    "faithful": ProjectorSettings(steps=110, space="w+", learning_rate=0.2, mse=3.0, tuning_steps=100),
+    "faithful": ProjectorSettings(steps=110, space="w+", learning_rate=0.2, mse=3.0, focus=0.2, tuning_steps=150),
 }
 DEFAULT_PRESET = "faithful"  # Of page and command line: with it the person is recognised.
 
