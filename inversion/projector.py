@@ -201,7 +201,9 @@ class Projector:
         return [Inversion(
             latent=latents[n].float().cpu(), tuning=result.tuning, generator_hash=self.generator.hash, crop=crop,
             picture=pictures[n], lpips=float(best.lpips[n]), mse=float(best.mse[n]), seconds=seconds,
-            steps=result.steps, stopped=result.stopped, settings=settings,
+            steps=result.steps, stopped=result.stopped,
+            # A limit that was not reached must not cut a slower machine's repetition short.
+            settings=settings if result.stopped else replace(settings, seconds=0.0),
             identity=identity_distance(describe_crop(crop), describe_crop(pictures[n])),
         ) for n, (crop, result) in enumerate(zip(crops, results, strict=True))]
 

@@ -1,0 +1,44 @@
+"""Makes the picture of the presets in docs/performance.md: what each finds, and what growing strength does to it.
+
+    python -m docs.presets [PHOTO]     (default: NASA's portrait of Eileen Collins, from scikit-image)
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import editing
+import gradctrl
+import inversion
+import stylegan2
+
+EDITS: list[dict[str, float]] = [{}, {"smile": -1.0}, {"smile": -2.0}, {"smile": -3.0}, {"age": 2.0}]
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        photo = inversion.open_photo(sys.argv[1])
+    else:
+        from skimage import data
+
+        photo = inversion.photo_from_array(data.astronaut(), name="astronaut")
+    generator = stylegan2.load("bundled")
+    crop = inversion.align(photo, inversion.find_faces(photo)[0], generator.resolution)
+    projector = inversion.Projector(generator)
+    editor = editing.Editor(generator, gradctrl.load_controls("bundled"))
+    rows = []
+    for name, settings in inversion.PRESETS.items():
+        inverted = projector.invert(crop, settings=settings)
+        editor.set_latent(inverted)
+        rows.append(np.stack([crop, *(editor.edit(edit) for edit in EDITS)]))
+        print(name, f"LPIPS {inverted.lpips:.3f}, identity distance {inverted.identity:.2f}, {inverted.seconds:.1f} s")
+    out = Path(__file__).with_name("presets.jpg")
+    inversion.save_picture(out, editing.join(np.stack(rows)), quality=90)
+    print(out)
+
+
+if __name__ == "__main__":
+    main()
