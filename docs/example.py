@@ -16,7 +16,7 @@ import inversion
 import stylegan2
 
 SIDE = 224
-EDITS: list[dict[str, float]] = [{}, {"smile": -1.5}, {"age": 1.0}, {"hair:blond": 1.0}, {"gender": 1.0}]
+EDITS: list[dict[str, float]] = [{}, {"smile": -2.0}, {"age": 2.0}, {"hair:blond": 1.0}, {"gender": 1.0}]
 
 
 def main() -> None:

@@ -275,7 +275,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_begins_nothing_more(me: Path, two_face
     assert result.exit_code == 1
     assert load_inversion(out / "me.latent.safetensors").steps == 1
     assert files(out) == ["me-inverted.png", "me.latent.safetensors"]
-    assert "stopped after 1 of 50 steps" in result.stderr
+    assert "stopped after 1 of 51 steps" in result.stderr
     assert "1 of 2 inputs were not done" in result.stderr
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     [picture] = fine("edit", me, "--set", "smile=1", "--steps", 50, "--out", out)
@@ -295,7 +295,7 @@ def test_in_the_background_ctrl_c_is_ignored(me: Path, out: Path, press: Callabl
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     press(1)
     fine("invert", me, "--out", out)
-    assert load_inversion(out / "me.latent.safetensors").steps == QUICK.steps
+    assert load_inversion(out / "me.latent.safetensors").steps == QUICK.steps + 1  # And one of tuning.
 
 
 # --- edit ---
