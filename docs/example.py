@@ -20,12 +20,7 @@ EDITS: list[dict[str, float]] = [{}, {"smile": -2.0}, {"age": 2.0}, {"hair:blond
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        photo = inversion.open_photo(sys.argv[1])
-    else:
-        from skimage import data
-
-        photo = inversion.photo_from_array(data.astronaut(), name="astronaut")
+    photo = open_example()
     generator = stylegan2.load("bundled")
     face = inversion.choose_face(inversion.find_faces(photo), 0)
     inverted = inversion.Projector(generator).invert(inversion.align(photo, face, generator.resolution),
@@ -43,6 +38,15 @@ def main() -> None:
     sheet = editing.join(np.stack([np.stack([crop, *drawn]), np.stack([crop, *pasted])]))
     inversion.save_picture(out, sheet, quality=88)
     print(out, f"LPIPS {inverted.lpips:.3f}, identity distance {inverted.identity:.2f}, {inverted.seconds:.1f} s")
+
+
+def open_example() -> inversion.Photo:
+    """The photo that the command line names, or the astronaut."""
+    if len(sys.argv) > 1:
+        return inversion.open_photo(sys.argv[1])
+    from skimage import data
+
+    return inversion.photo_from_array(data.astronaut(), name="astronaut")
 
 
 def _crop(pixels: np.ndarray, face: inversion.Face) -> np.ndarray:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,13 @@ import editing
 import gradctrl
 import inversion
 import stylegan2
+from docs.example import open_example
 
 EDITS: list[dict[str, float]] = [{}, {"smile": -1.0}, {"smile": -2.0}, {"smile": -3.0}, {"age": 2.0}]
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        photo = inversion.open_photo(sys.argv[1])
-    else:
-        from skimage import data
-
-        photo = inversion.photo_from_array(data.astronaut(), name="astronaut")
+    photo = open_example()
     generator = stylegan2.load("bundled")
     crop = inversion.align(photo, inversion.find_faces(photo)[0], generator.resolution)
     projector = inversion.Projector(generator)
