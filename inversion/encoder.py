@@ -8,6 +8,7 @@ same of soft pictures that a generator drew and of photos. It is trained on the 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ CHANNELS = 832
 GRID = 7            # Features are averaged over so many cells a side,
 COLOURS = 16        # and colours over so many.
 SLOPE = 0.2
+REMEDY = "train it again with `gradctrl encoder`"  # For a file that cannot be used.
 FAR = 3.0           # Standard scores beyond which nothing is predicted: hardly a sample lies there.
 STRANGE = 4.0       # Features beyond so many standard deviations are taken to be so many.
 
@@ -114,16 +116,20 @@ def load_encoder(path: str | os.PathLike[str], *, generator: Generator) -> Encod
     Raises:
         InputError: no such file, not an encoder, damaged, or of another generator; the message names the file.
     """
-    remedy = "train it again with `gradctrl encoder`"
-    tensors, metadata = read_tensors(path, format=FORMAT, what="an encoder", remedy=remedy)
+    tensors, metadata = read_tensors(path, format=FORMAT, what="an encoder", remedy=REMEDY)
     if metadata.get("generator") != generator.hash:
         raise InputError(f"{os.fspath(path)}: this encoder is of generator {metadata.get('generator', '')[:12]}, not "
-                         f"of the loaded one ({generator.hash[:12]}); {remedy} for it")
+                         f"of the loaded one ({generator.hash[:12]}); {REMEDY} for it")
+    return _built(path, tensors, generator)
+
+
+def _built(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], generator: Generator) -> Encoder:
+    """An encoder of the tensors of a file."""
     try:
         encoder = Encoder(generator.w_dim, reduced=len(tensors["reduce.weight"]), hidden=len(tensors["first.weight"]))
         encoder.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (KeyError, RuntimeError) as error:
-        raise InputError(f"{os.fspath(path)}: damaged encoder; {remedy}") from error
+        raise InputError(f"{os.fspath(path)}: damaged encoder; {REMEDY}") from error
     encoder.requires_grad_(False).eval()
     _ = encoder.hash  # Taken here, from the weights as they are in the file.
     return encoder.to(generator.device)
@@ -140,9 +146,10 @@ def find_encoder(generator: Generator) -> Encoder | None:
         return load_encoder(own, generator=generator)
     for entry in entries().values():
         if entry.kind == "encoder":
-            _, metadata = read_tensors(path_of(entry.name), format=FORMAT, what="an encoder", remedy="install it again")
+            path = path_of(entry.name)
+            tensors, metadata = read_tensors(path, format=FORMAT, what="an encoder", remedy="install it again")
             if metadata["generator"] == generator.hash:
-                return load_encoder(path_of(entry.name), generator=generator)
+                return _built(path, tensors, generator)
     return None
 
 

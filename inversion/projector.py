@@ -136,11 +136,11 @@ class Projector:
             start = self._start(targets, settings, run)
         run.started()
         with _precision(self.generator, settings):
-            best, steps = search(self.generator, self.distance, self.whitening, targets, start, settings, run.watch)
+            best = search(self.generator, self.distance, self.whitening, targets, start, settings, run.watch)
         if not best.loss.isfinite().all():
             raise InputError(f"generator {self.generator.hash[:12]} draws no finite picture here; load it again, or "
                              "invert with precision float32")
-        run.searched_without(settings.steps - steps)
+        run.search_ended(settings)
         results = [self._tune(targets, best, n, settings, run) for n in range(len(crops))]
         self._settle(targets, best, results, settings)
         run.finish(best)
@@ -252,11 +252,11 @@ class _Run:
             self._tell(best)
         return self.should_end()
 
-    def searched_without(self, steps: int) -> None:
-        """The search has ended; so many steps of it were not made."""
+    def search_ended(self, settings: ProjectorSettings) -> None:
+        """The rest are steps of tuning; those of the search that a plateau made needless are not to come."""
         self.searched = self.step
         if not self.stopped:
-            self.steps -= steps
+            self.steps -= settings.steps - self.step
 
     def finish(self, best: Best) -> None:
         """Tell of the end, unless it was told."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +57,7 @@ Watch = Callable[[Best], bool]  # Is told of the best so far after each step; Tr
 
 
 def search(generator: Generator, distance: PerceptualDistance, whitening: Whitening, targets: Targets, start: Tensor,
-           settings: ProjectorSettings, watch: Watch) -> tuple[Best, int]:
+           settings: ProjectorSettings, watch: Watch) -> Best:
     """Optimise the latents of several crops; each one's result does not depend on the others.
 
     Args:
@@ -67,10 +67,9 @@ def search(generator: Generator, distance: PerceptualDistance, whitening: Whiten
         targets: The crops.
         start: Standard scores of w [N, w_dim].
         settings: Of the search.
-        watch: Told after each step.
+        watch: Told after each step: fewer than the settings' if all faces are on a plateau or if it ends the search.
     Returns:
-        The best latents, and the steps done: fewer than the settings' if all faces were on a plateau or if `watch`
-        ended it.
+        The best latents.
     """
     scores = start.clone().requires_grad_()
     rows = torch.zeros(len(start), generator.num_ws, generator.w_dim, device=start.device, dtype=start.dtype,
@@ -80,7 +79,6 @@ def search(generator: Generator, distance: PerceptualDistance, whitening: Whiten
     best = _nothing_yet(targets.pictures, rows)
     running = torch.ones(len(start), dtype=torch.bool, device=start.device)
     before = best.loss
-    step = 0
     for step in range(1, settings.steps + 1):
         progress = (step - 1) / settings.steps
         for group in optimiser.param_groups:
@@ -93,9 +91,7 @@ def search(generator: Generator, distance: PerceptualDistance, whitening: Whiten
         best.update(running, loss, lpips, mse, latent, picture)
         optimiser.zero_grad()
         loss.sum().backward()
-        for parameter in parameters:
-            if parameter.grad is not None:  # A face whose numbers overflow waits where it is; the others go on.
-                parameter.grad.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        keep_finite(parameters)
         optimiser.step()
         if watch(best):
             break
@@ -103,7 +99,14 @@ def search(generator: Generator, distance: PerceptualDistance, whitening: Whiten
             running, before = running & (best.loss < (1 - settings.plateau) * before), best.loss
             if not running.any():
                 break
-    return best, step
+    return best
+
+
+def keep_finite(parameters: Iterable[Tensor]) -> None:
+    """Take gradients that are no numbers for 0: what overflows waits where it is, and the rest goes on."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def compare(distance: PerceptualDistance, picture: Tensor, targets: Targets,

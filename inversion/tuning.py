@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from inversion.perceptual import PerceptualDistance
-from inversion.search import Best, Targets, Watch, compare
+from inversion.search import Best, Targets, Watch, compare, keep_finite
 from inversion.settings import ProjectorSettings
 from stylegan2 import Generator
 
@@ -72,9 +72,7 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
             loss = loss + settings.locality * EVERY * locality.loss(tuned)
         optimiser.zero_grad()
         loss.sum().backward()
-        for weight in weights.values():
-            assert weight.grad is not None
-            weight.grad.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        keep_finite(weights.values())
         optimiser.step()
         best.lpips[n], best.mse[n], best.picture[n] = lpips[0], mse[0], picture.detach()[0]
         if watch(best):
