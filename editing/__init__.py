@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from weights.lazy import exports
 
 if TYPE_CHECKING:
+    from editing.edit import Edit as Edit
     from editing.editor import Edited as Edited
     from editing.editor import Editor as Editor
     from editing.recipe import RECIPE_KEY as RECIPE_KEY
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from editing.video import save_video as save_video
 
 _HOMES = {
-    "Edited": "editor", "Editor": "editor", "RECIPE_KEY": "recipe", "PhotoSource": "recipe", "Recipe": "recipe",
-    "SampleSource": "recipe", "load_recipe": "recipe", "parse_recipe": "recipe", "reproduce": "recipe",
+    "Edit": "edit", "Edited": "editor", "Editor": "editor", "RECIPE_KEY": "recipe", "PhotoSource": "recipe",
+    "Recipe": "recipe", "SampleSource": "recipe", "load_recipe": "recipe", "parse_recipe": "recipe", "reproduce": "recipe",
     "save_recipe": "recipe", "edit_each": "strips", "frames": "strips", "join": "strips", "strip": "strips",
     "save_video": "video",
 }

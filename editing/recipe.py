@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from editing.edit import Edit
 from editing.editor import Editor
 from inversion import (
     Inversion,
@@ -70,6 +71,11 @@ class Recipe:
     step: float | None = None
     method: str | None = None
 
+    @property
+    def edit(self) -> Edit:
+        """What was done, apart from whose face it was done to."""
+        return Edit(strengths=self.strengths, keep=self.keep, layers=self.layers, step=self.step, method=self.method)
+
     def to_json(self) -> str:
         kind = "sample" if isinstance(self.source, SampleSource) else "photo"
         return json.dumps({"format": FORMAT, **asdict(self), "source": {"kind": kind, **asdict(self.source)}}, indent=2)
@@ -88,8 +94,7 @@ class Recipe:
 
     def apply(self, editor: Editor) -> np.ndarray:
         """Edit the editor's latents as the recipe says; uint8 as `Editor.edit` gives."""
-        return editor.edit(self.strengths, keep=self.keep, layers=self.layers, step=self.step,
-                           method=self.method)
+        return self.edit.apply(editor)
 
 
 def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:

@@ -1,56 +1,41 @@
-"""The models behind the page: built on first use, once, and shared by all visitors."""
+"""The models behind the page: built on first use, and shared by the visitors that use them."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from editing import Editor
+from editing import Edit, Editor
 from editing.families import FAMILIES, load_family
 from gradctrl import METHODS, Control, Controls, load_controls
 from inversion import InversionCache, Projector, preset
-from page.visitor import Subject
+from page.lane import Lane
+from page.visitor import Subject, Visitor
 from stylegan2 import Generator, choose_device, load
 from weights.errors import InputError
 
-OWN = "own"  # The method that each of the page's controls brings with it.
+OWN = "own"  # The method that each of the controls brings with it.
 
 
-class Models:
-    """The generator, its controls and the projector.
-
-    The controls are read at once, since the page has a slider for each; the generator on first use, or by `warm_up`.
+class Loaded:
+    """A generator and its projector, built when they are first needed.
 
     Args:
-        generator: Built, or what `stylegan2.load` takes.
-        controls: Built, or what `gradctrl.load_controls` takes.
-        device: Where a generator that is loaded here goes.
-        cache: Keeps inversions; None: each is made anew.
-    Attributes:
-        controls: The controls.
-        cache: As given.
-        own_method: The method that all of them bring with them, or the name of their family; None: not all the same.
-        methods: What an edit can be made by: OWN, another way to keep attributes, or the name of another family of
-            directions that this machine has for the same generator.
-    Raises:
-        InputError: the controls cannot be read.
+        source: Built, or what `stylegan2.load` takes.
+        device: Where it goes.
+        title: What people call it.
     """
 
-    def __init__(self, generator: Generator | str | os.PathLike[str] = "bundled",
-                 controls: Controls | str | os.PathLike[str] = "bundled", *, device: str = "auto",
-                 cache: InversionCache | None = None) -> None:
-        self.controls = controls if isinstance(controls, Controls) else load_controls(controls)
-        self._families = _families(self.controls.generator_hash)
-        own = {getattr(control, "method", getattr(control, "family", None)) for control in self.controls.values()}
-        self.own_method: str | None = own.pop() if len(own) == 1 else None
-        choice = METHODS if all(isinstance(control, Control) for control in self.controls.values()) else ()
-        self.methods = (OWN, *(name for name in (*choice, *self._families) if name != self.own_method))
-        self.cache = cache
-        self._source = generator
+    def __init__(self, source: Generator | str | os.PathLike[str], *, device: str = "auto",
+                 title: str = "bundled generator") -> None:
+        self.title = title
+        self._source = source
         self._device = device
         self._projector: Projector | None = None
         self._building = threading.Lock()
@@ -69,11 +54,66 @@ class Models:
     def generator(self) -> Generator:
         return self.projector.generator
 
-    def controls_of(self, method: str) -> Controls:
-        """The controls of a method: those of the page, or another family's."""
-        return self._families.get(method, self.controls)
+    def drop(self) -> None:
+        """Give its memory back; it is built again when it is needed."""
+        with self._building:
+            self._projector = None
 
-    def editor(self, subject: Subject, method: str = OWN) -> Editor:
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What a visitor edits with: a generator, and controls for it."""
+
+    loaded: Loaded
+    controls: Controls
+
+    @property
+    def projector(self) -> Projector:
+        return self.loaded.projector
+
+    @property
+    def generator(self) -> Generator:
+        return self.loaded.generator
+
+    @cached_property
+    def _families(self) -> dict[str, Controls]:
+        """The families of directions that can be read and are for this generator, by name."""
+        found = {}
+        for name in FAMILIES:
+            with suppress(InputError):  # A family that is not there is not offered.
+                family = load_family(name)
+                if family.generator_hash == self.controls.generator_hash:
+                    found[name] = family
+        return found
+
+    @cached_property
+    def own_method(self) -> str | None:
+        """The method that all controls bring with them, or the name of their family; None: not all the same."""
+        own = {getattr(control, "method", getattr(control, "family", None)) for control in self.controls.values()}
+        return own.pop() if len(own) == 1 else None
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """What an edit can be made by: OWN, another way to keep attributes, or another family of directions."""
+        choice = METHODS if all(isinstance(control, Control) for control in self.controls.values()) else ()
+        return (OWN, *(name for name in (*choice, *self._families) if name != self.own_method))
+
+    def controls_of(self, method: str | None) -> Controls:
+        """The controls of a method: the bench's, or another family's."""
+        return self._families.get(method or OWN, self.controls)
+
+    def with_controls(self, controls: Controls | Sequence[Control]) -> Bench:
+        """The same generator with other controls.
+
+        Raises:
+            InputError: they belong to another generator, or two have one name.
+        """
+        if not isinstance(controls, Controls):
+            controls = Controls(controls, generator_hash=self.generator.hash, source=self.controls.source)
+        Editor(self.generator, controls)  # Refuses those that do not fit.
+        return Bench(self.loaded, controls)
+
+    def editor(self, subject: Subject, method: str | None = None) -> Editor:
         """An editor of its own for one edit: editors hold a latent, and visitors must not share one.
 
         Raises:
@@ -83,16 +123,45 @@ class Models:
         editor.set_latent(subject.inversion or subject.latent)
         return editor
 
-    def edit(self, subject: Subject, strengths: Mapping[str, float], keep: tuple[str, ...] | None,
-             method: str = OWN) -> np.ndarray:
+    def edit(self, subject: Subject, edit: Edit) -> np.ndarray:
         """The edited picture, uint8 [R, R, 3]; the one of the latent itself where nothing is changed.
 
         Raises:
             InputError: the method's controls have no such attribute or class.
         """
-        if not strengths:
-            return subject.picture
-        return self.editor(subject, method).edit(strengths, keep=keep, method=name_of(method))
+        return edit.apply(self.editor(subject, edit.method)) if edit.changes else subject.picture
+
+
+class Models:
+    """All that visitors share: the page's own bench, other generators, the lane of inversions and their cache.
+
+    The controls are read at once; the generator on first use, or by `warm_up`.
+
+    Args:
+        generator: Built, or what `stylegan2.load` takes.
+        controls: Built, or what `gradctrl.load_controls` takes.
+        device: Where a generator that is loaded here goes.
+        cache: Keeps inversions; None: each is made anew.
+    Attributes:
+        bench: The page's own.
+        cache: As given.
+        lane: Where inversions run.
+    Raises:
+        InputError: the controls cannot be read.
+    """
+
+    def __init__(self, generator: Generator | str | os.PathLike[str] = "bundled",
+                 controls: Controls | str | os.PathLike[str] = "bundled", *, device: str = "auto",
+                 cache: InversionCache | None = None) -> None:
+        self.bench = Bench(Loaded(generator, device=device),
+                           controls if isinstance(controls, Controls) else load_controls(controls))
+        self.cache = cache
+        self.device = device
+        self.lane = Lane()
+
+    def bench_of(self, visitor: Visitor) -> Bench:
+        """What a visitor edits with."""
+        return visitor.bench or self.bench
 
     def warm_up(self) -> None:
         """Load what the first visitor would wait for: generator, perceptual distance, landmarks and descriptors.
@@ -102,8 +171,8 @@ class Models:
         """
         from inversion import describe_crop
 
-        projector = self.projector
-        projector.invert(np.zeros((self.generator.resolution,) * 2 + (3,), np.uint8),
+        projector = self.bench.projector
+        projector.invert(np.zeros((projector.generator.resolution,) * 2 + (3,), np.uint8),
                          settings=preset("fast", steps=1, start="samples", samples=1))
         describe_crop(np.zeros((128, 128, 3), np.uint8))
 
@@ -113,12 +182,6 @@ def name_of(method: str) -> str | None:
     return None if method == OWN else method
 
 
-def _families(generator_hash: str | None) -> dict[str, Controls]:
-    """The families of directions that can be read and are for this generator, by name."""
-    found = {}
-    for name in FAMILIES:
-        with suppress(InputError):  # A family that is not there is not offered.
-            family = load_family(name)
-            if family.generator_hash == generator_hash:
-                found[name] = family
-    return found
+def strengths_of(values: Mapping[str, float]) -> dict[str, float]:
+    """Strengths without those that are 0."""
+    return {name: float(value) for name, value in values.items() if value}

@@ -7,17 +7,19 @@ import queue
 import secrets
 import threading
 from collections.abc import Generator as Yielding
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from editing import PhotoSource, Recipe, SampleSource
+from editing import Edit, PhotoSource, Recipe, SampleSource
 from gradctrl import Controls
 from inversion import (
+    DEFAULT_PRESET,
     Face,
     Inversion,
     InversionCache,
@@ -34,6 +36,9 @@ from inversion import (
 )
 from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
+
+if TYPE_CHECKING:
+    from page.models import Bench
 
 VIEW_SIDE = 1024  # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
 VIEW_REACH = 1.5   # Of an edited photo the part around the face is shown, so many times as wide as the crop.
@@ -95,6 +100,9 @@ class Visitor:
         self.subject: Subject | None = None
         self.stop: threading.Event | None = None  # Of the inversion that waits or runs; its identity tells which.
         self.keys: set[str] = set()         # Of the inversions that may be kept for this visitor.
+        self.bench: Bench | None = None     # None: the page's own generator and controls.
+        self.edit = Edit()                  # What the tab Edit shows now; the tab Batch repeats it.
+        self.preset = DEFAULT_PRESET        # Of the inversion that was asked for last.
         self._folder = ""
 
     @property
@@ -244,11 +252,10 @@ def _in_thread(projector: Projector, crop: np.ndarray, settings: ProjectorSettin
         atexit.unregister(end)
 
 
-def recipe(subject: Subject, generator: Generator, controls: Controls, strengths: Mapping[str, float],
-           keep: tuple[str, ...] | None, method: str | None) -> Recipe:
+def recipe(subject: Subject, generator: Generator, controls: Controls, edit: Edit) -> Recipe:
     """The recipe of an edit."""
-    return Recipe(source=subject.source, generator=generator.hash, controls=controls.hash, strengths=dict(strengths),
-                  keep=keep, method=method)
+    return Recipe(source=subject.source, generator=generator.hash, controls=controls.hash,
+                  strengths=dict(edit.strengths), **edit.how)
 
 
 def around(photo: Photo, face: Face) -> tuple[Photo, list[Face]]:

@@ -1,0 +1,31 @@
+"""What every tab of the page wires its events with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from page import showing
+from weights.errors import InputError
+
+Update = dict[Any, Any]  # What a handler returns: new values by component; components that are left out stay.
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+# Lanes of the queue: what is cheap never waits behind somebody's inversion.
+QUICK: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 8, "concurrency_id": "quick", **PRIVATE}
+EDITS: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "concurrency_id": "edits", **PRIVATE}
+SAVING: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "saving", **PRIVATE}
+# A file is made on the click, then a hidden link to it (a gr.DownloadButton) is followed.
+FOLLOW = "() => { const link = document.querySelector('#%s'); (link.querySelector('a, button') || link).click(); }"
+
+
+def shown_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a tab's handler's InputError be read in the tab's `notice`, and leave everything else in it as it is."""
+    @wraps(handler)
+    def wrapped(self: Any, *args: Any) -> Update:
+        try:
+            return {self.notice: "", **handler(self, *args)}
+        except InputError as error:
+            return {self.notice: showing.problem(str(error))}
+    return wrapped
