@@ -1,0 +1,39 @@
+"""What the tests in the browser do again and again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+def upload(page: Page, path: Path) -> None:
+    """Give the tab Edit a photo."""
+    page.set_input_files("#upload input[type=file]", str(path))
+
+
+def pictures(page: Page) -> list[str]:
+    """The addresses of the two pictures of the result."""
+    return page.locator("#result img").evaluate_all("images => images.map(image => image.src)")
+
+
+def until_changed(page: Page, before: list[str]) -> float:
+    """Wait for the result to change and be loaded; seconds that it took."""
+    start = time.perf_counter()
+    page.wait_for_function(
+        """before => { const images = [...document.querySelectorAll('#result img')];
+           return images.length == 2 && images.some((image, n) => image.src != before[n])
+                  && images.every(image => image.complete && image.naturalWidth) }""", arg=before)
+    return time.perf_counter() - start
+
+
+def download(page: Page, button: str, folder: Path) -> Path:
+    """Click a button that makes a file, and save the file under the name that it is offered by."""
+    with page.expect_download() as event:
+        page.click(button)
+    path = folder / event.value.suggested_filename
+    event.value.save_as(path)
+    return path
