@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
     Source = str | os.PathLike[str]
 
+# Read when torch is loaded: threads that wait for each other while others work too would spin, and an edit beside an
+# inversion would take seconds in place of a twentieth of one.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 MOST_VISITORS = 200  # Whose state is kept; the one longest away goes first.
-MOST_WAITING = 30    # Events in the queue; later ones are told to come back.
+MOST_WAITING = 500   # Events in the queue; later ones are told to come back. Inversions have a lane of their own.
+MOST_THREADS = 100   # That handlers run in; one for each inversion that waits.
 PATIENCE = 30        # Seconds that the program's end waits for the models to be loaded, if that still goes on.
 UPLOAD_LIMIT = "64mb"
 
@@ -58,7 +63,7 @@ def _build(models: Models) -> gr.Blocks:
     from page.layout import Page
 
     with gr.Blocks(title="Face editor", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEPT_SECONDS)) as demo:
-        Page(models)
+        Page(models).wire_load(demo)
     return demo.queue(max_size=MOST_WAITING, default_concurrency_limit=8)
 
 
@@ -77,9 +82,8 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
         InputError: the controls cannot be read, or the port is taken.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when Gradio is imported, too.
-    import gradio as gr
 
-    from page.layout import CSS
+    from page.style import CSS, HEAD
 
     models = _models(generator, controls, device, cache)
     warming = threading.Thread(target=_warm_up, args=[models], name="warm-up", daemon=True)
@@ -88,10 +92,10 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     demo = _build(models)
     if block and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # So that the private directory is removed then too.
-    font = ["system-ui", "sans-serif"]  # Gradio's own would be fetched from a server of Google's.
-    theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=font, font_mono=["monospace"])
+    theme = _theme()
     try:
-        demo.launch(server_name=host, server_port=port, share=share, theme=theme, css=CSS, footer_links=[],
+        demo.launch(server_name=host, server_port=port, share=share, theme=theme, css=CSS, head=HEAD, footer_links=[],
+                    max_threads=MOST_THREADS,
                     run_history=False, max_file_size=UPLOAD_LIMIT, state_session_capacity=MOST_VISITORS,
                     ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=False, prevent_thread_lock=not block)
     except OSError as error:
@@ -99,6 +103,20 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
             raise
         raise InputError(f"port {port}: cannot be listened on at {host} ({error}); choose another port") from error
     return demo
+
+
+def _theme() -> gr.themes.Default:
+    """Gradio's looks, with texts that are dark enough to be read (WCAG AA), and fonts that are there already."""
+    import gradio as gr
+
+    font = ["system-ui", "sans-serif"]  # Gradio's own would be fetched from a server of Google's.
+    theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=font, font_mono=["monospace"])
+    return theme.set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300",
+                     block_label_text_color="*neutral_600", block_label_text_color_dark="*neutral_200",
+                     block_title_text_color="*neutral_700", block_title_text_color_dark="*neutral_200",
+                     body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300",
+                     input_placeholder_color="*neutral_500", input_placeholder_color_dark="*neutral_400",
+                     button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700")
 
 
 def _warm_up(models: Models) -> None:

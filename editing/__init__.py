@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from editing.recipe import parse_recipe as parse_recipe
     from editing.recipe import reproduce as reproduce
     from editing.recipe import save_recipe as save_recipe
+    from editing.session import Session as Session
+    from editing.session import load_session as load_session
+    from editing.session import save_session as save_session
     from editing.strips import edit_each as edit_each
     from editing.strips import frames as frames
     from editing.strips import join as join
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Edit": "edit", "Edited": "editor", "Editor": "editor", "RECIPE_KEY": "recipe", "PhotoSource": "recipe",
-    "Recipe": "recipe", "SampleSource": "recipe", "load_recipe": "recipe", "parse_recipe": "recipe", "reproduce": "recipe",
-    "save_recipe": "recipe", "edit_each": "strips", "frames": "strips", "join": "strips", "strip": "strips",
+    "Recipe": "recipe", "SampleSource": "recipe", "load_recipe": "recipe", "parse_recipe": "recipe",
+    "reproduce": "recipe", "save_recipe": "recipe", "Session": "session", "load_session": "session",
+    "save_session": "session", "edit_each": "strips", "frames": "strips", "join": "strips", "strip": "strips",
     "save_video": "video",
 }
 __all__ = list(_HOMES)

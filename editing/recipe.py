@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,23 @@ class SampleSource:
     truncation: float = 1.0
 
 
+def pack_source(source: PhotoSource | SampleSource) -> dict[str, Any]:
+    """A source as JSON can hold it."""
+    return {"kind": "sample" if isinstance(source, SampleSource) else "photo", **asdict(source)}
+
+
+def unpack_source(packed: Mapping[str, Any]) -> PhotoSource | SampleSource:
+    """The source that `pack_source` took apart.
+
+    Raises:
+        KeyError, TypeError, ValueError: something is missing, or is not what it should be.
+    """
+    fields = {key: value for key, value in packed.items() if key != "kind"}
+    if packed["kind"] == "photo":
+        return PhotoSource(**{**fields, "inversion": ProjectorSettings(**fields["inversion"])})
+    return SampleSource(**fields)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that an edit depends on. It holds no picture and no name of the photo, only the photo's hash."""
@@ -77,8 +95,7 @@ class Recipe:
         return Edit(strengths=self.strengths, keep=self.keep, layers=self.layers, step=self.step, method=self.method)
 
     def to_json(self) -> str:
-        kind = "sample" if isinstance(self.source, SampleSource) else "photo"
-        return json.dumps({"format": FORMAT, **asdict(self), "source": {"kind": kind, **asdict(self.source)}}, indent=2)
+        return json.dumps({"format": FORMAT, **asdict(self), "source": pack_source(self.source)}, indent=2)
 
     def check(self, editor: Editor) -> None:
         """Refuse another generator or other controls than the recipe was made with.
@@ -107,12 +124,7 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
         data = json.loads(text)
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             raise InputError(f"{name}: not a recipe of this program; give the JSON that an edit has written")
-        source = data.pop("source")
-        kind = source.pop("kind")
-        if kind == "photo":
-            source = PhotoSource(**{**source, "inversion": ProjectorSettings(**source["inversion"])})
-        else:
-            source = SampleSource(**source)
+        source = unpack_source(data.pop("source"))
         strengths = {str(key): float(value) for key, value in data.pop("strengths").items()}
         keep, layers = data.pop("keep"), data.pop("layers")
         return Recipe(source=source, strengths=strengths, keep=tuple(keep) if isinstance(keep, list) else keep,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,13 +78,19 @@ def save_inversion(path: str | os.PathLike[str], inversion: Inversion) -> None:
     Raises:
         InputError: the file cannot be written.
     """
+    tensors, metadata = pack_inversion(inversion)
+    write_tensors(path, tensors, {"format": FORMAT, **metadata})
+
+
+def pack_inversion(inversion: Inversion) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The record as tensors and texts, for a file of its own or as a part of another."""
     numbers = {name: getattr(inversion, name) for name in ("lpips", "mse", "identity", "seconds", "steps", "stopped",
                                                            "warnings", "photo_hash", "quad")}
-    metadata = {"format": FORMAT, "generator": inversion.generator_hash, "numbers": json.dumps(numbers),
+    metadata = {"generator": inversion.generator_hash, "numbers": json.dumps(numbers),
                 "settings": json.dumps(asdict(inversion.settings))}
     tuning = {f"{TUNING}{name}": change.half() for name, change in inversion.tuning.items()}
-    write_tensors(path, {"latent": inversion.latent.float(), "crop": torch.tensor(inversion.crop),
-                         "picture": torch.tensor(inversion.picture), **tuning}, metadata)
+    return {"latent": inversion.latent.float(), "crop": torch.tensor(inversion.crop),
+            "picture": torch.tensor(inversion.picture), **tuning}, metadata
 
 
 def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None = None) -> Inversion:
@@ -98,7 +105,7 @@ def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None 
     path = Path(path)
     tensors, metadata = read_tensors(path, format=FORMAT, what="an inversion", remedy="invert the photo again")
     try:
-        inversion = _record(metadata, tensors)
+        inversion = unpack_inversion(tensors, metadata)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged inversion ({error}); invert the photo again") from error
     if generator is not None:
@@ -109,7 +116,12 @@ def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None 
     return inversion
 
 
-def _record(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Inversion:
+def unpack_inversion(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Inversion:
+    """The record that `pack_inversion` took apart.
+
+    Raises:
+        KeyError, TypeError, ValueError: something is missing, or is not what it should be.
+    """
     latent, crop, picture = tensors["latent"], tensors["crop"], tensors["picture"]
     if latent.ndim not in (1, 2) or not latent.isfinite().all():
         raise ValueError("the latent is not finite or has the wrong shape")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +14,9 @@ import numpy as np
 from editing import Edit, Editor
 from editing.families import FAMILIES, load_family
 from gradctrl import METHODS, Control, Controls, load_controls
-from inversion import InversionCache, Projector, preset
+from inversion import InversionCache, Projector
 from page.lane import Lane
+from page.timing import Timing
 from page.visitor import Subject, Visitor
 from stylegan2 import Generator, choose_device, load
 from weights.errors import InputError
@@ -38,6 +39,7 @@ class Loaded:
         self._source = source
         self._device = device
         self._projector: Projector | None = None
+        self.timing = Timing()
         self._building = threading.Lock()
 
     @property
@@ -164,24 +166,17 @@ class Models:
         return visitor.bench or self.bench
 
     def warm_up(self) -> None:
-        """Load what the first visitor would wait for: generator, perceptual distance, landmarks and descriptors.
+        """Load what the first visitor would wait for, and time inversions: generator, perceptual distance, descriptors.
 
         Raises:
             InputError: one of them cannot be loaded.
         """
         from inversion import describe_crop
 
-        projector = self.bench.projector
-        projector.invert(np.zeros((projector.generator.resolution,) * 2 + (3,), np.uint8),
-                         settings=preset("fast", steps=1, start="samples", samples=1))
+        self.bench.loaded.timing.measure(self.bench.projector)
         describe_crop(np.zeros((128, 128, 3), np.uint8))
 
 
 def name_of(method: str) -> str | None:
     """A method as the Editor and recipes take it; None: each control's own."""
     return None if method == OWN else method
-
-
-def strengths_of(values: Mapping[str, float]) -> dict[str, float]:
-    """Strengths without those that are 0."""
-    return {name: float(value) for name, value in values.items() if value}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
-import queue
 import secrets
 import threading
-from collections.abc import Generator as Yielding
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from editing import Edit, PhotoSource, Recipe, SampleSource
+from editing import Edit, PhotoSource, Recipe, SampleSource, Session
 from gradctrl import Controls
 from inversion import (
     DEFAULT_PRESET,
@@ -29,21 +26,26 @@ from inversion import (
     ProjectorSettings,
     align,
     choose_face,
+    describe_crop,
     find_faces,
     open_photo,
     paste_back,
     with_warnings,
 )
+from page import gpu
+from page.history import History
+from page.lane import Lane
 from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
 if TYPE_CHECKING:
     from page.models import Bench
 
-VIEW_SIDE = 1024  # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
-VIEW_REACH = 1.5   # Of an edited photo the part around the face is shown, so many times as wide as the crop.
-PREVIEW_STEPS = 5  # Between two pictures of a running inversion.
-PATIENCE = 30      # Seconds that the program's end waits for a step to finish.
+VIEW_SIDE = 1024    # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
+PREVIEW_SIDE = 512  # The same while a slider is dragged, when being quick counts.
+VIEW_REACH = 1.5    # Of an edited photo the part around the face is shown, so many times as wide as the crop.
+NOTHING = "there is nothing to edit any more (all is deleted after an hour); choose the photo again"
+LOOK = 0.5          # Seconds between two looks at whether an inversion's turn has come.
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,39 +54,55 @@ class Subject:
 
     name: str                           # For the names of saved files.
     source: PhotoSource | SampleSource
+    generator: str                      # `Generator.hash` of the latent's.
     latent: Tensor                      # w [w_dim] or w+ [num_ws, w_dim], float32 on the CPU.
     picture: np.ndarray                 # The latent's picture, uint8 [R, R, 3].
     inversion: Inversion | None = None  # These three for a photo only.
     photo: Photo | None = None
     face: Face | None = None
     kept: bool = False                  # Whether the inversion was kept from an earlier time.
+    _views: dict[int, tuple[Photo, Face]] = field(default_factory=dict)
 
     @property
     def stopped(self) -> bool:
         """Whether the inversion ended before it was done, so that no recipe can repeat it."""
         return self.inversion is not None and self.inversion.stopped
 
-    def pasted(self, picture: np.ndarray, *, whole: bool) -> tuple[np.ndarray, np.ndarray]:
+    @cached_property
+    def descriptor(self) -> np.ndarray:
+        """dlib's descriptor of the unedited picture's face, float32 [128]."""
+        return describe_crop(self.picture)
+
+    def pasted(self, picture: np.ndarray, *, side: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The photo, and the photo with the edited face put back into it.
 
         Args:
             picture: The edited picture, uint8 [R, R, 3].
-            whole: All of the photo, for saving; else the part around the face, at most VIEW_SIDE pixels a side, for
-                the page, where an edit of a small face could not be seen otherwise.
+            side: For the page: the part around the face, at most so many pixels a side, since an edit of a small face
+                could not be seen otherwise. None: all of the photo, for saving.
         Raises:
-            ValueError: the subject is no photo's.
+            ValueError: there is no photo.
         """
         if self.photo is None or self.face is None:
-            raise ValueError("a sample has no photo to put the face back into")
-        photo, face = (self.photo, self.face) if whole else self._view
+            raise ValueError("there is no photo to put the face back into")
+        photo, face = (self.photo, self.face) if side is None else self._view(side)
         return photo.pixels, paste_back(photo, face, picture, original=self.picture)
 
-    @cached_property
-    def _view(self) -> tuple[Photo, Face]:
+    def _view(self, side: int) -> tuple[Photo, Face]:
         assert self.photo is not None
         assert self.face is not None
-        photo, faces = scaled(*around(self.photo, self.face), VIEW_SIDE)
-        return photo, faces[0]
+        if side not in self._views:
+            photo, faces = scaled(*around(self.photo, self.face), side)
+            self._views[side] = photo, faces[0]
+        return self._views[side]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An inversion waits until those before it are done."""
+
+    before: int     # How many.
+    seconds: float  # That they are expected to take at most.
 
 
 class Visitor:
@@ -102,6 +120,11 @@ class Visitor:
         self.keys: set[str] = set()         # Of the inversions that may be kept for this visitor.
         self.bench: Bench | None = None     # None: the page's own generator and controls.
         self.edit = Edit()                  # What the tab Edit shows now; the tab Batch repeats it.
+        self.history = History()            # Of the subject's edits.
+        self.pinned: Edit | None = None     # To compare others with.
+        # What the page was asked to show last, and what it shows in full: the edit, and how it is looked at.
+        self.wanted: tuple[Edit, str, bool, bool] | None = None
+        self.settled: tuple[Edit, str, bool, bool] | None = None
         self.preset = DEFAULT_PRESET        # Of the inversion that was asked for last.
         self._folder = ""
 
@@ -158,6 +181,7 @@ class Visitor:
         """Forget the photo, the faces and the subject, and the inversions that were kept."""
         self.end()
         self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
+        self.edit, self.history, self.pinned = Edit(), History(), None
         keys, self.keys = self.keys, set()
         if cache is not None:
             for key in keys:
@@ -167,8 +191,14 @@ class Visitor:
         """Take a synthetic sample as the subject."""
         self.end()
         latent = generator.sample([seed], truncation=truncation)
-        self.subject = Subject(name=f"sample-{seed}", source=SampleSource(seed=seed, truncation=truncation),
-                               latent=latent[0].float().cpu(), picture=to_pixels(generator.render(latent))[0])
+        self.take(Subject(name=f"sample-{seed}", generator=generator.hash,
+                          source=SampleSource(seed=seed, truncation=truncation),
+                          latent=latent[0].float().cpu(), picture=to_pixels(generator.render(latent))[0]))
+
+    def take(self, subject: Subject) -> None:
+        """Begin to edit a subject."""
+        self.subject, self.edit, self.history, self.pinned = subject, Edit(), History(), None
+        self.wanted = self.settled = None
 
     def crop(self, resolution: int) -> np.ndarray:
         """The chosen face's crop, uint8 [R, R, 3].
@@ -180,15 +210,21 @@ class Visitor:
             raise InputError("there is no face to invert; choose a photo and a face in it first")
         return align(self.photo, self.faces[self.chosen], resolution)
 
-    def invert(self, projector: Projector, settings: ProjectorSettings,
-               cache: InversionCache | None = None) -> Iterator[Progress]:
+    def invert(self, projector: Projector, settings: ProjectorSettings, cache: InversionCache | None = None,
+               lane: Lane | None = None, seconds: float = 0.0) -> Iterator[Waiting | Progress]:
         """Invert the chosen face, yielding the best so far every few steps; in the end it is the subject.
 
         `end` ends it after the step that is running; so does closing the iterator. Another photo or inversion that was
-        begun meanwhile is not overwritten. Of what the cache has already nothing is yielded.
+        begun meanwhile is not overwritten. What the cache has already neither waits nor yields anything.
 
+        Args:
+            projector: Of the visitor's generator.
+            settings: Of the inversion.
+            cache: Keeps inversions.
+            lane: Where it waits for its turn; ended there, it leaves everything as it was.
+            seconds: That it is expected to take.
         Raises:
-            InputError: no face is chosen, or the settings ask for an encoder that is not there.
+            InputError: no face is chosen, the lane is full, or the settings ask for an encoder that is not there.
         """
         crop = self.crop(projector.generator.resolution)
         stop = self.stop or self.begin()
@@ -198,17 +234,28 @@ class Visitor:
         face, settings = faces[index], projector.resolve(settings)
         keys, key = self.keys, InversionCache.key(photo.sha256, face.quad, projector.generator.hash, settings)
         found = cache.get(key, projector.generator) if cache is not None else None
-        if found is None:
-            made = yield from _in_thread(projector, crop, settings, stop)
+        inversion = found
+        if inversion is None:
+            made: Inversion | None = None
+            with (lane or Lane()).join(seconds) as ticket:
+                while not ticket.wait(LOOK):
+                    if stop.is_set():
+                        return
+                    yield Waiting(ticket.place, ticket.seconds_ahead)
+                for report in gpu.reports(projector, crop, settings, stop):
+                    if isinstance(report, Inversion):
+                        made = report
+                    else:
+                        yield report
+            assert made is not None
             inversion = with_warnings(made.of_photo(photo.sha256, face.quad), photo, face, faces,
                                       generator=projector.generator, distance=projector.distance)
-        else:
-            inversion = found
         if self.stop is not stop or self.photo is not photo:
             return
-        self.subject = Subject(name=Path(photo.name).stem, latent=inversion.latent, picture=inversion.picture,
-                               inversion=inversion, photo=photo, face=face, kept=found is not None,
-                               source=PhotoSource(photo=photo.sha256, face=index, inversion=inversion.settings))
+        self.take(Subject(name=Path(photo.name).stem, generator=projector.generator.hash, latent=inversion.latent,
+                          picture=inversion.picture, inversion=inversion, photo=photo, face=face,
+                          kept=found is not None,
+                          source=PhotoSource(photo=photo.sha256, face=index, inversion=inversion.settings)))
         if cache is not None:
             keys.add(key)
             if found is None:
@@ -218,38 +265,40 @@ class Visitor:
             if cache is not None:
                 cache.remove(key)
 
+    def resume(self, session: Session, generator: Generator) -> None:
+        """Go on with a saved session. One that cannot be used changes nothing.
 
-def _in_thread(projector: Projector, crop: np.ndarray, settings: ProjectorSettings,
-               stop: threading.Event) -> Yielding[Progress, None, Inversion]:
-    """Yield what an inversion reports, and return its record. It runs in a thread, which the program's end stops."""
-    reports: queue.Queue[Progress | Inversion | Exception] = queue.Queue()
+        Raises:
+            InputError: it belongs to another generator.
+        """
+        if session.generator != generator.hash:
+            raise InputError(f"this session was saved with generator {session.generator[:12]}, and "
+                             f"{generator.hash[:12]} is loaded; choose the session's generator in the tab Models")
+        self.end()
+        if isinstance(session.source, SampleSource):
+            self.sample(generator, session.source.seed, session.source.truncation)
+        else:
+            inversion = session.inversion
+            assert inversion is not None
+            inversion.generator_of(generator)  # Refuses one that is damaged.
+            self.take(Subject(name=session.name, generator=generator.hash, latent=inversion.latent,
+                              picture=inversion.picture, photo=session.photo, face=session.face, inversion=inversion,
+                              source=session.source, kept=True))
+        self.history.push(session.edit)
+        self.edit = session.edit
 
-    def work() -> None:
-        try:
-            reports.put(projector.invert(crop, settings=settings, every=PREVIEW_STEPS, on_step=reports.put,
-                                         should_stop=stop.is_set))
-        except Exception as error:  # noqa: BLE001 (raised below, in the thread that waits)
-            reports.put(error)
+    def session(self, generator: Generator, *, with_photo: bool) -> Session:
+        """What is being worked on, to be saved.
 
-    def end() -> None:
-        stop.set()
-        thread.join(PATIENCE)  # A thread that is cut off within torch would abort the program.
-
-    thread = threading.Thread(target=work, name="inversion", daemon=True)
-    thread.start()
-    atexit.register(end)
-    try:
-        while True:
-            report = reports.get()
-            if isinstance(report, Inversion):
-                return report
-            if isinstance(report, Exception):
-                raise report
-            if reports.empty():  # Otherwise it is out of date already.
-                yield report
-    finally:
-        stop.set()  # Whoever waited may be gone.
-        atexit.unregister(end)
+        Raises:
+            InputError: there is nothing yet.
+        """
+        if self.subject is None:
+            raise InputError(NOTHING)
+        subject = self.subject
+        photo, face = (subject.photo, subject.face) if with_photo else (None, None)
+        return Session(name=subject.name, source=subject.source, generator=generator.hash, edit=self.edit,
+                       inversion=subject.inversion, photo=photo, face=face)
 
 
 def recipe(subject: Subject, generator: Generator, controls: Controls, edit: Edit) -> Recipe:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from page import showing
+from page import words
 from weights.errors import InputError
 
 Update = dict[Any, Any]  # What a handler returns: new values by component; components that are left out stay.
@@ -27,5 +27,5 @@ def shown_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return {self.notice: "", **handler(self, *args)}
         except InputError as error:
-            return {self.notice: showing.problem(str(error))}
+            return {self.notice: words.problem(str(error))}
     return wrapped

@@ -1,0 +1,408 @@
+"""The tab Edit: from a photo, or a face of nobody, to an edited picture."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import anyio.to_thread
+import gradio as gr
+import numpy as np
+
+from editing import Edit, load_session
+from inversion import PRESETS, Progress
+from page import examples, showing, words
+from page.measures import effect_of
+from page.models import Bench, Models
+from page.outputs import Outputs, subject_of
+from page.photo_stage import PhotoStage
+from page.progress import Course, starting, waiting
+from page.result_side import BEFORE, EMPTY, FORGOTTEN, INVERSION, PINNED, ResultSide
+from page.sliders import Sliders
+from page.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor, Waiting
+from page.wiring import EDITS, PRIVATE, QUICK, Update, shown_errors
+from weights.errors import InputError
+
+SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
+# On a phone the result stands below the button; where it is in sight already, nothing moves.
+SHOW_RESULT = "() => setTimeout(() => document.querySelector('#status')?.scrollIntoView({block: 'nearest'}), 900)"
+
+
+class EditTab:
+    """Its components and handlers. Build it within `gr.Blocks`.
+
+    Args:
+        models: Shared by all visitors.
+        visitor: The visitor's state.
+    """
+
+    def __init__(self, models: Models, visitor: gr.State) -> None:
+        self.models, self.visitor = models, visitor
+        self.notice = gr.HTML("", elem_id="notice", elem_classes="notice")
+        with gr.Row(equal_height=False, elem_id="edit-columns"):
+            with gr.Column(scale=4, min_width=300, elem_id="left-side"):
+                with gr.Column() as self.stage:
+                    self.photo = PhotoStage()
+                    self.onward = gr.Button("Back to the sliders", visible=False, elem_id="onward")
+                with gr.Column(visible=False, elem_id="edit") as self.edit_area:
+                    self.back = gr.Button("Another face or photo", size="sm", elem_id="back")
+                    self.sliders = Sliders()
+            with gr.Column(scale=6, min_width=300, elem_id="right-side"):
+                self.side = ResultSide()
+                self.outputs = Outputs(models, visitor, self.notice, self.side)
+        self._wire()
+
+    # ---- wiring
+
+    def _wire(self) -> None:
+        self._wire_photo()
+        self._wire_edits()
+        self.outputs.wire(self.read, self.sliders.inputs, self.side.pasted)
+
+    def _wire_photo(self) -> None:
+        photo, found = self.photo, [self.visitor, self.notice, *self.photo.outputs]
+        # preprocess=False: the file goes to our own reader as it came; Gradio's would decode it first.
+        photo.upload.upload(self.on_upload, [self.visitor, photo.upload], found, preprocess=False, concurrency_limit=2,
+                            concurrency_id="photos", **PRIVATE)
+        photo.face.input(self.on_choose, [self.visitor, photo.face], found, **QUICK)
+        photo.outlined.select(self.on_click, self.visitor, found, **QUICK)
+        photo.another.click(self.on_another, self.visitor, found, **QUICK)
+        # Before the queue, so that Stop reaches an inversion that still waits there.
+        photo.invert.click(self.on_begin, [self.visitor, photo.preset], [self.notice, photo.invert, photo.stop],
+                           queue=False, **PRIVATE
+                           ).then(self.on_invert, [self.visitor, photo.preset], self.subject_outputs,
+                                  concurrency_limit=None, show_progress="hidden", **PRIVATE)
+        photo.invert.click(None, js=SHOW_RESULT, **PRIVATE)
+        photo.stop.click(self.on_stop, self.visitor, photo.stop, queue=False, **PRIVATE)
+        photo.examples.select(self.on_example, self.visitor, [*found, *self.subject_outputs], concurrency_limit=2,
+                              concurrency_id="photos", **PRIVATE)
+        photo.surprise.click(self.on_surprise, [self.visitor, photo.truncation], [photo.seed, *self.subject_outputs],
+                             **EDITS)
+        photo.draw.click(self.on_draw, [self.visitor, photo.seed, photo.truncation], self.subject_outputs, **EDITS)
+        photo.session.upload(self.on_resume, [self.visitor, photo.session], [photo.session, *self.subject_outputs],
+                             preprocess=False, **EDITS)
+        stages = [self.stage, self.edit_area, self.onward]
+        self.back.click(self.on_back, self.visitor, [*stages, *found], **QUICK)
+        self.onward.click(lambda: {self.stage: gr.update(visible=False), self.edit_area: gr.update(visible=True)},
+                          None, stages, **QUICK)
+
+    def _wire_edits(self) -> None:
+        side, settings = self.side, [self.visitor, *self.side.view, *self.sliders.inputs]
+        shown = [self.notice, side.result, side.pair]
+        moved = [part.input for part in (side.compare, side.beside, self.sliders.keep, *self.sliders.strengths,
+                                         *self.sliders.targets)]
+        submitted = [part.submit for part in (self.sliders.layers, self.sliders.channels, self.sliders.step)]
+        method = self.sliders.method.input(self.on_method, settings, self.sliders.outputs, **QUICK)
+        pasted = side.pasted.input(self.on_pasted, [self.visitor, side.compare, side.pasted], side.compare, **QUICK)
+        released = [slider.release for slider in self.sliders.strengths]
+        # always_last: while one picture is made, only the newest of the later positions waits.
+        gr.on([*moved, *submitted], self.on_drag, settings, shown, trigger_mode="always_last", **EDITS)
+        settled: dict[str, Any] = {"fn": self.on_settle, "inputs": settings, "show_progress": "hidden", **PRIVATE,
+                                   "outputs": [*shown, side.effect, *side.history], "concurrency_limit": None}
+        gr.on([*moved, *submitted, *released], trigger_mode="always_last", **settled)
+        method.then(**settled)
+        pasted.then(**settled)
+        again = [*shown, side.effect, *side.history, *self.sliders.outputs]
+        for button, handler in ((side.undo, self.on_undo), (side.redo, self.on_redo), (side.reset, self.on_reset)):
+            button.click(handler, [self.visitor, *side.view], again, **EDITS)
+        side.pin.click(self.on_pin, settings, [*shown, side.compare], **EDITS)
+
+    @property
+    def subject_outputs(self) -> list[Any]:
+        """What changes when there is another subject."""
+        return [self.visitor, self.notice, self.stage, self.edit_area, self.onward, self.photo.invert, self.photo.stop,
+                self.photo.preset, *self.side.outputs, *self.sliders.outputs, *self.outputs.outputs]
+
+    @property
+    def all_outputs(self) -> list[Any]:
+        """All that a visitor may have changed."""
+        return [*dict.fromkeys([*self.subject_outputs, *self.photo.outputs, self.photo.session,
+                                *self.outputs.links.values()])]
+
+    # ---- the photo and its faces
+
+    @shown_errors
+    def on_upload(self, visitor: Visitor, file: dict[str, Any] | None) -> Update:
+        if not file or not file.get("path"):
+            raise InputError("no photo arrived; choose it again")
+        # Whatever comes of it, the drop area is free again: a photo that can be used is shown outlined instead.
+        try:
+            visitor.open(file["path"])
+        except InputError as error:
+            return {self.notice: words.problem(str(error)), self.photo.upload: None}
+        finally:
+            showing.discard_upload(file["path"])
+        return {self.visitor: visitor, **self.on_choose(visitor, 0)}
+
+    def on_choose(self, visitor: Visitor, index: int | None) -> Update:
+        """Choose a face from 0. One that is too small is said so beside the others, which can still be chosen."""
+        notice = ""
+        try:
+            visitor.choose(index or 0)
+        except InputError as error:
+            notice = words.problem(str(error))
+        if visitor.photo is None:
+            return {self.notice: notice}
+        return {self.notice: notice, **self.photo.show(visitor, self.models.bench_of(visitor))}
+
+    def on_click(self, visitor: Visitor, event: gr.SelectData) -> Update:
+        """Choose the face that was clicked."""
+        if visitor.photo is None:
+            return self.on_choose(visitor, 0)
+        scale = min(1, VIEW_SIDE / max(visitor.photo.width, visitor.photo.height))
+        index = visitor.face_at(event.index[0] / scale, event.index[1] / scale)
+        return {} if index is None else self.on_choose(visitor, index)
+
+    def on_another(self, visitor: Visitor) -> Update:
+        """Make room for another photo; what was made of this one stays until then."""
+        visitor.end()
+        return {self.notice: "", **self.photo.free()}
+
+    def on_back(self, visitor: Visitor) -> Update:
+        """Go back to the photo, or to the drop area where there is none."""
+        there = self.photo.show(visitor, self.models.bench_of(visitor)) if visitor.photo else self.photo.free()
+        return {self.notice: "", self.stage: gr.update(visible=True), self.edit_area: gr.update(visible=False),
+                self.onward: gr.update(visible=visitor.subject is not None), **there}
+
+    @shown_errors
+    def on_example(self, visitor: Visitor, event: gr.SelectData) -> Update:
+        """Begin with an example: the photo, or one of the samples."""
+        if event.index == 0:
+            visitor.open(str(examples.PHOTO))
+            return {self.visitor: visitor, **self.on_choose(visitor, 0)}
+        return self.on_draw(visitor, examples.SEEDS[event.index - 1], examples.TRUNCATION)
+
+    # ---- inversion
+
+    def on_begin(self, visitor: Visitor, preset: str) -> Update:
+        visitor.begin()
+        visitor.preset = preset
+        return {self.notice: "", self.photo.invert: gr.update(visible=False),
+                self.photo.stop: gr.update(visible=True, interactive=True)}
+
+    def on_stop(self, visitor: Visitor) -> Update:
+        visitor.end()
+        return {self.photo.stop: gr.update(interactive=False)}
+
+    def on_invert(self, visitor: Visitor, preset: str) -> Iterator[Update]:
+        """Stream the best so far beside the crop, then open the sliders."""
+        idle = {self.photo.invert: gr.update(visible=True), self.photo.stop: gr.update(visible=False)}
+        if preset not in PRESETS:
+            yield {self.notice: words.problem(f"{preset}: no such preset"), **idle}
+            return
+        if visitor.photo is None and visitor.stop is not None and visitor.stop.is_set():
+            yield idle  # Forgotten while it waited.
+            return
+        before = visitor.subject
+        try:
+            yield from self._inverting(visitor, preset)
+            if visitor.subject is not None and visitor.subject is not before:
+                inversion = visitor.subject.inversion
+                timing = self.models.bench_of(visitor).loaded.timing
+                if inversion is not None and not visitor.subject.kept and not inversion.stopped:
+                    timing.learn(PRESETS[preset], inversion.seconds)
+                yield {**idle, **self._subject(visitor)}
+            else:
+                yield {**idle, **self._unchanged(visitor)}
+        except InputError as error:
+            yield {**idle, **self._unchanged(visitor), self.notice: words.problem(str(error))}
+
+    def _inverting(self, visitor: Visitor, preset: str) -> Iterator[Update]:
+        bench, settings, side = self.models.bench_of(visitor), PRESETS[preset], self.side
+        crop = visitor.crop(bench.generator.resolution)
+        course, shown = Course(crop), showing.for_browser(crop, visitor.folder)
+        yield {side.status: starting(), side.empty: gr.update(visible=False), side.area: gr.update(visible=True),
+               side.tools: gr.update(visible=False), self.outputs.area: gr.update(visible=False)}
+        for report in visitor.invert(bench.projector, settings, self.models.cache, self.models.lane,
+                                     bench.loaded.timing.seconds(settings) or 0.0):
+            if visitor.photo is None:  # Forgotten: nothing more is to be written.
+                return
+            if isinstance(report, Waiting):
+                yield {side.status: waiting(report)}
+            elif isinstance(report, Progress):
+                now = showing.for_browser(report.pictures[0], visitor.folder)
+                yield {side.result: gr.update(value=(shown, now), visible=True), side.pair: gr.update(visible=False),
+                       side.status: course.after(report)}
+
+    def _unchanged(self, visitor: Visitor) -> Update:
+        """The result as it was before an inversion that came to nothing."""
+        if visitor.subject is not None:
+            return {**self._subject(visitor, visitor.edit), self.stage: gr.update(visible=True),
+                    self.edit_area: gr.update(visible=False), self.onward: gr.update(visible=True)}
+        return {self.side.status: "", self.side.area: gr.update(visible=False),
+                self.side.empty: gr.update(visible=True)}
+
+    # ---- samples and sessions
+
+    @shown_errors
+    def on_surprise(self, visitor: Visitor, truncation: float) -> Update:
+        seed = random.randrange(1_000_000)  # noqa: S311 (a face, not a secret)
+        return {self.photo.seed: seed, **self.on_draw(visitor, seed, truncation)}
+
+    @shown_errors
+    def on_draw(self, visitor: Visitor, seed: float | None, truncation: float) -> Update:
+        visitor.sample(self.models.bench_of(visitor).generator, int(seed or 0), truncation)
+        return self._subject(visitor)
+
+    @shown_errors
+    def on_resume(self, visitor: Visitor, file: dict[str, Any] | None) -> Update:
+        """Go on with a saved session."""
+        if not file or not file.get("path"):
+            raise InputError("no session file arrived; choose it again")
+        try:
+            session = load_session(file["path"], name=str(file.get("orig_name") or "session"))
+            visitor.resume(session, self.models.bench_of(visitor).generator)
+        except InputError as error:
+            return {self.notice: words.problem(str(error)), self.photo.session: None}
+        finally:
+            showing.discard_upload(file["path"])
+        return {**self._subject(visitor, visitor.edit), self.photo.session: None}
+
+    # ---- edits
+
+    def _subject(self, visitor: Visitor, edit: Edit | None = None) -> Update:
+        """Show a visitor's subject, and open the sliders."""
+        subject, bench, edit = subject_of(visitor), self.models.bench_of(visitor), edit or Edit()
+        pasted = subject.photo is not None  # There it keeps the photo's own detail.
+        return {self.visitor: visitor, self.notice: "", self.stage: gr.update(visible=False),
+                self.edit_area: gr.update(visible=True), self.onward: gr.update(visible=True),
+                self.side.empty: gr.update(visible=False), self.side.area: gr.update(visible=True),
+                self.side.tools: gr.update(visible=True), self.side.status: words.numbers(subject),
+                self.side.beside: False, self.side.effect: self._effect(bench, subject, edit),
+                self.side.pasted: gr.update(value=pasted, visible=pasted),
+                **self.side.choices(visitor, BEFORE, pasted=pasted), **self.side.buttons(visitor),
+                **self._painted(visitor, bench, edit, BEFORE, pasted, False, VIEW_SIDE),
+                **self.sliders.show(bench, edit), **self.outputs.show(visitor, bench)}
+
+    def read(self, visitor: Visitor, *values: Any) -> tuple[Bench, Subject, Edit]:
+        """What the sliders ask for.
+
+        Raises:
+            InputError: there is nothing to edit, or a setting cannot be read.
+        """
+        subject, bench = subject_of(visitor), self.models.bench_of(visitor)
+        return bench, subject, self.sliders.read(bench, values)
+
+    def _painted(self, visitor: Visitor, bench: Bench, edit: Edit, compare: str, pasted: bool, beside: bool,
+                 side: int) -> Update:
+        """The result's pictures: what an edit is compared with, and the edit."""
+        subject = subject_of(visitor)
+
+        def drawn(wanted: Edit) -> tuple[np.ndarray, np.ndarray]:
+            picture = bench.edit(subject, wanted)
+            if pasted and subject.photo is not None:
+                return subject.pasted(picture, side=side)
+            crop = subject.inversion.crop if subject.inversion is not None else subject.picture
+            return (subject.picture if compare == INVERSION else crop), picture
+
+        before, after = drawn(edit)
+        if compare == PINNED and visitor.pinned is not None:
+            before = drawn(visitor.pinned)[1]
+        return self.side.pictures(visitor, before, after, beside=beside)
+
+    @shown_errors
+    def on_drag(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
+        """A slider moves: what can be shown at once."""
+        bench, _, edit = self.read(visitor, *values)
+        visitor.wanted = (edit, compare, pasted, beside)
+        picture = self._painted(visitor, bench, edit, compare, pasted, beside, PREVIEW_SIDE)
+        return {} if visitor.settled == visitor.wanted else picture
+
+    async def on_settle(self, visitor: Visitor, compare: str, pasted: bool, beside: bool,
+                        *values: Any) -> Update:
+        """A slider has moved and rests: the picture in full, and what the edit did."""
+        try:
+            bench, subject, edit = self.read(visitor, *values)
+        except InputError as error:
+            return {self.notice: words.problem(str(error))}
+        wanted = visitor.wanted = (edit, compare, pasted, beside)
+        await asyncio.sleep(SETTLED)  # Waiting costs no thread.
+        if visitor.wanted != wanted or visitor.subject is not subject:
+            return {}  # It moves on, and this comes again.
+        visitor.settled = wanted
+        return await anyio.to_thread.run_sync(self._settled, visitor, bench, edit, compare, pasted, beside)
+
+    @shown_errors
+    def _settled(self, visitor: Visitor, bench: Bench, edit: Edit, compare: str, pasted: bool, beside: bool) -> Update:
+        visitor.edit = edit
+        visitor.history.push(edit)
+        return {**self._painted(visitor, bench, edit, compare, pasted, beside, VIEW_SIDE),
+                self.side.effect: self._effect(bench, subject_of(visitor), edit), **self.side.buttons(visitor)}
+
+    def _effect(self, bench: Bench, subject: Subject, edit: Edit) -> str:
+        if not edit.changes:
+            return words.UNCHANGED
+        return words.effect_in_words(effect_of(bench, subject, edit, bench.edit(subject, edit)), edit)
+
+    @shown_errors
+    def on_undo(self, visitor: Visitor, *view: Any) -> Update:
+        return self._again(visitor, visitor.history.undo(), *view)
+
+    @shown_errors
+    def on_redo(self, visitor: Visitor, *view: Any) -> Update:
+        return self._again(visitor, visitor.history.redo(), *view)
+
+    @shown_errors
+    def on_reset(self, visitor: Visitor, *view: Any) -> Update:
+        visitor.history.push(Edit())
+        return self._again(visitor, Edit(), *view)
+
+    def _again(self, visitor: Visitor, edit: Edit, compare: str, pasted: bool, beside: bool) -> Update:
+        """Show an edit that the sliders are to follow."""
+        bench, subject = self.models.bench_of(visitor), subject_of(visitor)
+        visitor.edit, visitor.wanted = edit, None
+        return {**self._painted(visitor, bench, edit, compare, pasted, beside, VIEW_SIDE),
+                self.side.effect: self._effect(bench, subject, edit), **self.side.buttons(visitor),
+                **self.sliders.show(bench, edit)}
+
+    @shown_errors
+    def on_method(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
+        """Give the sliders the ranges that are safe by a method."""
+        bench, _, edit = self.read(visitor, *values)
+        return self.sliders.show(bench, Edit(strengths=edit.strengths, method=edit.method))
+
+    def on_pasted(self, visitor: Visitor, compare: str, pasted: bool) -> Update:
+        return self.side.choices(visitor, compare, pasted=pasted)
+
+    @shown_errors
+    def on_pin(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
+        """Keep this edit to compare others with."""
+        bench, _, edit = self.read(visitor, *values)
+        visitor.pinned = edit
+        return {**self.side.choices(visitor, PINNED, pasted=pasted),
+                **self._painted(visitor, bench, edit, PINNED, pasted, beside, VIEW_SIDE)}
+
+    def on_bench(self, visitor: Visitor) -> Update:
+        """Follow another generator or other controls. A subject of another generator is let go."""
+        bench, subject = self.models.bench_of(visitor), visitor.subject
+        if subject is not None and subject.generator != bench.generator.hash:
+            visitor.end()
+            visitor.subject = None
+            return {self.visitor: visitor, **self.blank(EMPTY), **self.on_back(visitor)}
+        if subject is None:
+            return {self.notice: ""}
+        return {**self.sliders.show(bench, visitor.edit), **self.outputs.show(visitor, bench), self.visitor: visitor}
+
+    # ---- the end
+
+    def blank(self, empty: str) -> Update:
+        """No subject."""
+        side = self.side
+        return {self.stage: gr.update(visible=True), self.edit_area: gr.update(visible=False),
+                self.onward: gr.update(visible=False), self.outputs.area: gr.update(visible=False),
+                side.empty: gr.update(value=empty, visible=True), side.area: gr.update(visible=False),
+                side.tools: gr.update(visible=False), side.result: None, side.pair: None, side.status: "",
+                side.effect: "", self.outputs.strip: gr.update(value=None, visible=False)}
+
+    def on_forget(self, visitor: Visitor) -> Update:
+        """Delete all that is there of a visitor, and begin again."""
+        folder = visitor.folder
+        visitor.forget(self.models.cache)
+        showing.forget(folder)
+        return {**self.on_another(visitor), **self.blank(FORGOTTEN), self.visitor: visitor, self.photo.outlined: None,
+                self.photo.about: "", self.photo.face: gr.update(choices=[], value=None, visible=False),
+                self.photo.session: None, self.photo.invert: gr.update(visible=True),
+                self.photo.stop: gr.update(visible=False), **dict.fromkeys(self.outputs.links.values())}
+

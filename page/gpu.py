@@ -1,0 +1,117 @@
+"""Inversions in a thread of their own; on Hugging Face's ZeroGPU in a process that is lent a GPU for the time."""
+
+from __future__ import annotations
+
+import atexit
+import copy
+import os
+import queue
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from inversion import Inversion, Progress, Projector, ProjectorSettings
+
+PREVIEW_STEPS = 5  # Between two pictures of a running inversion.
+PATIENCE = 30      # Seconds that the program's end waits for a step to finish.
+LENT_LEAST, LENT_STEP = 15, 0.1  # Seconds that a lent GPU is asked for: to begin with, and for each step.
+
+_ON_CPU: dict[str, Projector] = {}  # By generator hash: what a lent process finds, since it is a copy of this one.
+
+
+def zero_gpu() -> bool:
+    """Whether this is a Space of Hugging Face's with ZeroGPU."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true")
+
+
+def reports(projector: Projector, crop: np.ndarray, settings: ProjectorSettings,
+            stop: threading.Event) -> Iterator[Progress | Inversion]:
+    """Run an inversion, yielding what it reports and in the end its record.
+
+    Args:
+        projector: With the generator.
+        crop: uint8 [R, R, 3].
+        settings: Of the inversion.
+        stop: Ends it after the step that is running, and keeps the best so far; so does closing the iterator.
+    """
+    if not zero_gpu():
+        yield from _in_thread(projector, crop, settings, stop.is_set)
+        return
+    _ON_CPU[projector.generator.hash] = projector
+    with tempfile.TemporaryDirectory() as folder:  # Another process sees no event of this one, but it sees a file.
+        flag = Path(folder) / "stop"
+        lent = _lent()(projector.generator.hash, crop, settings, str(flag))
+        try:
+            for report in lent:
+                if stop.is_set():
+                    flag.touch()
+                yield report
+        finally:
+            with suppress(OSError):
+                flag.touch()
+
+
+def seconds_lent(generator_hash: str, crop: np.ndarray, settings: ProjectorSettings, flag: str) -> int:
+    """How long a GPU is asked for, by the settings of the preset. ZeroGPU ends what takes longer."""
+    return LENT_LEAST + round(LENT_STEP * settings.all_steps)
+
+
+@cache
+def _lent() -> Callable[..., Iterator[Progress | Inversion]]:
+    import spaces
+
+    decorated: Callable[..., Iterator[Progress | Inversion]] = spaces.GPU(duration=seconds_lent)(_on_lent_gpu)
+    return decorated
+
+
+def declare() -> None:
+    """Tell ZeroGPU, before the page starts, that there is something to lend a GPU to; elsewhere nothing happens."""
+    if zero_gpu():
+        _lent()
+
+
+def _on_lent_gpu(generator_hash: str, crop: np.ndarray, settings: ProjectorSettings,
+                 flag: str) -> Iterator[Progress | Inversion]:
+    """In the process with the GPU. It has this process's models, which are on the CPU."""
+    on_cpu = _ON_CPU[generator_hash]
+    projector = Projector(copy.deepcopy(on_cpu.generator).to("cuda"), encoder=on_cpu.encoder)
+    yield from _in_thread(projector, crop, settings, Path(flag).exists)
+
+
+def _in_thread(projector: Projector, crop: np.ndarray, settings: ProjectorSettings,
+               should_stop: Callable[[], bool]) -> Iterator[Progress | Inversion]:
+    """Run it in a thread, which the program's end stops."""
+    found: queue.Queue[Progress | Inversion | Exception] = queue.Queue()
+    left = threading.Event()
+
+    def work() -> None:
+        try:
+            found.put(projector.invert(crop, settings=settings, every=PREVIEW_STEPS, on_step=found.put,
+                                       should_stop=lambda: left.is_set() or should_stop()))
+        except Exception as error:  # noqa: BLE001 (raised below, in the thread that waits)
+            found.put(error)
+
+    def end() -> None:
+        left.set()
+        thread.join(PATIENCE)  # A thread that is cut off within torch would abort the program.
+
+    thread = threading.Thread(target=work, name="inversion", daemon=True)
+    thread.start()
+    atexit.register(end)
+    try:
+        while True:
+            report = found.get()
+            if isinstance(report, Exception):
+                raise report
+            if isinstance(report, Inversion) or found.empty():  # Otherwise it is out of date already.
+                yield report
+            if isinstance(report, Inversion):
+                return
+    finally:
+        left.set()  # Whoever waited may be gone.
+        atexit.unregister(end)
