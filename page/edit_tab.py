@@ -153,7 +153,7 @@ class EditTab:
             return self.on_choose(visitor, 0)
         scale = min(1, VIEW_SIDE / max(visitor.photo.width, visitor.photo.height))
         index = visitor.face_at(event.index[0] / scale, event.index[1] / scale)
-        return {} if index is None else self.on_choose(visitor, index)
+        return gr.skip() if index is None else self.on_choose(visitor, index)
 
     def on_another(self, visitor: Visitor) -> Update:
         """Make room for another photo; what was made of this one stays until then."""
@@ -320,7 +320,7 @@ class EditTab:
         wanted = visitor.wanted = (edit, compare, pasted, beside)
         await asyncio.sleep(SETTLED)  # Waiting costs no thread.
         if visitor.wanted != wanted or visitor.subject is not subject:
-            return {}  # It moves on, and this comes again.
+            return gr.skip()  # It moves on, and this comes again.
         visitor.settled = wanted
         return await anyio.to_thread.run_sync(self._settled, visitor, bench, edit, compare, pasted, beside)
 

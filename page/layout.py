@@ -7,6 +7,7 @@ import gradio as gr
 from page import KEPT_SECONDS, examples
 from page.edit_tab import EditTab
 from page.models import Models
+from page.models_tab import ModelsTab
 from page.visitor import Visitor
 from page.wiring import PRIVATE, QUICK, Update
 from weights.errors import InputError
@@ -26,11 +27,17 @@ class Page:
         # Gradio keeps one visitor in each browser tab's session, and deletes it when its time is over.
         self.visitor = gr.State(Visitor(), time_to_live=KEPT_SECONDS)
         gr.Markdown(INTRO, elem_id="intro")
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Edit", id="edit"):
-            self.edit = EditTab(models, self.visitor)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Edit", id="edit"):
+                self.edit = EditTab(models, self.visitor)
+            with gr.Tab("Models", id="models") as models_tab:
+                self.shelf = ModelsTab(models, self.visitor)
         with gr.Row(elem_id="foot"):
             gr.Markdown(PRIVACY, elem_id="privacy")
             self.forget = gr.Button("Forget my faces", size="sm", scale=0, min_width=160, elem_id="forget")
+        for event in self.shelf.changed:
+            event.then(self.edit.on_bench, self.visitor, self.edit.all_outputs, **QUICK)
+        models_tab.select(self.shelf.on_show, self.visitor, [self.shelf.notice, *self.shelf.outputs], **QUICK)
         self.forget.click(self.edit.on_forget, self.visitor, self.edit.all_outputs, queue=False, **PRIVATE)
 
     def wire_load(self, demo: gr.Blocks) -> None:

@@ -30,12 +30,13 @@ class Loaded:
     Args:
         source: Built, or what `stylegan2.load` takes.
         device: Where it goes.
-        title: What people call it.
+        title: What it is called; its name in the manifest where it has one.
     """
 
     def __init__(self, source: Generator | str | os.PathLike[str], *, device: str = "auto",
-                 title: str = "bundled generator") -> None:
-        self.title = title
+                 title: str = "") -> None:
+        self.title = title or ("bundled-generator" if source == "bundled" else "generator" if isinstance(
+            source, Generator) else os.fspath(source))
         self._source = source
         self._device = device
         self._projector: Projector | None = None
@@ -144,9 +145,11 @@ class Models:
         controls: Built, or what `gradctrl.load_controls` takes.
         device: Where a generator that is loaded here goes.
         cache: Keeps inversions; None: each is made anew.
+        own_models: Whether visitors may fetch generators and load their own.
     Attributes:
         bench: The page's own.
         cache: As given.
+        device, own_models: As given.
         lane: Where inversions run.
     Raises:
         InputError: the controls cannot be read.
@@ -154,11 +157,12 @@ class Models:
 
     def __init__(self, generator: Generator | str | os.PathLike[str] = "bundled",
                  controls: Controls | str | os.PathLike[str] = "bundled", *, device: str = "auto",
-                 cache: InversionCache | None = None) -> None:
+                 cache: InversionCache | None = None, own_models: bool = True) -> None:
         self.bench = Bench(Loaded(generator, device=device),
                            controls if isinstance(controls, Controls) else load_controls(controls))
         self.cache = cache
         self.device = device
+        self.own_models = own_models
         self.lane = Lane()
 
     def bench_of(self, visitor: Visitor) -> Bench:

@@ -33,7 +33,7 @@ class Sliders:
         self.strengths: list[gr.Slider] = []
         for number in range(SLOTS):
             with gr.Row(visible=False, elem_classes="slot") as row:
-                self.targets.append(gr.Dropdown([], label="", visible=False, min_width=110, scale=1))
+                self.targets.append(gr.Dropdown([], label="", visible=False, min_width=125, scale=1))
                 self.strengths.append(gr.Slider(-1, 1, 0, step=0.05, label=f"Control {number + 1}", min_width=200,
                                                 scale=3))
             self.rows.append(row)
@@ -114,7 +114,7 @@ class Sliders:
         slider = gr.update(minimum=low, maximum=high, value=strength, elem_id=f"control-{control.name}",
                            elem_classes=_marks(low, high, safe),
                            label=title if control.binary else f"{title}: how much",
-                           info=f"{words.scale_of(control)} · safe from {safe[0]:g} to {safe[1]:g}"
+                           info=f"{words.scale_of(control)} · safe {safe[0]:g} to {safe[1]:g}"
                            if control.binary else f"safe up to {safe[1]:g}")
         target = gr.update(choices=list(control.classes), label=title, visible=not control.binary,
                            value=key.partition(":")[2] or control.classes[0], elem_id=f"class-{control.name}")

@@ -32,8 +32,9 @@ CSS = """
   border-left: 4px solid #d97706; border-radius: 6px; background: #fffbeb; color: #78350f; }
 .dark .warnings { background: #451a03; color: #fde68a; }
 #examples-words { font-size: .9em; margin-bottom: -10px; }
-#examples .caption-label { display: none; }  /* It covers the picture; screen readers have it as the alternative text. */
+#examples .caption-label { display: none; }  /* Covers the picture; is its alternative text. */
 #examples .grid-container { grid-template-columns: repeat(6, 1fr) !important; gap: 6px; padding: 0; height: 100%; }
+#examples, #examples .grid-wrap { height: auto !important; }
 #examples .grid-wrap { padding: 0; overflow: hidden; } #examples .gallery-item { min-width: 0; }
 #examples .thumbnail-lg { aspect-ratio: 1; width: 100%; height: auto; }
 /* The picture stays in sight while sliders further down are moved. */
@@ -58,7 +59,7 @@ CSS = """
 .marked input[type=range]::-moz-range-progress { background: none !important; }
 table.effect { width: 100%; border-collapse: collapse; font-size: .88em; margin-top: .4em; }
 table.effect th { font-weight: 500; text-align: left; }
-table.effect tr, table.effect td, table.effect th { border: 0 !important; }
+table.effect, table.effect tr, table.effect td, table.effect th { border: 0 !important; }
 table.effect td, table.effect th { padding: 2px 8px 2px 6px !important; white-space: nowrap; }
 table.effect td { width: 28%; }
 table.effect .bar { display: inline-block; width: calc(100% - 3.4em); min-width: 30px; height: 6px; margin-left: .5em;
@@ -68,14 +69,18 @@ table.effect .asked .bar span { background: #6366f1; } table.effect .unwanted .b
 table.effect .asked th { font-weight: 700; }
 table.effect .unwanted { background: #fffbeb; color: #78350f; } .dark table.effect .unwanted { background: #451a03;
   color: #fde68a; }
+table.card td { width: auto !important; white-space: normal !important; vertical-align: top; }
 .empty { min-height: 300px; display: flex; align-items: center; justify-content: center; text-align: center;
   border: 1px dashed var(--border-color-primary); border-radius: 8px; padding: 1em; }
 :focus-visible { outline: 2px solid #6366f1; outline-offset: 2px; }
 @media (max-width: 700px) {
   .empty:not([role]) { display: none !important; } #foot { flex-direction: column; }
-  #edit-columns { flex-direction: column; } #edit-columns:has(#edit) #right-side { order: -1; position: static; }
-  #edit-columns:has(#edit) #result-area { position: sticky; top: 0; z-index: 5;
+  /* The picture first and always in sight, then the sliders, then what is done with the picture. */
+  #edit-columns { flex-direction: column; } #edit-columns:has(#edit) > * { display: contents; }
+  #edit-columns:has(#edit) #result-area { order: 1; position: sticky; top: 0; z-index: 5;
     background: var(--body-background-fill); }
+  #edit { order: 2; } #tools { order: 3; } #outputs { order: 4; } #edit-columns:has(#edit) #status { order: 5; }
+  table.card { display: block; overflow-x: auto; }
 }
 """ + _PLACES
 

@@ -102,7 +102,7 @@ def effect_in_words(effect: Effect, edit: Edit) -> str:
 
 
 def _effect_row(measure: Measure) -> str:
-    kind = ("asked" if measure.asked else "unwanted") if measure.changed else "same"
+    kind = "asked" if measure.asked else "unwanted" if measure.changed else "same"
     which, star = measure.leading, "*" if measure.judge == "control" else ""
     cells = "".join(f"<td>{100 * share:.0f}%<span class='bar'><span style='width:{100 * share:.0f}%'></span></span>"
                     "</td>" for share in (measure.before[which], measure.after[which]))
