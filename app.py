@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import signal
 import sys
 import threading
@@ -29,7 +30,8 @@ MOST_VISITORS = 200  # Whose state is kept; the one longest away goes first.
 MOST_WAITING = 500   # Events in the queue; later ones are told to come back. Inversions have a lane of their own.
 MOST_THREADS = 100   # That handlers run in; one for each inversion that waits.
 PATIENCE = 30        # Seconds that the program's end waits for the models to be loaded, if that still goes on.
-UPLOAD_LIMIT = "64mb"
+UPLOAD_LIMIT = "512mb"  # A ZIP of photos, or a generator of NVIDIA's.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def build_demo(generator: Generator | Source = "bundled", controls: Controls | Source = "bundled", *,
@@ -47,11 +49,13 @@ def build_demo(generator: Generator | Source = "bundled", controls: Controls | S
     return _build(_models(generator, controls, device, cache))
 
 
-def _models(generator: Generator | Source, controls: Controls | Source, device: str, cache: bool) -> Models:
+def _models(generator: Generator | Source, controls: Controls | Source, device: str, cache: bool,
+            own_models: bool = True) -> Models:
     from page.kept import page_cache
     from page.models import Models
 
-    return Models(generator, controls, device=device, cache=page_cache() if cache else None)
+    return Models(generator, controls, device=device, cache=page_cache() if cache else None,
+                  own_models=own_models)
 
 
 def _build(models: Models) -> gr.Blocks:
@@ -63,13 +67,14 @@ def _build(models: Models) -> gr.Blocks:
     from page.layout import Page
 
     with gr.Blocks(title="Face editor", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEPT_SECONDS)) as demo:
-        Page(models).wire_load(demo)
+        Page(models).wire_visits(demo)
     return demo.queue(max_size=MOST_WAITING, default_concurrency_limit=8)
 
 
 def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False, *,
            generator: Generator | Source = "bundled", controls: Controls | Source = "bundled", device: str = "auto",
-           cache: bool = True, block: bool = True) -> gr.Blocks:
+           cache: bool = True, own_models: bool | None = None, upload_limit: str = UPLOAD_LIMIT, mcp: bool = False,
+           block: bool = True) -> gr.Blocks:
     """Start the page and, unless told otherwise, stay until it is ended by Ctrl-C.
 
     Args:
@@ -77,15 +82,26 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
         port: Port to listen on; None: the first free one from 7860.
         share: Make a public address through Gradio's servers.
         generator, controls, device, cache: As for `build_demo`. The generator is loaded in the background.
+        own_models: Let visitors fetch generators and load their own; None: only if no other machine can reach the page.
+        upload_limit: The most that a file may have that is uploaded, as "64mb"; more is refused with status 413.
+        mcp: Offer the endpoints to agents as well, by the Model Context Protocol, at /gradio_api/mcp/.
         block: False: return at once; `close()` on the result ends the page.
     Raises:
-        InputError: the controls cannot be read, or the port is taken.
+        InputError: the controls cannot be read, the port is taken, or what MCP needs is not installed.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when Gradio is imported, too.
 
+    from page import gpu
     from page.style import CSS, HEAD
 
-    models = _models(generator, controls, device, cache)
+    if not re.fullmatch(r"(?i)\d+ ?[kmgt]?b", upload_limit):
+        raise InputError(f"{upload_limit}: not a size of files; give one as 64mb or 1gb")
+    if mcp:
+        _check_mcp()
+    if own_models is None:
+        own_models = not share and host in LOOPBACK
+    models = _models(generator, controls, "cpu" if gpu.zero_gpu() else device, cache, own_models)
+    gpu.declare()
     warming = threading.Thread(target=_warm_up, args=[models], name="warm-up", daemon=True)
     warming.start()
     atexit.register(warming.join, PATIENCE)  # A thread that is cut off within torch would abort the program.
@@ -96,13 +112,20 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     try:
         demo.launch(server_name=host, server_port=port, share=share, theme=theme, css=CSS, head=HEAD, footer_links=[],
                     max_threads=MOST_THREADS,
-                    run_history=False, max_file_size=UPLOAD_LIMIT, state_session_capacity=MOST_VISITORS,
-                    ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=False, prevent_thread_lock=not block)
+                    run_history=False, max_file_size=upload_limit, state_session_capacity=MOST_VISITORS,
+                    ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=mcp, prevent_thread_lock=not block)
     except OSError as error:
         if "port" not in str(error):
             raise
         raise InputError(f"port {port}: cannot be listened on at {host} ({error}); choose another port") from error
     return demo
+
+
+def _check_mcp() -> None:
+    try:
+        import mcp  # noqa: F401
+    except ImportError as error:
+        raise InputError("MCP needs a package more; install it by: pip install 'gradctrl[mcp]'") from error
 
 
 def _theme() -> gr.themes.Default:
@@ -126,8 +149,16 @@ def _warm_up(models: Models) -> None:
         print(error, file=sys.stderr)
 
 
+def launch_here() -> None:
+    """Start the page as the place where it runs asks for it: on this machine alone, or as a Hugging Face Space."""
+    if "SPACE_ID" in os.environ:  # There a proxy stands before it, and others use it too.
+        launch(host="0.0.0.0", upload_limit="64mb", mcp=True)  # noqa: S104 (a Space has no other way in)
+    else:
+        launch()
+
+
 if __name__ == "__main__":
     try:
-        launch()
+        launch_here()
     except InputError as problem:
         sys.exit(str(problem))

@@ -16,10 +16,15 @@ from commands.options import controls_option, model_options
 @click.option("--cache/--no-cache", default=None,
               help="Keep inversions for an hour at most, so that a visitor's face is not inverted twice.  [default: "
                    "--cache, unless GRADCTRL_INVERSIONS is off]")
+@click.option("--own-models/--no-own-models", default=None,
+              help="Let visitors fetch generators and load their own.  [default: only if no other machine can reach "
+                   "the page]")
+@click.option("--upload-limit", default="512mb", metavar="SIZE", help="The most that an uploaded file may have.")
+@click.option("--mcp", is_flag=True, help="Offer the endpoints to agents, by the Model Context Protocol.")
 @controls_option
 @model_options
-def start_app(port: int, host: str, share: bool, cache: bool | None, controls: str, generator: str,
-              device: str, threads: int | None) -> None:
+def start_app(port: int, host: str, share: bool, cache: bool | None, own_models: bool | None, upload_limit: str,
+              mcp: bool, controls: str, generator: str, device: str, threads: int | None) -> None:
     """Start the page in which photos are edited with sliders.
 
     \b
@@ -31,4 +36,4 @@ def start_app(port: int, host: str, share: bool, cache: bool | None, controls: s
     kept = is_wanted(cache)
     set_threads(threads)
     launch(host=host, port=port, share=share, generator=generator, controls=open_controls(controls), device=device,
-           cache=kept)
+           cache=kept, own_models=own_models, upload_limit=upload_limit, mcp=mcp)

@@ -159,8 +159,8 @@ class Endpoints:
             A session file for the endpoint edit, and the picture.
         """
         if not 0 <= truncation <= 1.5 or not 0 <= seed < 2 ** 32:
-            raise InputError(f"seed {seed}, truncation {truncation:g}: use a seed from 0 to 4294967295 and a truncation "
-                             "from 0 to 1.5")
+            raise InputError(f"seed {seed}, truncation {truncation:g}: use a seed from 0 to 4294967295 and a "
+                             "truncation from 0 to 1.5")
         visitor, bench = Visitor(), self.models.bench
         visitor.sample(bench.generator, seed, truncation)
         assert visitor.subject is not None

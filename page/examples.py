@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inversion import save_picture
+from inversion import open_photo, save_picture
 from page import showing
 from page.models import Bench
 from stylegan2 import to_pixels
@@ -29,5 +29,14 @@ def gallery(bench: Bench) -> list[tuple[str, str]]:
         folder.mkdir(parents=True, exist_ok=True)
         for path, picture in zip(paths, pictures, strict=True):
             save_picture(path, picture)
-    return [(str(PHOTO), PHOTO_WORDS), *((str(path), f"A face of nobody, seed {seed}")
-                                         for path, seed in zip(paths, SEEDS, strict=True))]
+    return [the_photo(), *((str(path), f"A face of nobody, seed {seed}")
+                           for path, seed in zip(paths, SEEDS, strict=True))]
+
+
+def the_photo() -> tuple[str, str]:
+    """The photo's picture, where the page may show it, and what it is."""
+    path = showing.private_dir() / "examples" / PHOTO.name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_picture(path, open_photo(PHOTO).pixels)
+    return str(path), PHOTO_WORDS

@@ -1,4 +1,4 @@
-"""The page's own cache of inversions, which keeps what the page promises: an hour at most, and not beyond its end."""
+"""How long things are kept: an hour at most, until a visitor leaves, and not beyond the program's end."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ import functools
 import sys
 import threading
 import time
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
 
 from inversion import InversionCache
-from page import KEPT_SECONDS, SWEEP_SECONDS
+from page import KEPT_SECONDS, SWEEP_SECONDS, showing
 from page.showing import private_dir
+from page.visitor import Visitor
+
+GRACE = 120  # Seconds that somebody who has left may take to come back: a phone that sleeps looks like one who left.
 
 
 @functools.cache
@@ -25,3 +34,56 @@ def _sweep(cache: InversionCache) -> None:
     while True:
         time.sleep(SWEEP_SECONDS)
         cache.tidy()
+        tidy(private_dir(), KEPT_SECONDS)
+
+
+def tidy(folder: Path, seconds: float) -> None:
+    """Remove the files below a folder that were written longer ago, and the folders that are empty then.
+
+    The cache of inversions counts from the last use of each, and looks after itself.
+    """
+    oldest = time.time() - seconds
+    for path in sorted(folder.rglob("*"), reverse=True):  # What is in a folder before the folder.
+        if path.relative_to(folder).parts[0] == "inversions":
+            continue
+        with suppress(OSError):  # Gone meanwhile, or not empty.
+            if path.is_dir():
+                path.rmdir()
+            elif path.lstat().st_mtime < oldest:
+                path.unlink()
+
+
+class Visitors:
+    """Who is here, so that what somebody leaves behind can be deleted.
+
+    Args:
+        cache: Of the page.
+        grace: Seconds that somebody has to come back.
+    """
+
+    def __init__(self, cache: InversionCache | None, grace: float = GRACE) -> None:
+        self.cache, self.grace = cache, grace
+        self._here: weakref.WeakValueDictionary[str, Visitor] = weakref.WeakValueDictionary()
+
+    def came(self, visitor: Visitor, request: gr.Request) -> None:
+        """Somebody opens the page."""
+        self._here[_session(request)] = visitor
+
+    def left(self, request: gr.Request) -> None:
+        """Somebody closes the page; whoever does nothing for a while then is forgotten."""
+        visitor = self._here.get(_session(request))
+        if visitor is not None:
+            timer = threading.Timer(self.grace, self._forget, [visitor, visitor.seen])
+            timer.daemon = True
+            timer.start()
+
+    def _forget(self, visitor: Visitor, seen: float) -> None:
+        if visitor.seen != seen:
+            return  # Back again.
+        folder = visitor.folder
+        visitor.forget(self.cache)
+        showing.forget(folder)
+
+
+def _session(request: Any) -> str:
+    return str(request.session_hash)

@@ -6,6 +6,7 @@ import gradio as gr
 
 from page import KEPT_SECONDS, examples
 from page.edit_tab import EditTab
+from page.kept import Visitors
 from page.models import Models
 from page.models_tab import ModelsTab
 from page.visitor import Visitor
@@ -23,7 +24,7 @@ class Page:
     """The components of the page and their handlers. Build it within `gr.Blocks`."""
 
     def __init__(self, models: Models) -> None:
-        self.models = models
+        self.models, self.visitors = models, Visitors(models.cache)
         # Gradio keeps one visitor in each browser tab's session, and deletes it when its time is over.
         self.visitor = gr.State(Visitor(), time_to_live=KEPT_SECONDS)
         gr.Markdown(INTRO, elem_id="intro")
@@ -40,12 +41,16 @@ class Page:
         models_tab.select(self.shelf.on_show, self.visitor, [self.shelf.notice, *self.shelf.outputs], **QUICK)
         self.forget.click(self.edit.on_forget, self.visitor, self.edit.all_outputs, queue=False, **PRIVATE)
 
-    def wire_load(self, demo: gr.Blocks) -> None:
-        """What happens when somebody opens the page: the examples are drawn."""
-        demo.load(self.on_load, self.visitor, self.edit.photo.examples, **QUICK)
+    def wire_visits(self, demo: gr.Blocks) -> None:
+        """What happens when somebody opens the page, and closes it."""
+        demo.load(self.on_load, self.visitor, [self.visitor, self.edit.photo.examples], **QUICK)
+        demo.unload(self.visitors.left)
 
-    def on_load(self, visitor: Visitor) -> Update:
+    def on_load(self, visitor: Visitor, request: gr.Request) -> Update:
+        """Draw the examples."""
+        self.visitors.came(visitor, request)
         try:
-            return {self.edit.photo.examples: examples.gallery(self.models.bench_of(visitor))}
+            pictures = examples.gallery(self.models.bench_of(visitor))
         except InputError:  # The visitor is told when the generator is needed.
-            return {self.edit.photo.examples: [(str(examples.PHOTO), examples.PHOTO_WORDS)]}
+            pictures = [examples.the_photo()]
+        return {self.visitor: visitor, self.edit.photo.examples: pictures}

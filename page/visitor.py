@@ -126,6 +126,7 @@ class Visitor:
         self.wanted: tuple[Edit, str, bool, bool] | None = None
         self.settled: tuple[Edit, str, bool, bool] | None = None
         self.preset = DEFAULT_PRESET        # Of the inversion that was asked for last.
+        self.seen = 0.0                     # When the visitor last did something, by time.monotonic.
         self._folder = ""
 
     @property

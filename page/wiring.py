@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -21,9 +22,13 @@ FOLLOW = "() => { const link = document.querySelector('#%s'); (link.querySelecto
 
 
 def shown_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a tab's handler's InputError be read in the tab's `notice`, and leave everything else in it as it is."""
+    """Let a tab's handler's InputError be read in the tab's `notice`, and leave everything else in it as it is.
+
+    A handler's first argument is the visitor, who is seen to be here.
+    """
     @wraps(handler)
     def wrapped(self: Any, *args: Any) -> Update:
+        args[0].seen = time.monotonic()
         try:
             return {self.notice: "", **handler(self, *args)}
         except InputError as error:

@@ -1,0 +1,61 @@
+"""What tests of the page's handlers do again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from editing import Edit
+from inversion import ProjectorSettings
+from page.edit_tab import EditTab
+from page.result_side import BEFORE
+from page.visitor import Visitor
+
+QUICK = ProjectorSettings(steps=10, start="samples", samples=4, tuning_steps=2)  # What `fast` is in these tests,
+OTHER = ProjectorSettings(steps=11, start="samples", samples=4)                  # `balanced`,
+LONG = ProjectorSettings(steps=5000, start="samples", samples=4, plateau=0.0)    # and `faithful`.
+
+
+def state_of(visitor: Visitor) -> dict[str, Any]:
+    """All that is known of a visitor, but when they were seen."""
+    return {name: value for name, value in vars(visitor).items() if name != "seen"}
+
+
+def sliders(tab: EditTab, visitor: Visitor, edit: Edit) -> list[Any]:
+    """The values of the sliders and settings, as they stand when they show an edit."""
+    shown = tab.sliders.show(tab.models.bench_of(visitor), edit)
+    return [shown.get(part, {}).get("value") for part in tab.sliders.inputs]
+
+
+def asked(tab: EditTab, visitor: Visitor, *, compare: str = BEFORE, pasted: bool = False, beside: bool = False,
+          **edit: Any) -> list[Any]:
+    """The inputs of a repaint, after the visitor; strengths by `strengths`, the rest by the names of `Edit`."""
+    return [compare, pasted, beside, *sliders(tab, visitor, Edit(**edit))]
+
+
+def settled(tab: EditTab, visitor: Visitor, values: list[Any]) -> dict[Any, Any]:
+    """What comes of a move, once it rests."""
+    return asyncio.run(tab.on_settle(visitor, *values))  # type: ignore[no-any-return]
+
+
+def shown(update: dict[Any, Any], tab: EditTab) -> tuple[np.ndarray, np.ndarray]:
+    """The two pictures of an update."""
+    before, after = update[tab.side.result]["value"]
+    return np.asarray(Image.open(before)), np.asarray(Image.open(after))
+
+
+def addresses(update: dict[Any, Any], tab: EditTab) -> tuple[str, str]:
+    """Where the two pictures of an update are."""
+    return update[tab.side.result]["value"]  # type: ignore[no-any-return]
+
+
+def invert(tab: EditTab, photo: Path, preset: str = "fast") -> tuple[Visitor, list[dict[Any, Any]]]:
+    """A new visitor who inverts a photo, and what is shown meanwhile."""
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(photo)})
+    tab.on_begin(visitor, preset)
+    return visitor, list(tab.on_invert(visitor, preset))

@@ -1,0 +1,378 @@
+"""Edits: what the sliders ask for is what the Editor does, shown, measured, undone and saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from handling import addresses, asked, settled, shown, sliders
+from PIL import Image
+
+from editing import Edit, Editor, load_session, parse_recipe, reproduce
+from inversion import Photo, read_picture_metadata
+from inversion.photo import MARK
+from page.edit_tab import EditTab
+from page.measures import effect_of
+from page.outputs import WAY
+from page.result_side import INVERSION, PINNED
+from page.sliders import own_keep
+from page.visitor import VIEW_SIDE, Subject, Visitor, around
+
+
+@pytest.fixture
+def drawn(tab: EditTab) -> Visitor:
+    """A visitor who edits a sample."""
+    visitor = Visitor()
+    tab.on_draw(visitor, 5, 0.7)
+    return visitor
+
+
+@pytest.fixture
+def at_hand(inverted: Visitor) -> Visitor:
+    """A visitor who edits the inverted photo, and has done nothing yet."""
+    visitor = Visitor()
+    visitor.photo, visitor.faces, visitor.chosen = inverted.photo, inverted.faces, inverted.chosen
+    assert inverted.subject is not None
+    visitor.take(inverted.subject)
+    return visitor
+
+
+def subject_of(visitor: Visitor) -> Subject:
+    assert visitor.subject is not None
+    return visitor.subject
+
+
+# ---- sliders
+
+@pytest.mark.parametrize("edit", [
+    Edit(), Edit(strengths={"smile": 2.0}), Edit(strengths={"smile": -1.5, "hair:blond": 0.5}, layers=(2, 6)),
+    Edit(strengths={"age": 1.0}, keep=("gender",), step=0.3), Edit(strengths={"age": 1.0}, keep=()),
+    Edit(strengths={"pose:right": 1.0}, method="paper", keep={"smile": 40, "age": 40}),
+])
+def test_sliders_show_an_edit_and_ask_for_the_same(tab: EditTab, drawn: Visitor, edit: Edit) -> None:
+    assert tab.sliders.read(tab.models.bench_of(drawn), sliders(tab, drawn, edit)) == edit
+
+
+def test_each_control_has_a_slider_whose_safe_range_and_zero_are_marked(tab: EditTab) -> None:
+    update = tab.sliders.show(tab.models.bench, Edit())
+    for number, (name, control) in enumerate(tab.models.bench.controls.items()):
+        slider = update[tab.sliders.strengths[number]]
+        low, high = slider["minimum"], slider["maximum"]
+        assert low <= control.limits[0] <= 0 < control.limits[1] <= high
+        places = {mark.rpartition("-")[0]: int(mark.rpartition("-")[2]) for mark in slider["elem_classes"][1:]}
+        for mark, value in (("safe-from", control.limits[0]), ("safe-to", control.limits[1]), ("zero-at", 0)):
+            assert low + (high - low) * places[mark] / 100 == pytest.approx(value, abs=(high - low) / 100)
+        assert slider["elem_id"] == f"control-{name}"
+        assert update[tab.sliders.targets[number]]["visible"] is not control.binary
+    assert update[tab.sliders.rows[len(tab.models.bench.controls)]]["visible"] is False
+
+
+@pytest.mark.parametrize(("layers", "step", "words"), [
+    ("two to four", None, "is no layer range"), ("8:2", None, "layer range 8:2"),
+    ("2:99", None, "layer range 2:99"), ("2:6", -1.0, "-1 is no length"),
+])
+def test_settings_that_cannot_be_are_told(tab: EditTab, drawn: Visitor, layers: str, step: float | None,
+                                          words: str) -> None:
+    values = asked(tab, drawn, strengths={"smile": 1.0})
+    values[3 + tab.sliders.inputs.index(tab.sliders.layers)] = layers
+    values[3 + tab.sliders.inputs.index(tab.sliders.step)] = step
+    update = tab.on_drag(drawn, *values)
+    assert words in update[tab.notice]
+    assert tab.side.result not in update
+
+
+# ---- pictures
+
+def test_no_strength_is_the_inversion_and_a_strength_is_the_editors_edit(tab: EditTab, at_hand: Visitor) -> None:
+    subject, bench = subject_of(at_hand), tab.models.bench
+    still, moved = bench.edit(subject, Edit()), bench.edit(subject, Edit(strengths={"smile": 1.5}))
+    editor = Editor(bench.generator, bench.controls)
+    editor.set_latent(subject.inversion)
+    assert np.array_equal(still, editor.edit({}))
+    assert np.array_equal(moved, editor.edit({"smile": 1.5}))
+    crop, picture = shown(tab.on_drag(at_hand, *asked(tab, at_hand, strengths={"smile": 1.5})), tab)
+    assert np.abs(picture.astype(int) - moved).mean() < 2  # JPEG.
+    assert np.abs(crop.astype(int) - subject.inversion.crop).mean() < 2
+    base, _ = shown(tab.on_drag(at_hand, *asked(tab, at_hand, compare=INVERSION, strengths={"smile": 1.5})), tab)
+    assert np.abs(base.astype(int) - subject.picture).mean() < 2
+    assert np.abs(picture.astype(int) - base).mean() > 1
+
+
+def test_every_slider_repaints_and_every_class_differs(tab: EditTab, at_hand: Visitor) -> None:
+    seen = {addresses(tab.on_drag(at_hand, *asked(tab, at_hand)), tab)[1]}
+    count = 1
+    for name, control in tab.models.bench.controls.items():
+        for key in [name] if control.binary else [f"{name}:{target}" for target in control.classes]:
+            update = tab.on_drag(at_hand, *asked(tab, at_hand, strengths={key: control.limits[1]}))
+            assert update[tab.notice] == ""
+            seen.add(addresses(update, tab)[1])
+            count += 1
+    assert len(seen) == count
+
+
+def test_the_keep_list_is_the_controls_own_while_all_is_ticked(tab: EditTab, at_hand: Visitor) -> None:
+    bench = tab.models.bench
+    editor = bench.editor(subject_of(at_hand))
+    for keep, ticked in ((None, list(own_keep(bench.controls))), (("gender",), ["gender"])):
+        values = asked(tab, at_hand, strengths={"smile": 2.0}, keep=keep)
+        assert values[3] == ticked
+        found, subject, edit = tab.read(at_hand, *values[3:])
+        assert edit.keep == keep
+        assert np.array_equal(found.edit(subject, edit), editor.edit({"smile": 2.0}, keep=keep))
+
+
+def test_a_dragged_picture_is_small_and_a_settled_one_in_full(tab: EditTab, at_hand: Visitor,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("page.edit_tab.PREVIEW_SIDE", 128)  # Of this photo the part that is shown has 260.
+    values = asked(tab, at_hand, pasted=True, strengths={"smile": 2.0})
+    dragged, rested = tab.on_drag(at_hand, *values), settled(tab, at_hand, values)
+    small, full = shown(dragged, tab)[1], shown(rested, tab)[1]
+    assert max(small.shape) == 128
+    assert 128 < max(full.shape) <= VIEW_SIDE
+    assert at_hand.edit.strengths == {"smile": 2.0}
+    late = tab.on_drag(at_hand, *values)  # Its turn comes after the full one: it must not take its place.
+    assert tab.side.result not in late
+
+
+def test_only_the_last_of_several_moves_settles(tab: EditTab, at_hand: Visitor) -> None:
+    import asyncio
+
+    async def moves() -> list[Any]:
+        return await asyncio.gather(*(tab.on_settle(at_hand, *asked(tab, at_hand, strengths={"smile": value}))
+                                      for value in (0.5, 1.0, 1.5)))
+
+    *earlier, last = asyncio.run(moves())
+    assert earlier == [gr.skip(), gr.skip()]
+    assert "smile +1.5" in last[tab.side.effect]
+    assert at_hand.history.undo() == Edit()  # The moves on the way are no edits.
+
+
+def test_two_edits_are_compared_side_by_side(tab: EditTab, at_hand: Visitor) -> None:
+    tab.on_pin(at_hand, *asked(tab, at_hand, strengths={"smile": 2.0}))
+    assert at_hand.pinned == Edit(strengths={"smile": 2.0})
+    values = asked(tab, at_hand, compare=PINNED, strengths={"age": 2.0})
+    pinned, now = shown(tab.on_drag(at_hand, *values), tab)
+    for picture, name in ((pinned, "smile"), (now, "age")):
+        expected = tab.models.bench.edit(subject_of(at_hand), Edit(strengths={name: 2.0}))
+        assert np.abs(picture.astype(int) - expected).mean() < 2
+    values[2] = True
+    beside = tab.on_drag(at_hand, *values)
+    pair = np.asarray(Image.open(beside[tab.side.pair]["value"]))
+    assert beside[tab.side.result]["visible"] is False
+    assert pair.shape[1] == pinned.shape[1] + now.shape[1] + 8
+    assert np.abs(pair[:, :pinned.shape[1]].astype(int) - pinned).mean() < 3
+
+
+def test_the_part_around_a_face_is_pasted_as_in_the_whole_photo(inverted: Visitor) -> None:
+    """What the page shows of a photo is the same as what is saved of it."""
+    subject = subject_of(inverted)
+    edited = np.clip(subject.picture.astype(int) + 40, 0, 255).astype(np.uint8)
+    before, after = subject.pasted(edited, side=VIEW_SIDE)
+    _, whole = subject.pasted(edited)
+    part, [face] = around(subject.photo, subject.face)
+    start = (subject.face.quad - face.quad)[0].round().astype(int)
+    height, width = part.pixels.shape[:2]
+    assert max(height, width) <= VIEW_SIDE
+    assert np.array_equal(before, subject.photo.pixels[start[1]:start[1] + height, start[0]:start[0] + width])
+    difference = after.astype(int) - whole[start[1]:start[1] + height, start[0]:start[0] + width]
+    assert np.abs(difference).max() <= 1
+    assert np.abs(after.astype(int) - before).max() > 20
+
+
+# ---- what an edit did
+
+def test_an_edit_is_told_in_numbers(tab: EditTab, drawn: Visitor) -> None:
+    bench, subject = tab.models.bench, subject_of(drawn)
+    edit = Edit(strengths={"smile": -3.0})
+    effect = effect_of(bench, subject, edit, bench.edit(subject, edit))
+    smile = next(measure for measure in effect.measures if measure.attribute == "smile")
+    assert smile.asked
+    assert smile.after[1] < smile.before[1]  # Less smiling.
+    assert all(sum(row) == pytest.approx(1, abs=1e-3) for measure in effect.measures
+               for row in (measure.before, measure.after))
+    assert 0 < effect.identity < 1
+    nothing = effect_of(bench, subject, Edit(), subject.picture)
+    assert nothing.identity == pytest.approx(0, abs=1e-6)
+    assert not any(measure.changed for measure in nothing.measures)
+    told = settled(tab, drawn, asked(tab, drawn, strengths={"smile": -3.0}))[tab.side.effect]
+    assert "smile -3" in told
+    assert f"Identity distance {effect.identity:.2f}" in told
+
+
+def test_an_unwanted_change_is_seen(tab: EditTab, drawn: Visitor) -> None:
+    bench, subject = tab.models.bench, subject_of(drawn)
+    other = bench.edit(subject, Edit(strengths={"smile": -4.0}))
+    effect = effect_of(bench, subject, Edit(strengths={"age": 0.1}), other)
+    assert "smile" in [measure.attribute for measure in effect.unwanted]
+
+
+# ---- undo
+
+def test_undo_and_redo_go_through_the_edits(tab: EditTab, drawn: Visitor) -> None:
+    edits = [Edit(strengths={"smile": 1.0}), Edit(strengths={"smile": 1.0, "age": 1.0})]
+    pictures = []
+    for edit in edits:
+        update = settled(tab, drawn, asked(tab, drawn, strengths=edit.strengths))
+        pictures.append(addresses(update, tab)[1])
+    assert (update[tab.side.undo]["interactive"], update[tab.side.redo]["interactive"]) == (True, False)
+    view = ("before", False, False)
+    back = tab.on_undo(drawn, *view)
+    assert addresses(back, tab)[1] == pictures[0]
+    assert drawn.edit == edits[0]
+    values = [back.get(part, {}).get("value") for part in tab.sliders.inputs]
+    assert tab.sliders.read(tab.models.bench, values) == edits[0]  # The sliders follow.
+    start = tab.on_undo(drawn, *view)
+    assert start[tab.side.undo]["interactive"] is False
+    assert tab.on_undo(drawn, *view)[tab.side.undo]["interactive"] is False  # There is nothing before it.
+    tab.on_redo(drawn, *view)
+    assert addresses(tab.on_redo(drawn, *view), tab)[1] == pictures[1]
+    assert tab.on_reset(drawn, *view)[tab.side.undo]["interactive"] is True  # Reset can be undone, too.
+    assert drawn.edit == Edit()
+    assert addresses(tab.on_undo(drawn, *view), tab)[1] == pictures[1]
+
+
+def test_another_subject_begins_anew(tab: EditTab, drawn: Visitor) -> None:
+    settled(tab, drawn, asked(tab, drawn, strengths={"smile": 1.0}))
+    update = tab.on_draw(drawn, 6, 0.7)
+    assert drawn.edit == Edit()
+    assert not drawn.history.can_undo
+    assert update[tab.side.undo]["interactive"] is False
+    assert update[tab.edit_area]["visible"] is True
+    assert all(update[slider]["value"] == 0 for slider in tab.sliders.strengths)
+
+
+# ---- downloads
+
+def link_of(update: dict[Any, Any], tab: EditTab, name: str) -> Path:
+    return Path(update[tab.outputs.links[name]])
+
+
+def save(tab: EditTab, visitor: Visitor, *, pasted: bool = False, ending: str = ".png", mark: bool = True,
+         **edit: Any) -> Path:
+    values = asked(tab, visitor, **edit)[3:]
+    return link_of(tab.outputs.on_picture(visitor, pasted, ending, mark, *values), tab, "picture")
+
+
+def test_the_downloaded_photo_changes_in_the_face_alone_and_names_its_recipe(tab: EditTab, at_hand: Visitor,
+                                                                            astronaut: Photo) -> None:
+    path = save(tab, at_hand, pasted=True, strengths={"smile": 2.0})
+    assert path.name == "astronaut-edited.png"
+    changed = (np.asarray(Image.open(path)) != astronaut.pixels).any(axis=2)
+    corners = at_hand.faces[0].quad
+    (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
+    assert changed.any()
+    changed[max(top, 0):bottom + 1, max(left, 0):right + 1] = False
+    assert not changed.any()
+    recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
+    recipe.check(tab.models.bench.editor(subject_of(at_hand)))
+    assert recipe.strengths == {"smile": 2.0}
+    assert recipe.source.photo == astronaut.sha256
+    values = asked(tab, at_hand, strengths={"smile": 2.0})[3:]
+    stored = link_of(tab.outputs.on_recipe(at_hand, *values), tab, "recipe")
+    assert parse_recipe(stored.read_text()) == recipe
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".webp"])
+def test_the_mark_says_that_a_generator_edited_the_picture(tab: EditTab, drawn: Visitor, ending: str) -> None:
+    for mark in (True, False):
+        path = save(tab, drawn, ending=ending, mark=mark, strengths={"smile": 1.0})
+        assert (b"compositeWithTrainedAlgorithmicMedia" in path.read_bytes()) is mark
+        assert ("Software" in read_picture_metadata(path)) is mark
+        assert "gradctrl" in read_picture_metadata(path)
+        if mark:
+            found = Image.open(path).info.get("xmp", Image.open(path).info.get("XML:com.adobe.xmp"))
+            assert (found.decode() if isinstance(found, bytes) else found) == MARK
+
+
+def test_a_sample_is_edited_and_its_recipe_reproduces_the_download(tab: EditTab) -> None:
+    visitor = Visitor()
+    update = tab.on_surprise(visitor, 0.7)
+    assert update[tab.edit_area]["visible"] is True
+    assert update[tab.side.pasted]["visible"] is False
+    hair = tab.models.bench.controls["hair"]
+    path = save(tab, visitor, strengths={"smile": -1.0, "hair:blond": hair.limits[1]})
+    assert path.name == f"sample-{update[tab.photo.seed]}-edited.png"
+    recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
+    editor = Editor(tab.models.bench.generator, tab.models.bench.controls)
+    assert np.array_equal(reproduce(recipe, editor), np.asarray(Image.open(path)))
+
+
+def test_a_strip_goes_the_way_to_the_edit_or_through_an_attribute(tab: EditTab, drawn: Visitor) -> None:
+    values = asked(tab, drawn, strengths={"smile": 2.0})[3:]
+    way = np.asarray(Image.open(tab.outputs.on_strip(drawn, WAY, *values)[tab.outputs.strip]["value"]))
+    side = subject_of(drawn).picture.shape[0]
+    assert way.shape == (side, 7 * side, 3)
+    last = tab.models.bench.edit(subject_of(drawn), Edit(strengths={"smile": 2.0}))
+    assert np.abs(way[:, :side].astype(int) - subject_of(drawn).picture).mean() < 2
+    assert np.abs(way[:, -side:].astype(int) - last).mean() < 2
+    of = tab.outputs.on_strip(drawn, "hair:blond", *values)[tab.outputs.strip]
+    assert of["label"].startswith("hair: blond at +0, ")
+    still = tab.outputs.on_strip(drawn, WAY, *asked(tab, drawn)[3:])
+    assert "nothing is changed yet" in still[tab.notice]
+
+
+@pytest.mark.parametrize(("ending", "start"), [(".gif", b"GIF8"), (".mp4", b"\0\0\0 ftyp")])
+def test_a_film_of_the_path(tab: EditTab, at_hand: Visitor, ending: str, start: bytes) -> None:
+    values = asked(tab, at_hand, strengths={"smile": 2.0})[3:]
+    path = link_of(tab.outputs.on_film(at_hand, True, WAY, ending, *values), tab, "film")
+    assert path.read_bytes()[:len(start)] == start
+    assert path.name == f"astronaut-film{ending}"
+
+
+def test_a_session_goes_on_where_it_was(tab: EditTab, at_hand: Visitor, tmp_path: Path) -> None:
+    wanted = {"smile": 2.0, "hair:blond": 0.5}
+    for with_photo in (True, False):
+        values = asked(tab, at_hand, strengths=wanted)[3:]
+        path = link_of(tab.outputs.on_session(at_hand, with_photo, *values), tab, "session")
+        assert path.name == "astronaut.session.safetensors"
+        assert (load_session(path).photo is not None) is with_photo
+        copied = tmp_path / "tomorrow.safetensors"  # The page deletes what it was given.
+        copied.write_bytes(path.read_bytes())
+        another = Visitor()
+        update = tab.on_resume(another, {"path": str(copied), "orig_name": "tomorrow.safetensors"})
+        assert update[tab.notice] == ""
+        assert another.edit.strengths == wanted
+        assert update[tab.side.pasted]["visible"] is with_photo
+        bench = tab.models.bench
+        assert np.array_equal(bench.edit(subject_of(another), another.edit),
+                              bench.edit(subject_of(at_hand), Edit(strengths=wanted)))
+        if with_photo:
+            original = save(tab, at_hand, pasted=True, strengths=wanted)
+            again = save(tab, another, pasted=True, strengths=wanted)
+            assert again.read_bytes() == original.read_bytes()
+
+
+def test_a_session_of_a_sample_is_a_few_kilobytes(tab: EditTab, drawn: Visitor) -> None:
+    values = asked(tab, drawn, strengths={"age": 1.0})[3:]
+    path = link_of(tab.outputs.on_session(drawn, False, *values), tab, "session")
+    assert path.stat().st_size < 4000
+    another = Visitor()
+    another.resume(load_session(path), tab.models.bench.generator)
+    assert np.array_equal(subject_of(another).picture, subject_of(drawn).picture)
+
+
+def test_what_is_no_session_is_named_and_changes_nothing(tab: EditTab, drawn: Visitor, tmp_path: Path) -> None:
+    (tmp_path / "words.safetensors").write_bytes(b"these are words")
+    before = dict(vars(drawn))
+    for file, said in (({"path": str(tmp_path / "words.safetensors"), "orig_name": "<i>mine"}, "&lt;i&gt;mine"),
+                       (None, "no session file arrived")):
+        assert said in tab.on_resume(drawn, file)[tab.notice]
+    after = dict(vars(drawn))
+    assert {**before, "seen": 0} == {**after, "seen": 0}
+
+
+# ---- nothing there
+
+def test_a_visitor_whose_time_is_over_is_told_so(tab: EditTab) -> None:
+    values = asked(tab, Visitor(), strengths={"smile": 1.0})
+    assert "choose the photo again" in tab.on_drag(Visitor(), *values)[tab.notice]
+    assert "choose the photo again" in settled(tab, Visitor(), values)[tab.notice]
+    for handler, own in ((tab.outputs.on_picture, (False, ".png", True)), (tab.outputs.on_recipe, ()),
+                         (tab.outputs.on_film, (False, WAY, ".gif")), (tab.outputs.on_session, (False,))):
+        with pytest.raises(gr.Error, match="choose the photo again"):  # So that no link is followed.
+            handler(Visitor(), *own, *values[3:])
+    assert "choose it again" in tab.on_choose(Visitor(), 1)[tab.notice]
+    assert "no photo arrived" in tab.on_upload(Visitor(), None)[tab.notice]

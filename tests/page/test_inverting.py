@@ -1,0 +1,187 @@
+"""Inversions as the page shows them: streaming, waiting, stopped, overtaken."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from handling import LONG, QUICK, addresses, invert
+
+from page import words
+from page.edit_tab import EditTab
+from page.lane import Lane
+from page.layout import Page
+from page.models import Models
+from page.visitor import Visitor
+
+
+def test_an_inversion_streams_and_opens_the_sliders(tab: EditTab, astronaut_file: Path) -> None:
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(astronaut_file)})
+    begun = tab.on_begin(visitor, "fast")
+    assert begun[tab.photo.stop]["visible"] is True
+    updates = list(tab.on_invert(visitor, "fast"))
+    steps = [update[tab.side.status] for update in updates if "value=" in str(update.get(tab.side.status))]
+    assert len(steps) >= 3
+    assert "step 12 of 12" in steps[-1]
+    assert "identity distance" in steps[-1]
+    assert "<polyline" in steps[-1]
+    last = updates[-1]
+    assert last[tab.edit_area]["visible"] is True
+    assert last[tab.photo.invert]["visible"] is True
+    assert last[tab.photo.stop]["visible"] is False
+    assert "by dlib: distance" in last[tab.side.status]
+    assert "LPIPS" in last[tab.side.status]
+    assert "stopped" not in last[tab.side.status]
+    assert visitor.subject.inversion.steps == 12
+    assert visitor.subject.inversion.photo_hash == visitor.photo.sha256
+    assert all(slider in last and last[slider]["value"] == 0 for slider in tab.sliders.strengths)
+
+
+def test_stop_reaches_the_running_inversion_and_keeps_the_best_so_far(tab: EditTab, astronaut_file: Path) -> None:
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(astronaut_file)})
+    tab.on_begin(visitor, "fast")
+    updates = tab.on_invert(visitor, "faithful")
+    while "step" not in next(updates)[tab.side.status]:
+        pass
+    next(updates)
+    tab.on_stop(visitor)
+    last = list(updates)[-1]
+    assert visitor.subject is not None
+    assert 1 < visitor.subject.inversion.steps < 200
+    assert visitor.subject.stopped
+    assert "stopped at step" in last[tab.side.status]
+    assert last[tab.side.pasted]["value"] is True
+    before, after = (Path(shown).read_bytes() for shown in addresses(last, tab))
+    assert before == after  # Unedited, the photo with the face put back is the photo itself.
+    assert last[tab.edit_area]["visible"] is True
+
+
+def test_stop_reaches_an_inversion_that_still_waits(tab: EditTab, astronaut_file: Path) -> None:
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(astronaut_file)})
+    tab.on_begin(visitor, "fast")
+    tab.on_stop(visitor)
+    updates = list(tab.on_invert(visitor, "faithful"))
+    assert visitor.subject.inversion.steps == 1
+    assert updates[-1][tab.photo.invert]["visible"] is True
+
+
+def test_another_photo_is_not_overwritten_by_an_inversion_of_the_last(tab: EditTab, astronaut_file: Path,
+                                                                      two_faces: Path) -> None:
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(astronaut_file)})
+    tab.on_begin(visitor, "fast")
+    updates = tab.on_invert(visitor, "faithful")
+    while "step" not in next(updates)[tab.side.status]:
+        pass
+    tab.on_upload(visitor, {"path": str(two_faces)})  # Ends it.
+    last = list(updates)[-1]
+    assert visitor.subject is None
+    assert visitor.photo.name == "two.png"
+    assert last[tab.photo.stop]["visible"] is False
+
+
+def test_closing_the_stream_ends_the_inversion(tab: EditTab, astronaut_file: Path) -> None:
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(astronaut_file)})
+    visitor.begin()
+    stream = visitor.invert(tab.models.bench.projector, LONG, lane=tab.models.lane)
+    next(stream)
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "inversion"]
+    stream.close()  # type: ignore[attr-defined]
+    thread.join(20)
+    assert not thread.is_alive()
+    assert tab.models.lane.join().wait(0)
+    tab.models.lane._tickets.clear()
+
+
+def test_inversions_wait_in_a_lane_and_tell_their_place(tab: EditTab, astronaut_file: Path) -> None:
+    lane = tab.models.lane
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(astronaut_file)})
+    tab.on_begin(visitor, "fast")
+    with lane.join(40.0):
+        updates = tab.on_invert(visitor, "fast")
+        next(updates)
+        told = next(updates)[tab.side.status]
+        assert "number 2 in the queue: 1 inversion is before yours, about 40 s" in told
+    rest = list(updates)
+    assert any("step" in str(update.get(tab.side.status)) for update in rest)
+    assert visitor.subject is not None
+    assert lane.join().wait(0)  # The place was left.
+    lane._tickets.clear()
+
+
+def test_who_stops_while_waiting_leaves_the_lane_and_all_as_it_was(tab: EditTab, astronaut_file: Path) -> None:
+    lane = tab.models.lane
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(astronaut_file)})
+    tab.on_begin(visitor, "fast")
+    with lane.join():
+        updates = tab.on_invert(visitor, "fast")
+        next(updates)
+        next(updates)
+        tab.on_stop(visitor)
+        last = list(updates)[-1]
+        assert len(lane._tickets) == 1
+    assert visitor.subject is None
+    assert last[tab.photo.invert]["visible"] is True
+    assert last[tab.side.area]["visible"] is False
+
+
+def test_what_is_kept_does_not_wait_behind_others(keeping: Page, astronaut_file: Path) -> None:
+    tab = keeping.edit
+    invert(tab, astronaut_file)
+    with tab.models.lane.join():
+        visitor, updates = invert(tab, astronaut_file)
+    assert visitor.subject.kept
+    assert not any("queue" in str(update.get(tab.side.status)) for update in updates)
+
+
+def test_a_full_lane_is_told(tab: EditTab, astronaut_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lane = Lane(most=0)
+    monkeypatch.setattr(tab.models, "lane", lane)
+    with lane.join():
+        visitor, updates = invert(tab, astronaut_file)
+    assert "0 inversions are waiting already; come back" in updates[-1][tab.notice]
+    assert visitor.subject is None
+
+
+def test_a_lane_lets_each_have_its_turn_in_order() -> None:
+    lane, order = Lane(), []
+    tickets = [lane.join(seconds) for seconds in (1.0, 2.0, 3.0)]
+    assert [(ticket.place, ticket.seconds_ahead) for ticket in tickets] == [(0, 0.0), (1, 1.0), (2, 3.0)]
+
+    def work(number: int) -> None:
+        with tickets[number] as ticket:
+            assert ticket.wait(10)
+            order.append(number)
+
+    threads = [threading.Thread(target=work, args=[number]) for number in (2, 0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2]
+    assert tickets[0].place == -1
+    tickets[0].leave()  # Twice is once.
+
+
+def test_the_time_of_a_whole_inversion_is_learned(tab: EditTab, models: Models, astronaut_file: Path) -> None:
+    invert(tab, astronaut_file)
+    visitor, _ = invert(tab, astronaut_file)
+    assert models.bench.loaded.timing.seconds(QUICK) == visitor.subject.inversion.seconds
+
+
+@pytest.mark.parametrize(("distance", "said"), [
+    (0.42, "same person by dlib: distance 0.42 (below 0.6)"), (0.599, "distance 0.5990 (below 0.6)"),
+    (0.6, "a likeness, not the same person by dlib: distance 0.6000 (0.6 or more)"),
+    (0.75, "distance 0.75 (0.6 or more)"),
+])
+def test_identity_is_told_in_words(distance: float, said: str) -> None:
+    assert words.identity_in_words(distance).endswith(said)
+
+

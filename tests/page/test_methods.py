@@ -1,0 +1,130 @@
+"""Edits by other methods than the controls' own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+from handling import addresses, asked, shown
+from PIL import Image
+
+from editing import Edit, parse_recipe, reproduce
+from editing.families import LinearControl, save_family
+from gradctrl import Controls
+from inversion import read_picture_metadata
+from page.edit_tab import EditTab
+from page.layout import Page
+from page.models import OWN, Models
+from page.visitor import Visitor
+from weights.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def family_files(models: Models, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Families of directions, by the names of the bundled ones; InterFaceGAN's is another generator's."""
+    folder, generator = tmp_path_factory.mktemp("families"), models.bench.generator
+    files = {}
+    for family, width in (("interfacegan", generator.w_dim), ("ganspace", generator.w_dim),
+                          ("stylespace", generator.style_slices[-1].stop)):
+        n = torch.nn.functional.normalize(torch.randn(1, width, generator=torch.Generator().manual_seed(1)), dim=1)
+        made = [LinearControl(name=name, classes=("no", "yes"), layers=(0, generator.num_ws), directions=n, weights=n,
+                              family=family, bias=torch.zeros(1), units=(6.0,), limits=(-1.0, 1.5))
+                for name in ("smile", "age")]
+        files[f"bundled-{family}"] = folder / f"{family}.safetensors"
+        save_family(files[f"bundled-{family}"], made,
+                    generator_hash="0" * 64 if family == "interfacegan" else generator.hash)
+    return files
+
+
+@pytest.fixture
+def methodical(models: Models, family_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> EditTab:
+    """The tab Edit on a machine that has these files."""
+    monkeypatch.setattr("editing.families.files.path_of", family_files.__getitem__)
+    with gr.Blocks(analytics_enabled=False):
+        tab = Page(Models(models.bench.generator, models.bench.controls)).edit
+    assert "ganspace" in tab.models.bench.methods  # Looked for now.
+    return tab
+
+
+@pytest.fixture
+def visitor(methodical: EditTab) -> Visitor:
+    one = Visitor()
+    methodical.on_draw(one, 5, 0.7)
+    return one
+
+
+def test_the_methods_are_those_that_can_be_used(models: Models, methodical: EditTab,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = methodical.models.bench
+    other = "project" if bench.own_method == "paper" else "paper"
+    assert bench.methods == (OWN, other, "ganspace", "stylespace")
+    words = {"project": "projection", "paper": "paper (masks)"}
+    shown = methodical.sliders.show(bench, Edit())[methodical.sliders.method]
+    assert shown["choices"] == [(words[str(bench.own_method)], OWN), (words[other], other), ("GANSpace", "ganspace"),
+                                ("StyleSpace", "stylespace")]
+    assert shown["value"] == OWN
+
+    def nowhere(name: str) -> Path:
+        raise InputError(f"{name}: not on this machine")
+
+    monkeypatch.setattr("editing.families.files.path_of", nowhere)
+    assert Models(models.bench.generator, models.bench.controls).bench.methods == (OWN, other)
+    smile = next(iter(bench.controls_of("ganspace").values()))
+    linear = Models(models.bench.generator, Controls([smile])).bench
+    assert (linear.own_method, linear.methods) == ("ganspace", (OWN,))
+
+
+@pytest.mark.parametrize("method", ["project", "paper", "ganspace", "stylespace"])
+def test_a_method_edits_as_the_editor_does_and_its_recipe_reproduces_the_download(
+        methodical: EditTab, visitor: Visitor, method: str) -> None:
+    tab, bench = methodical, methodical.models.bench
+    assert visitor.subject is not None
+    editor = bench.editor(visitor.subject, method)
+    expected = editor.edit({"smile": 1.0}, method=method)
+    values = asked(tab, visitor, strengths={"smile": 1.0}, method=method)
+    _, picture = shown(tab.on_drag(visitor, *values), tab)
+    assert np.abs(picture.astype(int) - expected).mean() < 2  # JPEG.
+    path = Path(tab.outputs.on_picture(visitor, False, ".png", True, *values[3:])[tab.outputs.links["picture"]])
+    recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
+    assert recipe.method == (None if method == bench.own_method else method)
+    assert recipe.controls == bench.controls_of(method).hash
+    assert np.array_equal(reproduce(recipe, editor), np.asarray(Image.open(path)))
+    assert np.array_equal(np.asarray(Image.open(path)), expected)
+
+
+def test_methods_differ_in_what_they_do(methodical: EditTab, visitor: Visitor) -> None:
+    pictures = {addresses(methodical.on_drag(visitor, *asked(methodical, visitor, strengths={"smile": 1.0},
+                                                             method=method)), methodical)[1]
+                for method in methodical.models.bench.methods}
+    assert len(pictures) == 4
+
+
+def test_sliders_take_the_ranges_of_the_method(methodical: EditTab, visitor: Visitor) -> None:
+    bench = methodical.models.bench
+    own = {name: control.limits for name, control in bench.controls.items()}
+    values = asked(methodical, visitor, strengths={"smile": 1.0}, method="ganspace")
+    update = methodical.on_method(visitor, *values)
+    for number, name in enumerate(own):
+        slider = update[methodical.sliders.strengths[number]]
+        low, high = (-1.0, 1.5) if name in ("smile", "age") else own[name]
+        assert f"{low:g} to {high:g}" in slider["info"] or slider["info"] == f"safe up to {high:g}"
+        assert slider["value"] == (1.0 if name == "smile" else 0)
+
+
+def test_a_method_that_keeps_nothing_says_so(methodical: EditTab, visitor: Visitor) -> None:
+    values = asked(methodical, visitor, strengths={"smile": 1.0}, method="stylespace")
+    keep = methodical.on_method(visitor, *values)[methodical.sliders.keep]
+    assert (keep["interactive"], keep["value"]) == (False, [])
+    assert "no way to keep" in keep["info"]
+    assert methodical.read(visitor, *values[3:])[2].keep is None
+
+
+def test_an_attribute_that_a_family_lacks_is_refused_in_words(methodical: EditTab, visitor: Visitor) -> None:
+    values = asked(methodical, visitor, strengths={"gender": 1.0}, method="ganspace")
+    said = "gender: no such attribute in ganspace.safetensors; there are smile, age"
+    assert said in methodical.on_drag(visitor, *values)[methodical.notice]
+    with pytest.raises(gr.Error, match=said):
+        methodical.outputs.on_picture(visitor, False, ".png", True, *values[3:])

@@ -1,0 +1,196 @@
+"""Kept inversions in the page: a face is inverted once, and whoever asks to be forgotten leaves nothing."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+from handling import QUICK, asked, invert
+from PIL import Image
+
+import app
+from inversion import Photo, Projector
+from page import KEPT_SECONDS, kept, showing
+from page.edit_tab import EditTab
+from page.layout import Page
+from page.visitor import Visitor
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+@pytest.fixture
+def tab(keeping: Page) -> EditTab:
+    """The tab Edit of a page that keeps inversions."""
+    return keeping.edit
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path, astronaut: Photo) -> Path:
+    """Another photo."""
+    Image.fromarray(np.ascontiguousarray(astronaut.pixels[:, ::-1])).save(tmp_path / "mirrored.png")
+    return tmp_path / "mirrored.png"
+
+
+def save(tab: EditTab, visitor: Visitor) -> Path:
+    values = asked(tab, visitor, strengths={"smile": 1.5})[3:]
+    return Path(tab.outputs.on_picture(visitor, True, ".png", True, *values)[tab.outputs.links["picture"]])
+
+
+def shown_to(visitor: Visitor) -> list[Path]:
+    folder = showing.private_dir() / visitor.folder
+    return [path for path in folder.rglob("*") if path.is_file()] if visitor.folder else []
+
+
+def test_the_same_face_is_inverted_once(tab: EditTab, astronaut_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, updates = invert(tab, astronaut_file)
+    assert tab.models.cache.size()[0] == 1
+    assert "kept from before" not in updates[-1][tab.side.status]
+    monkeypatch.setattr(Projector, "invert_batch", lambda *_, **__: pytest.fail("inverted again"))
+    second, updates = invert(tab, astronaut_file)
+    assert not any("value=" in str(update.get(tab.side.status)) for update in updates)
+    assert "kept from before" in updates[-1][tab.side.status]
+    assert updates[-1][tab.edit_area]["visible"] is True
+    assert updates[-1][tab.photo.invert]["visible"] is True
+    assert torch.equal(second.subject.latent, first.subject.latent)
+    assert np.array_equal(second.subject.picture, first.subject.picture)
+    saved = [save(tab, visitor) for visitor in (first, second)]
+    assert saved[0].read_bytes() == saved[1].read_bytes()
+
+
+def test_other_settings_are_another_inversion(tab: EditTab, astronaut_file: Path) -> None:
+    invert(tab, astronaut_file)
+    second, _ = invert(tab, astronaut_file, "balanced")
+    assert not second.subject.kept
+    assert second.subject.inversion.steps == 11
+    assert tab.models.cache.size()[0] == 2
+
+
+def test_what_was_stopped_is_not_kept(tab: EditTab, astronaut_file: Path) -> None:
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(astronaut_file)})
+    tab.on_begin(visitor, "fast")
+    tab.on_stop(visitor)
+    list(tab.on_invert(visitor, "faithful"))
+    assert visitor.subject.inversion.steps == 1
+    assert tab.models.cache.size()[0] == 0
+
+
+def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(tab: EditTab, astronaut_file: Path,
+                                                                               mirrored: Path) -> None:
+    other, _ = invert(tab, mirrored)
+    visitor, _ = invert(tab, astronaut_file)
+    tab.on_save_picture(visitor, *edit(page, 1.0))
+    save(tab, visitor)
+    tab.outputs.on_session(visitor, True, *asked(tab, visitor)[3:])
+    files, others = shown_to(visitor), shown_to(other)
+    assert {path.name for path in files} == {"picture.jpg", "astronaut-edited.png", "astronaut.session.safetensors"}
+    assert tab.models.cache.size()[0] == 2
+    update = keeping.on_forget(visitor)
+    assert not any(path.exists() for path in files)
+    assert all(path.exists() for path in others)
+    assert (visitor.photo, visitor.faces, visitor.chosen, visitor.subject) == (None, [], None, None)
+    assert tab.models.cache.size()[0] == 1
+    assert "Forgotten" in update[tab.side.empty]["value"]
+    assert [update[part] for part in (page.result, page.outlined, page.picture_link, page.recipe_link)] == [None] * 4
+    assert (update[tab.side.status], update[tab.notice]) == ("", "")
+    assert update[page.drop_area]["visible"] is True
+    assert not any(update[area]["visible"] for area in (page.photo_area, page.result_area, tab.edit_area))
+    assert "choose the photo again" in tab.on_paint(visitor, *edit(page, 1.0))[tab.notice]
+    again, _ = invert(tab, mirrored)
+    assert again.subject.kept  # The other's.
+    once_more, _ = invert(tab, astronaut_file)
+    assert not once_more.subject.kept
+    tab.on_forget(Visitor())  # Of whom there is nothing yet.
+
+
+def test_an_inversion_that_runs_or_waits_is_forgotten_too(tab: EditTab, astronaut_file: Path) -> None:
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(astronaut_file)})
+    tab.on_begin(visitor, "fast")
+    updates = tab.on_invert(visitor, "faithful")
+    while "step" not in next(updates)[tab.side.status]:
+        pass
+    files = shown_to(visitor)
+    assert files
+    tab.on_forget(visitor)
+    last = list(updates)[-1]
+    assert last[tab.photo.stop]["visible"] is False
+    assert last.get(tab.notice, "") == ""
+    assert visitor.subject is None
+    assert not any(path.exists() for path in files)
+    assert shown_to(visitor) == []
+    tab.on_upload(visitor, {"path": str(astronaut_file)})
+    tab.on_begin(visitor, "fast")
+    tab.on_forget(visitor)
+    assert list(tab.on_invert(visitor, "fast")) == [{tab.photo.invert: gr.update(visible=True),
+                                                     tab.photo.stop: gr.update(visible=False)}]
+    assert visitor.subject is None
+    assert tab.models.cache.size()[0] == 0
+
+
+def test_an_inversion_that_ends_while_it_is_forgotten_is_not_kept(tab: EditTab, astronaut_file: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, visitor = tab.models.cache, Visitor()
+    tab.on_upload(visitor, {"path": str(astronaut_file)})
+    put = cache.put
+
+    def slow_put(key: str, inversion: Any) -> bool:
+        tab.on_forget(visitor)
+        return put(key, inversion)
+
+    monkeypatch.setattr(cache, "put", slow_put)
+    list(visitor.invert(tab.models.bench.projector, QUICK, cache))
+    assert visitor.subject is None
+    assert cache.size()[0] == 0
+
+
+def test_visitors_share_no_directory(tab: EditTab, astronaut_file: Path) -> None:
+    copies = [copy.deepcopy(tab.visitor.value) for _ in range(2)]  # As Gradio makes them.
+    assert len({one.folder for one in copies}) == 2
+    assert len(copies[0].folder) == 32
+    pictures = [tab.on_upload(visitor, {"path": str(astronaut_file)})[tab.photo.outlined] for visitor in copies]
+    assert Path(pictures[0]).read_bytes() == Path(pictures[1]).read_bytes()
+    assert pictures[0] != pictures[1]
+
+
+def test_an_upload_is_removed_once_it_is_read_and_nobody_else_s_file(tab: EditTab, astronaut_file: Path,
+                                                                     tmp_path: Path) -> None:
+    folder = showing.private_dir() / "upload"
+    folder.mkdir(exist_ok=True)
+    for name, content, words in (("me.jpg", astronaut_file.read_bytes(), ""), ("bad.jpg", b"x", "bad.jpg")):
+        (folder / name).write_bytes(content)
+        assert words in tab.on_upload(Visitor(), {"path": str(folder / name)})[tab.notice]
+        assert not (folder / name).exists()
+    (folder / "link").symlink_to(astronaut_file)
+    tab.on_upload(Visitor(), {"path": str(folder / "link")})
+    assert astronaut_file.exists()
+
+
+def test_the_page_s_cache_promises_what_the_page_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_cache = app._models("bundled", "bundled", "cpu", True)
+    cache = with_cache.cache
+    assert cache.folder.parent == showing.private_dir()
+    assert cache.max_age == KEPT_SECONDS
+    assert app._models("bundled", "bundled", "cpu", True).cache is cache  # One sweeper for all.
+    assert app._models("bundled", "bundled", "cpu", False).cache is None
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) > 2:
+            raise KeyboardInterrupt
+
+    tidied: list[int] = []
+    monkeypatch.setattr("page.kept.time.sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        kept._sweep(type("Cache", (), {"tidy": lambda self: tidied.append(1)})())
+    assert (waits, tidied) == ([app.SWEEP_SECONDS] * 3, [1, 1])
+
+
+def test_forgetting_is_private_and_waits_for_nothing() -> None:
+    functions = [function for function in app.build_demo().fns.values() if function.name == "on_forget"]
+    assert [(function.queue, function.api_visibility) for function in functions] == [(False, "private")]

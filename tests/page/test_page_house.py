@@ -1,0 +1,73 @@
+"""What the page promises of itself: lanes, privacy, ports, and that all of it ends with the program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+import app
+from page import KEPT_SECONDS, showing
+from page.models import Models
+from weights.errors import InputError
+
+ROOT = Path(app.__file__).parent
+
+def test_edits_never_wait_behind_inversions() -> None:
+    demo = app.build_demo()
+    lanes: dict[str, set[str | None]] = {}
+    for function in demo.fns.values():
+        lanes.setdefault(function.name, set()).add(function.concurrency_id)
+        if function.name == "on_invert":
+            assert function.concurrency_limit == 1
+    assert lanes["on_invert"] == {"inversion"}
+    assert all("inversion" not in ids for name, ids in lanes.items() if name != "on_invert")
+    assert not any(function.queue for function in demo.fns.values() if function.name in ("on_stop", "on_begin"))
+
+
+def test_the_page_reports_nothing_and_deletes_what_it_was_given() -> None:
+    demo = app.build_demo()
+    assert demo.analytics_enabled is False
+    assert demo.delete_cache == (app.SWEEP_SECONDS, KEPT_SECONDS)
+    assert [block.time_to_live for block in demo.blocks.values() if isinstance(block, gr.State)] == [KEPT_SECONDS]
+    assert os.environ["GRADIO_TEMP_DIR"] == str(showing.private_dir())
+    assert showing.private_dir().stat().st_mode & 0o777 == 0o700
+    assert all(function.api_visibility == "private" for function in demo.fns.values())
+
+
+def test_the_private_directory_ends_with_the_program() -> None:
+    code = ("import numpy as np; from page import showing\n"
+            "print(showing.for_browser(np.zeros((8, 8, 3), np.uint8)))\nassert showing.private_dir().is_dir()")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip().endswith("picture.jpg")
+    assert not Path(result.stdout.strip()).parents[2].exists()
+
+
+@pytest.mark.slow
+def test_the_private_directory_ends_with_a_page_that_is_terminated(tmp_path: Path) -> None:
+    code = "import app; app.launch(port=None)"
+    with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT,
+                          env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}) as process:
+        assert process.stdout is not None
+        assert "http://127.0.0.1:" in process.stdout.readline()
+        assert len(list(tmp_path.glob("gradctrl-page-*"))) == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert list(tmp_path.glob("gradctrl-page-*")) == []
+
+
+def test_a_port_that_is_taken_is_named(models: Models) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port}.*choose another port"):
+            app.launch(port=port, generator=models.generator, controls=models.controls, block=False)
+
+
