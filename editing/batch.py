@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -50,6 +50,9 @@ from inversion import (
     with_warnings,
 )
 from weights.errors import InputError
+
+if TYPE_CHECKING:
+    from stylegan2 import Generator
 
 State = Literal["waiting", "finding", "inverting", "editing", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
@@ -105,7 +108,7 @@ class Row:
 class Keeper(Protocol):
     """What a batch needs of a cache of inversions."""
 
-    def get(self, key: str, generator: object, /) -> Inversion | None: ...
+    def get(self, key: str, generator: Generator, /) -> Inversion | None: ...
 
     def put(self, key: str, inversion: Inversion, /) -> object: ...
 

@@ -101,6 +101,7 @@ class Visitor:
         self.stop: threading.Event | None = None  # Of the inversion that waits or runs; its identity tells which.
         self.keys: set[str] = set()         # Of the inversions that may be kept for this visitor.
         self.bench: Bench | None = None     # None: the page's own generator and controls.
+        self.batch_stop: threading.Event | None = None  # Of the batch that waits or runs.
         self.edit = Edit()                  # What the tab Edit shows now; the tab Batch repeats it.
         self.preset = DEFAULT_PRESET        # Of the inversion that was asked for last.
         self._folder = ""
@@ -157,6 +158,8 @@ class Visitor:
     def forget(self, cache: InversionCache | None) -> None:
         """Forget the photo, the faces and the subject, and the inversions that were kept."""
         self.end()
+        if self.batch_stop is not None:
+            self.batch_stop.set()
         self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
         keys, self.keys = self.keys, set()
         if cache is not None:
