@@ -29,43 +29,50 @@ MARKS = {"Software": "gradctrl: edited by a generator, not a photograph"}
 RUNNING: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 16, "concurrency_id": "batch", **PRIVATE}
 # On a phone the progress stands below the button; where it is in sight already, nothing moves.
 SHOW_STATUS = "() => setTimeout(() => document.querySelector('#batch-status')?.scrollIntoView({block: 'nearest'}), 700)"
+# Gradio puts its own prefix behind every comma, also within :is() and :has(): there must be none.
 CSS = """
-#batch { gap: 14px; }
-#batch-link, #batch-notice:not(:has(.problem)) { display: none; }
-#batch-intro { max-width: 70ch; }
-#batch-chosen .batch-chosen, #batch-edit .batch-edit { margin: 0; overflow-wrap: anywhere; }
-#batch-edit .batch-edit { padding: 10px 14px; border-radius: 8px; background: var(--background-fill-secondary);
+#batch { gap: 14px; --batch-quiet: #475569; }
+.dark #batch { --batch-quiet: #cbd5e1; }
+#batch-link, #batch-notice:not(:has(.problem)), #batch-status:not(:has(div.running)):not(:has(p)),
+#batch-chosen:not(:has(p)) { display: none; }
+#batch-intro { max-width: 78ch; }
+#batch .html-container { padding: 0; }
+#batch-chosen .batch-chosen, #batch-edit .batch-edit, #batch-status .batch-outcome { margin: 0;
+  overflow-wrap: anywhere; }
+#batch-edit .batch-edit { padding: 10px 14px; border-radius: 6px; background: var(--background-fill-secondary);
   border: 1px solid var(--border-color-primary); }
-#batch-edit .batch-edit span { opacity: .85; }
 #batch-status { scroll-margin-bottom: 40px; }
-#batch-status .batch-outcome { margin: 0; }
 #batch-status .running span { font-variant-numeric: tabular-nums; }
-#batch-status .batch-now { font-size: .9em; color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
-#batch-table { max-height: max(70vh, 420px); overflow: auto; border: 1px solid var(--border-color-primary);
-  border-radius: 8px; }
-#batch-table:not(:has(table)) { border-style: dashed; }
+#batch-status .batch-now { font-size: .9em; color: var(--batch-quiet); white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; }
+#batch-table .html-container { max-height: max(75vh, 480px); overflow: auto; border-radius: 6px;
+  border: 1px solid var(--border-color-primary); }
+#batch-table .html-container:has(.batch-empty) { border-style: dashed; }
 #batch-table .batch-empty { min-height: 150px; display: flex; align-items: center; justify-content: center;
-  text-align: center; padding: 16px; color: var(--body-text-color-subdued); }
+  text-align: center; padding: 16px; color: var(--batch-quiet); }
 #batch-table table { width: 100%; border-collapse: collapse; table-layout: fixed; margin: 0; font-size: .95em; }
 #batch-table caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+#batch-table table, #batch-table thead, #batch-table tbody, #batch-table tr, #batch-table th, #batch-table td {
+  border: 0; }
 #batch-table thead th { position: sticky; top: 0; z-index: 1; background: var(--background-fill-secondary);
   text-align: left; font-weight: 600; padding: 8px 12px; }
-#batch-table th:nth-child(2), #batch-table th:nth-child(3) { width: 96px; }
 #batch-table th:nth-child(1) { width: 30%; }
-#batch-table tbody th, #batch-table td { padding: 6px 12px; text-align: left; vertical-align: middle; border: 0;
-  border-top: 1px solid var(--border-color-primary); font-weight: 400; overflow-wrap: anywhere; }
+#batch-table th:nth-child(2), #batch-table th:nth-child(3) { width: 96px; }
+#batch-table tbody th, #batch-table td { padding: 6px 12px; text-align: left; vertical-align: middle; font-weight: 400;
+  border-top: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
 #batch-table tbody tr { background: var(--background-fill-primary); }
-#batch-table small { display: block; font-size: .87em; color: var(--body-text-color-subdued); }
+#batch-table small { display: block; font-size: .87em; color: var(--batch-quiet); }
+#batch-table .batch-failed + small { color: var(--body-text-color); }
 #batch-table img, #batch-table td i { display: block; width: 72px; height: 72px; object-fit: cover; margin: 0;
   border-radius: 6px; background: var(--background-fill-secondary); }
 #batch-table td i { border: 1px dashed var(--border-color-primary); background: none; }
 #batch-table .batch-state b { font-weight: 600; }
-#batch-table .batch-waiting, #batch-table .batch-cancelled { color: var(--body-text-color-subdued); }
+#batch-table .batch-waiting, #batch-table .batch-cancelled { color: var(--batch-quiet); }
 #batch-table .batch-done { color: #15803d; } .dark #batch-table .batch-done { color: #86efac; }
 #batch-table .batch-failed { color: #b91c1c; } .dark #batch-table .batch-failed { color: #fca5a5; }
-#batch-table .batch-finding, #batch-table .batch-inverting, #batch-table .batch-editing { color: #4338ca; }
-.dark #batch-table :is(.batch-finding, .batch-inverting, .batch-editing) { color: #a5b4fc; }
-#batch-table :is(.batch-finding, .batch-inverting, .batch-editing)::before { content: ""; display: inline-block;
+#batch-table .batch-busy { color: #4338ca; }
+.dark #batch-table .batch-busy { color: #a5b4fc; }
+#batch-table .batch-busy::before { content: ""; display: inline-block;
   width: .6em; height: .6em; margin-right: .45em; border-radius: 50%; background: currentColor;
   animation: batch-pulse 1.1s ease-in-out infinite alternate; }
 @keyframes batch-pulse { to { opacity: .25; } }
@@ -73,13 +80,14 @@ CSS = """
 #batch-table details { font-size: .87em; } #batch-table summary { cursor: pointer; }
 #batch-table details ul { margin: .2em 0 0; padding-left: 1.3em; list-style: disc; }
 @media (max-width: 640px) {
+  #batch-table .html-container { max-height: none !important; }
   #batch-table thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-  #batch-table table, #batch-table tbody { display: block; }
-  #batch-table tbody tr { display: grid; grid-template: "name name name" auto "before after state" auto
-    / 72px 72px 1fr; gap: 4px 10px; padding: 10px; border-top: 1px solid var(--border-color-primary); }
-  #batch-table tbody tr:first-child { border-top: 0; }
-  #batch-table tbody th { grid-area: name; width: auto !important; font-weight: 600; }
-  #batch-table tbody th, #batch-table td { padding: 0; border: 0; }
+  #batch-table table, #batch-table tbody { display: block !important; }
+  #batch-table tbody tr { display: grid !important; grid-template: "name name name" auto "before after state" auto
+    / 72px 72px 1fr; gap: 4px 10px; padding: 10px; border-top: 1px solid var(--border-color-primary) !important; }
+  #batch-table tbody tr:first-child { border-top: 0 !important; }
+  #batch-table tbody th { grid-area: name; font-weight: 600 !important; }
+  #batch-table tbody th, #batch-table td { padding: 0 !important; border: 0 !important; width: auto !important; }
   #batch-table .batch-before { grid-area: before; } #batch-table .batch-after { grid-area: after; }
   #batch-table .batch-state { grid-area: state; }
 }
@@ -138,9 +146,9 @@ class BatchTab:
         self.recipe_file = gr.UploadButton("Choose a recipe", file_types=[".json", ".png", ".jpg", ".jpeg", ".webp"],
                                            visible=False, size="sm", elem_id="batch-recipe")
         with gr.Row():
-            self.paste = gr.Radio([("the photo, faces put back", True), ("crops of the faces", False)], value=True,
-                                  label="Result", min_width=260, elem_id="batch-paste")
-            self.faces = gr.Radio([("the largest", "largest"), ("all", "all")], value="largest", min_width=180,
+            self.paste = gr.Radio([("whole photo", True), ("face alone", False)], value=True, scale=3,
+                                  label="Result", min_width=290, elem_id="batch-paste")
+            self.faces = gr.Radio([("the largest", "largest"), ("all", "all")], value="largest", min_width=210, scale=2,
                                   label="Faces of each photo", elem_id="batch-faces")
         with gr.Accordion("Inversion and format", open=False, elem_id="batch-more"):
             self.preset = gr.Radio([(text, name) for name, text in PRESET_WORDS.items()], value=DEFAULT_PRESET,
@@ -149,7 +157,8 @@ class BatchTab:
                                    value="png", label="Format of the pictures", elem_id="batch-format")
 
     def _wire(self) -> None:
-        chosen = [self.visitor, self.chosen, self.files, self.chosen_words, self.clear, self.notice]
+        chosen = [self.visitor, self.chosen, self.files, self.chosen_words, self.clear, self.notice, self.start,
+                  self.download]
         self.files.upload(self.on_upload, [self.visitor, self.chosen, self.files], chosen, **SAVING)
         self.clear.click(self.on_clear, self.chosen, chosen, **QUICK)
         source = [self.edit_words, self.recipe_file, self.notice]
@@ -159,7 +168,7 @@ class BatchTab:
         self.preset.input(self.on_preset, [self.visitor, self.preset], None, **QUICK)
         settings = [self.visitor, self.chosen, self.edit_from, self.recipe, self.paste, self.faces, self.preset,
                     self.format]
-        running = [*chosen, self.results, self.start, self.cancel, self.download, self.status, self.table]
+        running = [*chosen, self.results, self.cancel, self.status, self.table]
         # Before the queue, so that Cancel reaches a batch that still waits there.
         self.start.click(self.on_begin, [self.visitor, self.chosen, self.edit_from, self.recipe],
                          [self.notice, self.start, self.cancel, self.download], queue=False, **PRIVATE
@@ -183,7 +192,8 @@ class BatchTab:
             Inbox.drop(everything[len(chosen):])
             return {self.files: None, self.notice: showing.problem(
                 f"{len(everything)} files are more than the {MOST_PHOTOS} of a batch; choose fewer")}
-        return {self.visitor: visitor, **self._chosen(everything)}
+        return {self.visitor: visitor, **self._chosen(everything), self.start: gr.update(variant="primary"),
+                self.download: gr.update(variant="secondary")}
 
     def on_clear(self, chosen: list[str]) -> Update:
         Inbox.drop(chosen)
@@ -282,7 +292,7 @@ class BatchTab:
         """Stream how far it is; in the end there is something to download."""
         stop = visitor.batch_stop
         if stop is None:  # `on_begin` has said why.
-            yield {}
+            yield {self.cancel: gr.update(visible=False)}
             return
         idle = {self.start: gr.update(visible=True), self.cancel: gr.update(visible=False)}
         try:
@@ -313,7 +323,9 @@ class BatchTab:
         else:
             done = words.counts(running.rows)[1]
             yield {**idle, self.visitor: visitor, self.results: str(running.zip) if done else "",
-                   self.status: words.outcome(running.rows), self.download: gr.update(visible=done > 0),
+                   self.start: gr.update(visible=True, variant="secondary" if done else "primary"),
+                   self.download: gr.update(visible=done > 0, variant="primary"),
+                   self.status: words.outcome(running.rows),
                    self.table: words.table(running.rows, running.pictures)}
 
     def on_download(self, results: str) -> Update:
@@ -327,5 +339,5 @@ class BatchTab:
         """Show the tab as it was in the beginning. The files are deleted with the visitor's folder."""
         return {self.recipe: None, self.results: "", **self._chosen([]), self.notice: "", self.status: "",
                 self.edit_words: words.edit_line(Edit()), self.table: words.EMPTY, self.link: None,
-                self.start: gr.update(visible=True), self.cancel: gr.update(visible=False),
+                self.start: gr.update(visible=True, variant="primary"), self.cancel: gr.update(visible=False),
                 self.download: gr.update(visible=False)}

@@ -146,8 +146,9 @@ def _line(row: Row, pictures: tuple[Path, Path] | None) -> str:
     face = f"<small>face {row.face + 1} of {row.faces}</small>" if row.faces > 1 else ""
     cells = "".join(f"<td class='batch-{which}'>{_picture(path, f'{which.capitalize()} the edit: {name}')}</td>"
                     for which, path in zip(("before", "after"), pictures or (None, None), strict=True))
+    kind = row.state if row.state in (*ENDED, "waiting") else f"busy batch-{row.state}"
     return (f"<tr><th scope='row'><span>{name}</span>{face}</th>{cells}"
-            f"<td class='batch-state'><b class='batch-{row.state}'>{STATE_WORDS[row.state]}</b>{_details(row)}</td>"
+            f"<td class='batch-state'><b class='batch-{kind}'>{STATE_WORDS[row.state]}</b>{_details(row)}</td>"
             "</tr>")
 
 
