@@ -168,7 +168,7 @@ class Batch:
         stems = [self._names.claim(source.name) for source in files]
         save_edit(self._folder / EDIT, self.edit, self.settings, generator=self.projector.generator.hash,
                   controls=self._editor.controls.hash)
-        self._no_room = False
+        self._no_room = self._stopped = False
         if self.on_row is not None:
             for row in self.rows:
                 self.on_row(row)
@@ -190,12 +190,12 @@ class Batch:
         try:
             if source.path is None or self._no_room:
                 reason = source.reason if source.path is None else NOT_BEGUN
-            elif self.should_stop():
+            elif self._stopped or self.should_stop():
                 raise _StoppedError
             else:
                 self._photo(index, source, stem)
         except _StoppedError:
-            reason, state = CANCELLED, "cancelled"
+            self._stopped, reason, state = True, CANCELLED, "cancelled"
         except InputError as error:
             reason = self._reason(error, source)
             self._no_room = isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_ROOM

@@ -13,7 +13,6 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -300,17 +299,24 @@ def load_edit(path: str | os.PathLike[str]) -> Recipe:
         InputError: none of these, or damaged.
     """
     path = Path(path)
-    if path.suffix.lower() == ".json":
-        with suppress(OSError, ValueError):
-            data = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(data, dict) and data.get("format") == EDIT_FORMAT:
-                data.pop("inversion", None)
-                data |= {"format": RECIPE_FORMAT, "source": {"kind": "sample", "seed": 0}}
-                return parse_recipe(json.dumps(data), name=path.name)
+    data = _json_of(path) if path.suffix.lower() == ".json" else None
+    if data is not None and data.get("format") == EDIT_FORMAT:
+        data.pop("inversion", None)
+        data |= {"format": RECIPE_FORMAT, "source": {"kind": "sample", "seed": 0}}
+        return parse_recipe(json.dumps(data), name=path.name)
     try:
         return load_recipe(path)
     except InputError as error:  # The page's folders mean nothing to its visitors.
         raise InputError(str(error).replace(str(path), path.name)) from error
+
+
+def _json_of(path: Path) -> dict[str, Any] | None:
+    """What is in a JSON file; None: nothing that `load_recipe` would not refuse better."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def pack(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:

@@ -41,7 +41,7 @@ CSS = """
   overflow-wrap: anywhere; }
 #batch-edit .batch-edit { padding: 10px 14px; border-radius: 6px; background: var(--background-fill-secondary);
   border: 1px solid var(--border-color-primary); }
-#batch-status { scroll-margin-bottom: 40px; }
+#batch-status { scroll-margin-bottom: 40px; min-height: 62px; }
 #batch-status .running span { font-variant-numeric: tabular-nums; }
 #batch-status .batch-now { font-size: .9em; color: var(--batch-quiet); white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis; }
@@ -148,7 +148,7 @@ class BatchTab:
         with gr.Row():
             self.paste = gr.Radio([("whole photo", True), ("face alone", False)], value=True, scale=3,
                                   label="Result", min_width=290, elem_id="batch-paste")
-            self.faces = gr.Radio([("the largest", "largest"), ("all", "all")], value="largest", min_width=210, scale=2,
+            self.faces = gr.Radio([("largest", "largest"), ("all", "all")], value="largest", min_width=210, scale=2,
                                   label="Faces of each photo", elem_id="batch-faces")
         with gr.Accordion("Inversion and format", open=False, elem_id="batch-more"):
             self.preset = gr.Radio([(text, name) for name, text in PRESET_WORDS.items()], value=DEFAULT_PRESET,
