@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import secrets
 import shutil
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from editing import Edit
 from editing.batch import Batch, BatchOptions, Row, run_to_zip
 from inversion import Inversion, InversionCache, ProjectorSettings, save_picture
-from page import KEPT_SECONDS, showing
+from page import KEPT_SECONDS, SWEEP_SECONDS, showing
 from page.lane import Ticket
 from page.models import Bench, Models
 from page.visitor import PATIENCE, Visitor
@@ -35,14 +36,13 @@ class Inbox:
 
     @staticmethod
     def take(visitor: Visitor, paths: Sequence[str]) -> list[str]:
-        """Move uploads, each into a folder of its own, since two may have one name; they are kept for an hour."""
+        """Move uploads, each into a folder of its own, since two may have one name; they are kept for an hour.
+
+        Raises:
+            InputError: none arrived, or one of them is gone.
+        """
         folder = showing.private_dir() / visitor.folder / f"chosen-{secrets.token_hex(8)}"
-        taken = []
-        for number, path in enumerate(dict.fromkeys(paths)):
-            target = folder / str(number) / Path(path).name
-            target.parent.mkdir(parents=True)
-            shutil.move(path, target)
-            taken.append(str(target))
+        taken = _moved(list(dict.fromkeys(paths)), folder)
         remove_later(folder)
         return taken
 
@@ -208,28 +208,51 @@ class Running:
 
 
 def _moved(paths: Sequence[str], folder: Path) -> list[str]:
-    """Files moved below a folder, each in one of its own; those that are gone are left out.
+    """Files moved below a folder, each into one of its own.
 
     Raises:
-        InputError: all are gone.
+        InputError: there are none, or one is gone.
     """
     moved = []
-    for number, path in enumerate(paths):
-        target = folder / str(number) / Path(path).name
-        target.parent.mkdir(parents=True)
-        try:
+    try:
+        for number, path in enumerate(paths):
+            target = folder / str(number) / Path(path).name
+            target.parent.mkdir(parents=True)
             shutil.move(path, target)
-        except OSError:
-            continue
-        moved.append(str(target))
+            moved.append(str(target))
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise InputError("the photos are gone (they are deleted after an hour); choose them again") from error
     if not moved:
-        shutil.rmtree(folder.parent, ignore_errors=True)
-        raise InputError("the photos are gone (they are deleted after an hour); choose them again")
+        raise InputError("no photos arrived; choose them again")
     return moved
+
+
+_due: dict[Path, float] = {}  # When folders are to be removed.
 
 
 def remove_later(folder: Path) -> None:
     """Remove a folder after the time for which the page keeps things."""
-    timer = threading.Timer(KEPT_SECONDS, shutil.rmtree, [folder], {"ignore_errors": True})
-    timer.daemon = True
-    timer.start()
+    _due[folder] = time.monotonic() + KEPT_SECONDS
+    _sweeper()
+
+
+def sweep(now: float) -> None:
+    """Remove the folders whose time has come."""
+    for folder, due in list(_due.items()):
+        if due <= now:
+            shutil.rmtree(folder, ignore_errors=True)
+            _due.pop(folder, None)
+
+
+@functools.cache
+def _sweeper() -> threading.Thread:
+    thread = threading.Thread(target=_sweep_for_ever, name="sweep batches", daemon=True)
+    thread.start()
+    return thread
+
+
+def _sweep_for_ever() -> None:
+    while True:
+        time.sleep(SWEEP_SECONDS)
+        sweep(time.monotonic())

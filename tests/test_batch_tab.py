@@ -15,10 +15,10 @@ import pytest
 from editing import Edit, Editor, PhotoSource, Recipe, save_recipe
 from editing.batch import Row
 from inversion import PRESETS, InversionCache, ProjectorSettings, read_picture_metadata
+from page import KEPT_SECONDS, showing
 from page import batch_words as words
-from page import showing
 from page.batch import CSS, OF_PAGE, OF_RECIPE, BatchTab
-from page.batch_run import Inbox
+from page.batch_run import Inbox, sweep
 from page.lane import MOST_WAITING
 from page.models import Models
 from page.visitor import Visitor
@@ -261,10 +261,21 @@ def test_two_visitors_with_the_same_photo_do_not_take_each_others(tab: BatchTab,
     showing.forget(second.folder)
 
 
+def test_photos_and_results_are_deleted_after_an_hour(tab: BatchTab, visitor: Visitor,
+                                                      uploads: Callable[..., list[str]]) -> None:
+    [path] = chosen(tab, visitor, uploads(me_jpg=b"x"))
+    sweep(time.monotonic() + KEPT_SECONDS - 60)
+    assert Path(path).exists()
+    sweep(time.monotonic() + KEPT_SECONDS + 1)
+    assert mine(visitor) == []
+
+
 # ---- bad input, and words
 
 def test_what_is_missing_is_said_and_nothing_runs(tab: BatchTab, visitor: Visitor, uploads: Callable[..., list[str]],
                                                   astronaut_file: Path) -> None:
+    assert "no photos arrived" in tab.on_upload(visitor, [], [])[tab.notice]
+    assert "the photos are gone" in tab.on_upload(visitor, [], ["/nowhere/me.jpg"])[tab.notice]
     assert "no photos are chosen" in tab.on_begin(visitor, [], OF_PAGE, None)[tab.notice]
     paths = chosen(tab, visitor, uploads(me_jpg=astronaut_file.read_bytes()))
     assert "no recipe yet" in tab.on_begin(visitor, paths, OF_RECIPE, None)[tab.notice]
