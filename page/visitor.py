@@ -119,6 +119,7 @@ class Visitor:
         self.stop: threading.Event | None = None  # Of the inversion that waits or runs; its identity tells which.
         self.keys: set[str] = set()         # Of the inversions that may be kept for this visitor.
         self.bench: Bench | None = None     # None: the page's own generator and controls.
+        self.batch_stop: threading.Event | None = None  # Of the batch that waits or runs.
         self.edit = Edit()                  # What the tab Edit shows now; the tab Batch repeats it.
         self.history = History()            # Of the subject's edits.
         self.pinned: Edit | None = None     # To compare others with.
@@ -181,6 +182,8 @@ class Visitor:
     def forget(self, cache: InversionCache | None) -> None:
         """Forget the photo, the faces and the subject, and the inversions that were kept."""
         self.end()
+        if self.batch_stop is not None:
+            self.batch_stop.set()
         self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
         self.edit, self.history, self.pinned = Edit(), History(), None
         keys, self.keys = self.keys, set()

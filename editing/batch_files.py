@@ -1,0 +1,339 @@
+"""The files of a batch: photos out of a ZIP that may be meant to harm, results under names of their own, and a ZIP."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from editing.edit import Edit
+from editing.recipe import FORMAT as RECIPE_FORMAT
+from editing.recipe import Recipe, load_recipe, parse_recipe
+from inversion.cache import in_words
+from weights.errors import InputError
+from weights.files import replacing
+
+if TYPE_CHECKING:
+    from inversion import ProjectorSettings
+
+MOST_PHOTOS = 500
+MOST_BYTES = 64 * 10**6        # Of one photo in a ZIP.
+MOST_UNPACKED = 10**9          # Of all of them.
+PICTURES, LATENTS, TABLE, EDIT = "pictures", "latents", "batch.csv", "edit.json"  # What a batch's folder holds.
+EDIT_FORMAT = "gradctrl-edit-1"
+
+_ENTRY_BYTES = 1024            # Of a ZIP's list of its files, for each that there may be; a name has about 100.
+_PIECE = 2**16
+_HEAD = 4096                   # Bytes from which a photo is told from another file.
+_ENCRYPTED = 0x1
+_WRONG = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
+_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A file of a batch: a photo, or what is none, with the reason."""
+
+    name: str                 # As people are told of it: with the folders that it has in a ZIP.
+    path: Path | None = None  # None: it cannot be read, for the reason.
+    reason: str = ""
+    own: bool = False         # Whether the file is the batch's own copy, which is removed once it was read.
+
+
+def gather(paths: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[str], *, most: int = MOST_PHOTOS,
+           own: bool = False) -> list[Source]:
+    """The photos among files, with those in ZIPs. A ZIP that cannot be opened is listed with the reason.
+
+    Args:
+        paths: Photos and ZIPs, told apart by what they hold.
+        folder: Where what is in ZIPs goes.
+        most: How many photos there may be, all in all.
+        own: Whether the files are copies, which may be removed once they were read.
+    Raises:
+        InputError: there are more photos, or nothing that could be one; with the reason, if it is one ZIP alone.
+    """
+    found: list[Source] = []
+    left = MOST_UNPACKED
+    for path in map(Path, paths):
+        if not _is_zip(path):
+            found.append(Source(name=path.name, path=path, own=own))
+            continue
+        try:
+            unpacked = unpack_photos(path, folder, most=most, most_unpacked=left)
+        except InputError as error:
+            found.append(Source(name=path.name, reason=reason_of(error, path.name)))
+        else:
+            found += unpacked
+            left -= sum(source.path.stat().st_size for source in unpacked if source.path)
+        if own:
+            path.unlink(missing_ok=True)
+    if len(found) > most:
+        raise InputError(f"{len(found)} photos are more than the {most} of a batch; make several batches of them")
+    if len(found) == 1 and found[0].path is None:
+        raise InputError(f"{found[0].name}: {found[0].reason}")
+    if not found:
+        raise InputError("there are no photos to edit; choose some first")
+    return found
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return path.suffix.lower() == ".zip" or file.read(4) in (b"PK\3\4", b"PK\5\6")
+    except OSError:  # Reading it as a photo tells why.
+        return False
+
+
+def unpack_photos(path: str | os.PathLike[str], folder: str | os.PathLike[str], *, most: int = MOST_PHOTOS,
+                  most_bytes: int = MOST_BYTES, most_unpacked: int = MOST_UNPACKED) -> list[Source]:
+    """Take the photos out of a ZIP, trusting nothing that it says of itself.
+
+    The files get names of their own, so that none can be written outside the folder or over another. What computers put
+    beside photos (folders, `__MACOSX`, names that begin with a dot) is left out; anything else that is no photo is
+    listed with the reason: a link, a file with a password, one that is too large.
+
+    Args:
+        path: The ZIP.
+        folder: Where the photos go; it is made if it is not there.
+        most: How many files there may be.
+        most_bytes: Of one file, unpacked; counted while it is unpacked.
+        most_unpacked: Of all of them.
+    Returns:
+        The files in their order in the ZIP.
+    Raises:
+        InputError: not a ZIP, damaged, with too many files or too many bytes in it, or the folder cannot be written.
+            Nothing is left in the folder then.
+    """
+    path, folder = Path(path), Path(folder)
+    own: Path | None = None
+    try:
+        _check_directory(path, most)
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not _hidden(member)]
+            _check_count(path, members, most)
+            folder.mkdir(parents=True, exist_ok=True)
+            own = Path(tempfile.mkdtemp(prefix="zip-", dir=folder))
+            sources, left = [], most_unpacked
+            for number, member in enumerate(members):
+                source, used = _unpack(archive, member, own / f"{number:04d}", most_bytes, left)
+                left -= used
+                if left < 0:
+                    raise InputError(f"{path.name}: unpacks to more than {in_words(most_unpacked)}; make several "
+                                     "ZIPs of it")
+                sources.append(source)
+            return sources
+    except (InputError, *_WRONG) as error:
+        if own is not None:
+            shutil.rmtree(own, ignore_errors=True)
+        if isinstance(error, InputError):
+            raise
+        if isinstance(error, OSError) and error.errno is not None:
+            raise InputError(f"{path.name}: cannot be unpacked ({error.strerror}); try again") from error
+        raise InputError(f"{path.name}: this ZIP cannot be opened ({error}); make it again, or choose the photos "
+                         "themselves") from error
+
+
+def _check_directory(path: Path, most: int) -> None:
+    """Refuse a ZIP whose list of files would take much memory, before it is read.
+
+    The list's size stands in the end record, or in that of ZIP64 before it (PKWARE's APPNOTE, 4.3.14 to 4.3.16).
+    """
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 2**16 - 98, 0))
+        tail = file.read()
+    plain = tail[-22:-18] == b"PK\5\6" and tail[-2:] == b"\0\0"  # As zipfile looks for it: without a comment first.
+    at = len(tail) - 22 if plain else tail.rfind(b"PK\5\6")
+    if at < 0 or len(tail) < at + 22:
+        raise zipfile.BadZipFile("it is no ZIP, or cut short")
+    listed = int.from_bytes(tail[at + 12:at + 16], "little")
+    if at >= 76 and tail[at - 20:at - 16] == b"PK\6\7":
+        listed = max(int.from_bytes(tail[at - 36:at - 28], "little"), listed if listed < 2**32 - 1 else 0)
+    if listed > (most + 500) * _ENTRY_BYTES:  # Folders and what macOS adds are entries too.
+        raise InputError(f"{path.name}: holds far more than {most} files; make a ZIP of the photos alone, up to {most} "
+                         "of them")
+
+
+def _check_count(path: Path, members: list[zipfile.ZipInfo], most: int) -> None:
+    if not members:
+        raise InputError(f"{path.name}: there are no files in this ZIP; put photos into it")
+    if len(members) > most:
+        raise InputError(f"{path.name}: holds {len(members)} files, and a batch is of up to {most} photos; make "
+                         "several ZIPs of it")
+
+
+def _hidden(member: zipfile.ZipInfo) -> bool:
+    """Whether a member is a folder, or what a computer put there by itself."""
+    parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+    return member.is_dir() or not parts or "__MACOSX" in parts or (parts[-1].startswith(".") and parts[-1] != "..") \
+        or parts[-1].lower() in ("thumbs.db", "desktop.ini")
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, most: int,
+            left: int) -> tuple[Source, int]:
+    """Unpack one photo; what it is called, and how many bytes were unpacked."""
+    name = _shown(member.filename)
+    reason = _why_refused(member)
+    if reason:
+        return Source(name=name, reason=reason), 0
+    used = 0
+    try:
+        with archive.open(member) as file:
+            piece = file.read(_HEAD)
+            used = len(piece)
+            if not piece.startswith(_MAGIC):
+                return Source(name=name, reason=_why_no_photo(piece, name)), used
+            with open(target, "xb") as photo:
+                while piece and used <= min(most, left):
+                    photo.write(piece)
+                    piece = file.read(_PIECE)
+                    used += len(piece)
+    except _WRONG as error:
+        if isinstance(error, OSError) and error.errno is not None:  # The disk is full: no other can be unpacked either.
+            raise
+        target.unlink(missing_ok=True)
+        return Source(name=name, reason="is damaged within the ZIP; make the ZIP again"), used
+    if used > most:
+        target.unlink()
+        return Source(name=name, reason=f"is larger than {in_words(most)}; make the photo smaller"), used
+    return Source(name=name, path=target, own=True), used
+
+
+def _why_refused(member: zipfile.ZipInfo) -> str:
+    """Why a member is not even opened; nothing if it is."""
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+        return "is a link or a device, not a photo; put the photo itself into the ZIP"
+    if member.flag_bits & _ENCRYPTED:
+        return "has a password; make the ZIP without one"
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # Others unpack without any measure.
+        return "is compressed in an unusual way; make the ZIP with the usual settings"
+    return ""
+
+
+def _why_no_photo(head: bytes, name: str) -> str:
+    from inversion import open_photo
+
+    try:
+        open_photo(io.BytesIO(head), name=name)
+    except InputError as error:
+        return reason_of(error, name)
+    return "is not a JPEG, PNG or WebP; save the photo as one of these and try again"
+
+
+def reason_of(error: InputError, name: str) -> str:
+    """An error in one line, without the file's name, which stands beside it."""
+    return " ".join(str(error).split()).removeprefix(f"{name}: ")
+
+
+def _shown(name: str) -> str:
+    """A member's name for people to read: no drive, no way up, nothing that cannot be printed."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    clean = "/".join("".join(c if c.isprintable() else "?" for c in part) for part in parts)
+    return clean[-200:] or "photo"
+
+
+class Names:
+    """Names for results, of which no two are the same, not even where A and a are one letter."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def claim(self, name: str) -> str:
+        """A name for what comes of a photo: its own, made safe, with a number where it is taken."""
+        path = PurePosixPath(name.replace("\\", "/"))
+        stem = _NOT_IN_NAMES.sub("-", path.stem).strip("-.")[:60] or "photo"
+        number, chosen = 1, stem
+        while chosen.casefold() in self._taken:
+            number += 1
+            chosen = f"{stem}-{number}"
+        self._taken.add(chosen.casefold())
+        return chosen
+
+
+def write_table(path: Path, rows: Iterable[Mapping[str, Any]], fields: Iterable[str]) -> None:
+    """Write rows as CSV; texts that a spreadsheet would run as a formula begin with an apostrophe.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace",
+                                            newline="") as file:
+        writer = csv.DictWriter(file, list(fields))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+                             for name, value in row.items()})
+
+
+def save_edit(path: Path, edit: Edit, settings: ProjectorSettings, *, generator: str, controls: str) -> None:
+    """Write an edit apart from any photo as JSON: a recipe whose source is only how photos are inverted.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    data = {"format": EDIT_FORMAT, "inversion": asdict(settings), "generator": generator, "controls": controls,
+            "strengths": dict(edit.strengths), **edit.how}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def load_edit(path: str | os.PathLike[str]) -> Recipe:
+    """Read what is to be repeated: a recipe's JSON, a picture that holds one, or the `edit.json` of a batch.
+
+    Returns:
+        A recipe whose `edit`, `generator` and `controls` are the file's; the source of an `edit.json`'s means nothing.
+    Raises:
+        InputError: none of these, or damaged.
+    """
+    path = Path(path)
+    data = _json_of(path) if path.suffix.lower() == ".json" else None
+    if data is not None and data.get("format") == EDIT_FORMAT:
+        data.pop("inversion", None)
+        data |= {"format": RECIPE_FORMAT, "source": {"kind": "sample", "seed": 0}}
+        return parse_recipe(json.dumps(data), name=path.name)
+    try:
+        return load_recipe(path)
+    except InputError as error:  # The page's folders mean nothing to its visitors.
+        raise InputError(str(error).replace(str(path), path.name)) from error
+
+
+def _json_of(path: Path) -> dict[str, Any] | None:
+    """What is in a JSON file; None: nothing that `load_recipe` would not refuse better."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def pack(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
+    """Put all files of a batch's folder into a ZIP, which is there only once it is whole.
+
+    Pictures and latents do not become smaller by compression, so that they are stored as they are.
+
+    Raises:
+        InputError: the ZIP cannot be written.
+    """
+    folder, path = Path(folder), Path(path)
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for file in files:
+            how = zipfile.ZIP_DEFLATED if file.suffix in (".csv", ".json") else zipfile.ZIP_STORED
+            member = zipfile.ZipInfo.from_file(file, file.relative_to(folder).as_posix())
+            member.compress_type = how
+            with open(file, "rb") as source, archive.open(member, "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target, _PIECE)
+    return path
