@@ -396,11 +396,8 @@ class EditTab:
                 side.tools: gr.update(visible=False), side.result: None, side.pair: None, side.status: "",
                 side.effect: "", self.outputs.strip: gr.update(value=None, visible=False)}
 
-    def on_forget(self, visitor: Visitor) -> Update:
-        """Delete all that is there of a visitor, and begin again."""
-        folder = visitor.folder
-        visitor.forget(self.models.cache)
-        showing.forget(folder)
+    def forgotten(self, visitor: Visitor) -> Update:
+        """The tab as it was in the beginning, for a visitor of whom all is deleted."""
         return {**self.on_another(visitor), **self.blank(FORGOTTEN), self.visitor: visitor, self.photo.outlined: None,
                 self.photo.about: "", self.photo.face: gr.update(choices=[], value=None, visible=False),
                 self.photo.session: None, self.photo.invert: gr.update(visible=True),

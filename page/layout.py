@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gradio as gr
 
-from page import KEPT_SECONDS, examples
+from page import KEPT_SECONDS, examples, showing
+from page.batch import BatchTab
 from page.edit_tab import EditTab
 from page.kept import Visitors
 from page.models import Models
@@ -31,6 +32,9 @@ class Page:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Edit", id="edit"):
                 self.edit = EditTab(models, self.visitor)
+            with gr.Tab("Batch", id="batch") as batch_tab:
+                self.batch = BatchTab(models, self.visitor)
+                self.batch.follow(batch_tab)
             with gr.Tab("Models", id="models") as models_tab:
                 self.shelf = ModelsTab(models, self.visitor)
         with gr.Row(elem_id="foot"):
@@ -39,7 +43,15 @@ class Page:
         for event in self.shelf.changed:
             event.then(self.edit.on_bench, self.visitor, self.edit.all_outputs, **QUICK)
         models_tab.select(self.shelf.on_show, self.visitor, [self.shelf.notice, *self.shelf.outputs], **QUICK)
-        self.forget.click(self.edit.on_forget, self.visitor, self.edit.all_outputs, queue=False, **PRIVATE)
+        self.forget.click(self.on_forget, self.visitor, [*self.edit.all_outputs, *self.batch.forgotten], queue=False,
+                          **PRIVATE)
+
+    def on_forget(self, visitor: Visitor) -> Update:
+        """Delete all that is there of a visitor, and begin again."""
+        folder = visitor.folder
+        visitor.forget(self.models.cache)
+        showing.forget(folder)
+        return {**self.edit.forgotten(visitor), **self.batch.on_forget()}
 
     def wire_visits(self, demo: gr.Blocks) -> None:
         """What happens when somebody opens the page, and closes it."""

@@ -79,11 +79,11 @@ def test_what_was_stopped_is_not_kept(tab: EditTab, astronaut_file: Path) -> Non
     assert tab.models.cache.size()[0] == 0
 
 
-def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(tab: EditTab, astronaut_file: Path,
+def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(keeping: Page, tab: EditTab,
+                                                                               astronaut_file: Path,
                                                                                mirrored: Path) -> None:
     other, _ = invert(tab, mirrored)
     visitor, _ = invert(tab, astronaut_file)
-    tab.on_save_picture(visitor, *edit(page, 1.0))
     save(tab, visitor)
     tab.outputs.on_session(visitor, True, *asked(tab, visitor)[3:])
     files, others = shown_to(visitor), shown_to(other)
@@ -95,19 +95,20 @@ def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(t
     assert (visitor.photo, visitor.faces, visitor.chosen, visitor.subject) == (None, [], None, None)
     assert tab.models.cache.size()[0] == 1
     assert "Forgotten" in update[tab.side.empty]["value"]
-    assert [update[part] for part in (page.result, page.outlined, page.picture_link, page.recipe_link)] == [None] * 4
+    gone = (tab.side.result, tab.side.pair, tab.photo.outlined, *tab.outputs.links.values())
+    assert [update[part] for part in gone] == [None] * len(gone)
     assert (update[tab.side.status], update[tab.notice]) == ("", "")
-    assert update[page.drop_area]["visible"] is True
-    assert not any(update[area]["visible"] for area in (page.photo_area, page.result_area, tab.edit_area))
-    assert "choose the photo again" in tab.on_paint(visitor, *edit(page, 1.0))[tab.notice]
+    assert update[tab.photo.drop_area]["visible"] is True
+    assert not any(update[area]["visible"] for area in (tab.photo.photo_area, tab.side.area, tab.edit_area))
+    assert "choose the photo again" in tab.on_drag(visitor, *asked(tab, visitor))[tab.notice]
     again, _ = invert(tab, mirrored)
     assert again.subject.kept  # The other's.
     once_more, _ = invert(tab, astronaut_file)
     assert not once_more.subject.kept
-    tab.on_forget(Visitor())  # Of whom there is nothing yet.
+    keeping.on_forget(Visitor())  # Of whom there is nothing yet.
 
 
-def test_an_inversion_that_runs_or_waits_is_forgotten_too(tab: EditTab, astronaut_file: Path) -> None:
+def test_an_inversion_that_runs_or_waits_is_forgotten_too(keeping: Page, tab: EditTab, astronaut_file: Path) -> None:
     visitor = Visitor()
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
@@ -116,7 +117,7 @@ def test_an_inversion_that_runs_or_waits_is_forgotten_too(tab: EditTab, astronau
         pass
     files = shown_to(visitor)
     assert files
-    tab.on_forget(visitor)
+    keeping.on_forget(visitor)
     last = list(updates)[-1]
     assert last[tab.photo.stop]["visible"] is False
     assert last.get(tab.notice, "") == ""
@@ -125,21 +126,21 @@ def test_an_inversion_that_runs_or_waits_is_forgotten_too(tab: EditTab, astronau
     assert shown_to(visitor) == []
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
-    tab.on_forget(visitor)
+    keeping.on_forget(visitor)
     assert list(tab.on_invert(visitor, "fast")) == [{tab.photo.invert: gr.update(visible=True),
                                                      tab.photo.stop: gr.update(visible=False)}]
     assert visitor.subject is None
     assert tab.models.cache.size()[0] == 0
 
 
-def test_an_inversion_that_ends_while_it_is_forgotten_is_not_kept(tab: EditTab, astronaut_file: Path,
+def test_an_inversion_that_ends_while_it_is_forgotten_is_not_kept(keeping: Page, tab: EditTab, astronaut_file: Path,
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     cache, visitor = tab.models.cache, Visitor()
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     put = cache.put
 
     def slow_put(key: str, inversion: Any) -> bool:
-        tab.on_forget(visitor)
+        keeping.on_forget(visitor)
         return put(key, inversion)
 
     monkeypatch.setattr(cache, "put", slow_put)
