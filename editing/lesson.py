@@ -1,0 +1,236 @@
+"""A lesson: a person sorts synthetic samples into classes, and a control is trained on them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from editing.learning import FEWEST, GOAL, Pool, check_attribute, fit, train_from_labels, was_taught
+from gradctrl import Control, Controls
+from gradctrl.classifier import Classifier
+from gradctrl.uncertainty import least_certain, likeliest
+from stylegan2 import to_pixels
+from weights.errors import InputError
+
+__all__ = ["FEWEST", "GOAL", "Lesson", "Pool", "Sample", "check_attribute", "train_from_labels", "was_taught"]
+
+AHEAD = 3    # Samples that are rendered before they are asked for.
+SEEK = 2     # Examples of each class with which a rare class can be looked for.
+FIRST = 5    # Examples of each class with which the first model asks for what it is unsure of.
+REFIT = 3    # Labels after which the model is trained again.
+BEHIND = 3   # Examples that a class may lack before the others wait for it.
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A sample to sort."""
+
+    index: int           # Into the pool.
+    seed: int
+    picture: np.ndarray  # uint8 [R, R, 3]
+    why: str             # "random"; "unsure": the model is; or the class that it was looked for as a likely member of.
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    sample: Sample
+    label: int | None    # None: skipped.
+
+
+class Lesson:
+    """Which samples were sorted into which class, and which comes next.
+
+        lesson = Lesson(pool, "beard", ["no beard", "beard"], controls)
+        lesson.current.picture          # Show it, then one of
+        lesson.sort("beard"), lesson.skip(), lesson.undo()
+        lesson.prepare()                # While the person looks: renders what comes next.
+        control = lesson.train()
+
+    Samples come at random first; as soon as each class has 5, those come that a model trained on the labels so far is
+    least sure of, and a class that lags behind gets those that are likely of it. No sample comes twice. One thread may
+    `prepare` while another sorts.
+
+    Args:
+        pool: The samples.
+        name: Of the attribute.
+        classes: 2 to 6; of a binary attribute (negative, positive).
+        controls: Those that there are, which the new one keeps.
+        seed: Of the order of the samples that come at random.
+        active: False: all samples come at random.
+    Raises:
+        InputError: a name that a control cannot have.
+    """
+
+    def __init__(self, pool: Pool, name: str, classes: Sequence[str], controls: Controls, *, seed: int = 0,
+                 active: bool = True) -> None:
+        check_attribute(name, classes, controls)
+        self.pool, self.name, self.classes, self.controls = pool, name, tuple(classes), controls
+        self.active = active
+        self.control: Control | None = None  # The one trained last.
+        order = torch.randperm(len(pool.seeds), generator=torch.Generator().manual_seed(seed))
+        self._order: list[int] = order.tolist()
+        self._steps: list[_Step] = []
+        self._ahead: deque[Sample] = deque()
+        self._model: Classifier | None = None
+        self._learned: dict[int, int] = {}   # What the model was trained on.
+        self._state = threading.RLock()      # Of what is above; held for a moment.
+        self._preparing = threading.Lock()   # Held while one thread trains and renders.
+
+    # ---- where it stands
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """The class of each sample that was sorted, by seed."""
+        return {self.pool.seeds[index]: self.classes[label] for index, label in self._labelled().items()}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many samples each class has."""
+        given = list(self._labelled().values())
+        return {name: given.count(index) for index, name in enumerate(self.classes)}
+
+    @property
+    def ready(self) -> bool:
+        """Whether each class has the 10 samples that training takes."""
+        return min(self.counts.values()) >= FEWEST
+
+    @property
+    def complete(self) -> bool:
+        """Whether each class has the 30 samples that training works well with."""
+        return min(self.counts.values()) >= GOAL
+
+    @property
+    def shown(self) -> int:
+        """How many samples were sorted or skipped."""
+        return len(self._steps)
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._steps)
+
+    @property
+    def current(self) -> Sample | None:
+        """The sample to sort now; None: all were shown."""
+        with self._state:
+            if self._ahead:
+                return self._ahead[0]
+        self.prepare(1)
+        with self._state:
+            return self._ahead[0] if self._ahead else None
+
+    # ---- what the person does
+
+    def sort(self, class_name: str) -> None:
+        """Put the current sample into a class.
+
+        Raises:
+            InputError: no such class, or no sample is left.
+        """
+        if class_name not in self.classes:
+            raise InputError(f"{class_name}: no such class; {self.name} has {', '.join(self.classes)}")
+        self._step(self.classes.index(class_name))
+
+    def skip(self) -> None:
+        """Leave the current sample out.
+
+        Raises:
+            InputError: no sample is left.
+        """
+        self._step(None)
+
+    def undo(self) -> None:
+        """Take the last sample back that was sorted or skipped: it is the current one again.
+
+        Raises:
+            InputError: there is none.
+        """
+        with self._state:
+            if not self._steps:
+                raise InputError("there is nothing to undo; no sample has been sorted yet")
+            self._ahead.appendleft(self._steps.pop().sample)
+
+    def prepare(self, count: int = AHEAD) -> None:
+        """Choose and render samples until so many wait, the current one among them; trains the model when it is due."""
+        with self._preparing:
+            while True:
+                with self._state:
+                    labels, waiting = self._labelled(), len(self._ahead)
+                    taken = {step.sample.index for step in self._steps} | {sample.index for sample in self._ahead}
+                if waiting >= count:
+                    return
+                self._learn(labels)
+                index, why = self._choose(labels, taken)
+                if index is None:
+                    return
+                sample = Sample(index, self.pool.seeds[index], self._render(index), why)
+                with self._state:
+                    self._ahead.append(sample)
+
+    def train(self, *, keep: Sequence[str] | None = None) -> Control:
+        """Train and calibrate a control on what was sorted so far (see `train_from_labels`); the lesson can go on.
+
+        Args:
+            keep: The attributes that the control keeps; None: all others.
+        Raises:
+            InputError: fewer than 10 samples of a class.
+        """
+        self.control = train_from_labels(self.pool.generator, self.controls, self.name, self.classes, self.labels,
+                                         truncation=self.pool.truncation, keep=keep, pool=self.pool)
+        return self.control
+
+    # ---- which comes next
+
+    def _labelled(self) -> dict[int, int]:
+        """Class indexes by sample."""
+        with self._state:
+            return {step.sample.index: step.label for step in self._steps if step.label is not None}
+
+    def _step(self, label: int | None) -> None:
+        if self.current is None:
+            raise InputError(f"all {len(self.pool.seeds)} samples have been shown; train with what is sorted, or undo")
+        with self._state:
+            self._steps.append(_Step(self._ahead.popleft(), label))
+
+    def _learn(self, labels: dict[int, int]) -> None:
+        """Train the model if labels have come since, or one was taken back."""
+        fewest = min(list(labels.values()).count(label) for label in range(len(self.classes)))
+        if not self.active or fewest < SEEK:
+            self._model, self._learned = None, {}
+            return
+        new = len(labels.items() - self._learned.items())
+        gone = self._learned.items() - labels.items()
+        if self._model is None or gone or new >= REFIT:
+            index = sorted(labels)
+            self._model = fit(self.pool.latents[index], torch.tensor([labels[i] for i in index]), len(self.classes))
+            self._learned = labels
+
+    def _choose(self, labels: dict[int, int], taken: set[int]) -> tuple[int | None, str]:
+        """The next sample's index, and why."""
+        left = [index for index in self._order if index not in taken]
+        if not left:
+            return None, ""
+        counts = [list(labels.values()).count(label) for label in range(len(self.classes))]
+        lacking = counts.index(min(counts))
+        if self._model is None or (min(counts) < FIRST and len(self._steps) % 2):
+            return left[0], "random"
+        behind = max(counts) - counts[lacking] >= BEHIND
+        if min(counts) < FIRST and not behind:
+            return left[0], "random"
+        latents = self.pool.latents
+        apart = latents[[sample.index for sample in [*self._ahead, *(step.sample for step in self._steps[-AHEAD:])]]]
+        if behind:
+            chosen = likeliest(self._model, latents[left], lacking, apart_from=apart)
+            return left[int(chosen[0])], self.classes[lacking]
+        return left[int(least_certain(self._model, latents[left], apart_from=apart)[0])], "unsure"
+
+    def _render(self, index: int) -> np.ndarray:
+        generator = self.pool.generator
+        latent = self.pool.latents[index:index + 1].to(generator.device, generator.dtype)
+        with torch.no_grad():
+            picture: np.ndarray = to_pixels(generator.render(latent))[0]
+        return picture
