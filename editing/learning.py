@@ -30,21 +30,19 @@ SETTINGS = TrainSettings(hidden=64, epochs=100, shaping=0.0)
 
 
 class Pool:
-    """Synthetic samples to sort and to calibrate by. Its latents and metric are computed once; lessons share them.
+    """Synthetic samples to sort and to calibrate by: w alone, so that lessons of one generator can share them.
 
     Args:
-        generator: Draws the samples.
+        generator: Draws the samples; it is not kept.
         seeds: Of the samples, all different.
         truncation: psi of the samples.
+    Attributes:
+        latents: w [N, w_dim], float32 on the CPU.
     """
 
     def __init__(self, generator: Generator, seeds: Sequence[int] = range(POOL), *, truncation: float = 1.0) -> None:
-        self.generator, self.seeds, self.truncation = generator, seeds, truncation
-
-    @cached_property
-    def latents(self) -> Tensor:
-        """w [N, w_dim], float32 on the CPU."""
-        return latents_of(self.generator, self.seeds, self.truncation)
+        self.seeds, self.truncation = seeds, truncation
+        self.latents = latents_of(generator, seeds, truncation)
 
     @cached_property
     def metric(self) -> Metric:
@@ -118,10 +116,11 @@ def train_from_labels(generator: Generator, controls: Controls, name: str, class
     pool = pool or Pool(generator)
     seeds = sorted(labels)  # Training must not depend on the order of the clicks.
     w, y = latents_of(generator, seeds, truncation), torch.tensor([classes.index(labels[seed]) for seed in seeds])
-    others = [control for control in controls.values() if isinstance(control, Control) and control.name != name]
-    found = [control.metric for control in others if control.metric is not None]
+    others = [other for other in keepable(controls, name) if keep is None or other.name in keep]
+    found = [control.metric for control in controls.values()
+             if isinstance(control, Control) and control.metric is not None]
     counts = y.bincount(minlength=len(classes)).tolist()
-    sorted_into = {label: count for label, count in zip(classes, counts, strict=True)}
+    sorted_into = dict(zip(classes, counts, strict=True))
     control = Control(
         name=name, classes=classes, classifier=fit(w, y, len(classes)), layers=layers or (0, generator.num_ws),
         keep={other.name: UNTUNED_CHANNELS for other in others}, units=(1.0,) * _outputs(classes), method="project",
@@ -129,7 +128,12 @@ def train_from_labels(generator: Generator, controls: Controls, name: str, class
         report={"trained on": f"samples a class: {', '.join(f'{n} {c}' for n, c in sorted_into.items())}",
                 "scorer": PERSON, "examples": sorted_into, "held out": cross_validated(w, y, len(classes)),
                 "samples": {"generator_hash": generator.hash, "truncation": truncation}})
-    return calibrated(control, others, pool, outside=set(seeds))
+    return calibrated(generator, control, others, pool, outside=set(seeds))
+
+
+def keepable(controls: Controls, name: str) -> list[Control]:
+    """The controls that the one with this name can keep: the others, of the same family."""
+    return [control for control in controls.values() if isinstance(control, Control) and control.name != name]
 
 
 def fit(w: Tensor, labels: Tensor, classes: int) -> Classifier:
@@ -165,16 +169,17 @@ def cross_validated(w: Tensor, labels: Tensor, classes: int, *, folds: int = FOL
             "confusion": [[round(value, 3) for value in row] for row in shares.tolist()], "folds": folds}
 
 
-def calibrated(control: Control, others: Sequence[Control], pool: Pool, *, outside: Collection[int] = ()) -> Control:
+def calibrated(generator: Generator, control: Control, others: Sequence[Control], pool: Pool, *,
+               outside: Collection[int] = ()) -> Control:
     """Set the margins, the unit of strength and the limits of a control, as the bundled ones' were set.
 
     Args:
+        generator: Theirs.
         control: The control.
         others: What there is to keep.
         pool: Samples, whose classes are what the control itself says.
         outside: Seeds that are left out, as the control was trained on them.
     """
-    generator = pool.generator
     scores = control.scores(pool.latents)
     values = torch.cat([torch.zeros_like(scores), scores], dim=1) if control.binary else scores
     judged = Scores(attribute=control.name, classes=control.classes, values=values, scorer="the control itself")
@@ -185,6 +190,22 @@ def calibrated(control: Control, others: Sequence[Control], pool: Pool, *, outsi
     together = Controls([*(there[other.name] for other in others), with_margin], generator_hash=generator.hash)
     found = tuner.calibrate(together, control.name)
     return replace(control, margins=found.margins, units=found.units, limits=found.limits, report=found.report)
+
+
+def adjusted(generator: Generator, control: Control, controls: Controls, pool: Pool, *, keep: Collection[str],
+             layers: tuple[int, int] | None = None, outside: Collection[int] = ()) -> Control:
+    """A control with another keep list or layer range, calibrated again, as what is kept makes paths longer.
+
+    Args:
+        keep: Names of the controls to keep.
+        layers: Layer range; None: as it is.
+        generator, control, pool, outside: As for `calibrated`.
+        controls: Those that there are.
+    """
+    others = [other for other in keepable(controls, control.name) if other.name in keep]
+    changed = replace(control, keep={other.name: UNTUNED_CHANNELS for other in others},
+                      layers=layers or control.layers)
+    return calibrated(generator, changed, others, pool, outside=outside)
 
 
 class _Nobody:
@@ -209,5 +230,5 @@ def _check_labels(name: str, classes: Sequence[str], labels: Mapping[int, str]) 
     given = list(labels.values())
     few = [f"{label} {given.count(label)}" for label in classes if given.count(label) < FEWEST]
     if few:
-        raise InputError(f"{name}: at least {FEWEST} samples of each class are needed, {GOAL} are better, and there are: "
-                         f"{', '.join(few)}; sort more")
+        raise InputError(f"{name}: at least {FEWEST} samples of each class are needed, {GOAL} are better, and there "
+                         f"are: {', '.join(few)}; sort more")

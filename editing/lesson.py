@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from editing.learning import FEWEST, GOAL, Pool, check_attribute, fit, train_from_labels, was_taught
+from editing.learning import FEWEST, GOAL, Pool, adjusted, check_attribute, fit, train_from_labels, was_taught
 from gradctrl import Control, Controls
 from gradctrl.classifier import Classifier
 from gradctrl.uncertainty import least_certain, likeliest
-from stylegan2 import to_pixels
+from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
 __all__ = ["FEWEST", "GOAL", "Lesson", "Pool", "Sample", "check_attribute", "train_from_labels", "was_taught"]
@@ -45,7 +45,7 @@ class _Step:
 class Lesson:
     """Which samples were sorted into which class, and which comes next.
 
-        lesson = Lesson(pool, "beard", ["no beard", "beard"], controls)
+        lesson = Lesson(generator, Pool(generator), "beard", ["no beard", "beard"], controls)
         lesson.current.picture          # Show it, then one of
         lesson.sort("beard"), lesson.skip(), lesson.undo()
         lesson.prepare()                # While the person looks: renders what comes next.
@@ -56,7 +56,8 @@ class Lesson:
     `prepare` while another sorts.
 
     Args:
-        pool: The samples.
+        generator: Draws the pictures.
+        pool: Its samples.
         name: Of the attribute.
         classes: 2 to 6; of a binary attribute (negative, positive).
         controls: Those that there are, which the new one keeps.
@@ -66,11 +67,11 @@ class Lesson:
         InputError: a name that a control cannot have.
     """
 
-    def __init__(self, pool: Pool, name: str, classes: Sequence[str], controls: Controls, *, seed: int = 0,
-                 active: bool = True) -> None:
+    def __init__(self, generator: Generator, pool: Pool, name: str, classes: Sequence[str], controls: Controls, *,
+                 seed: int = 0, active: bool = True) -> None:
         check_attribute(name, classes, controls)
-        self.pool, self.name, self.classes, self.controls = pool, name, tuple(classes), controls
-        self.active = active
+        self.generator, self.pool, self.controls = generator, pool, controls
+        self.name, self.classes, self.active = name, tuple(classes), active
         self.control: Control | None = None  # The one trained last.
         order = torch.randperm(len(pool.seeds), generator=torch.Generator().manual_seed(seed))
         self._order: list[int] = order.tolist()
@@ -179,8 +180,20 @@ class Lesson:
         Raises:
             InputError: fewer than 10 samples of a class.
         """
-        self.control = train_from_labels(self.pool.generator, self.controls, self.name, self.classes, self.labels,
+        self.control = train_from_labels(self.generator, self.controls, self.name, self.classes, self.labels,
                                          truncation=self.pool.truncation, keep=keep, pool=self.pool)
+        return self.control
+
+    def adjust(self, *, keep: Sequence[str], layers: tuple[int, int] | None = None) -> Control:
+        """Give the control trained last another keep list or layer range.
+
+        Raises:
+            InputError: nothing was trained yet.
+        """
+        if self.control is None:
+            raise InputError(f"{self.name}: nothing is trained yet; train first")
+        self.control = adjusted(self.generator, self.control, self.controls, self.pool, keep=keep, layers=layers,
+                                outside=set(self.labels))
         return self.control
 
     # ---- which comes next
@@ -229,8 +242,7 @@ class Lesson:
         return left[int(least_certain(self._model, latents[left], apart_from=apart)[0])], "unsure"
 
     def _render(self, index: int) -> np.ndarray:
-        generator = self.pool.generator
-        latent = self.pool.latents[index:index + 1].to(generator.device, generator.dtype)
+        latent = self.pool.latents[index:index + 1].to(self.generator.device, self.generator.dtype)
         with torch.no_grad():
-            picture: np.ndarray = to_pixels(generator.render(latent))[0]
+            picture: np.ndarray = to_pixels(self.generator.render(latent))[0]
         return picture

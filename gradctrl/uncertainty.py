@@ -1,7 +1,7 @@
 """Which samples a classifier is least sure of, and so which labels teach it most (uncertainty sampling).
 
-Lewis and Gale, "A Sequential Algorithm for Training Text Classifiers" (1994); for several classes the margin of Scheffer,
-Decomain and Wrobel, "Active Hidden Markov Models" (2001).
+Lewis and Gale, "A Sequential Algorithm for Training Text Classifiers" (1994); for several classes the margin of
+Scheffer, Decomain and Wrobel, "Active Hidden Markov Models" (2001).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def least_certain(classifier: Classifier, latents: Tensor, count: int = 1, *, ap
                   choice: int = CHOICE) -> Tensor:
     """Choose samples that a classifier is unsure of and that are unlike each other.
 
-    One after the other: of the `choice` least certain that are left, the one farthest from those chosen before. The most
-    uncertain alone would often be several of one kind.
+    One after the other: of the `choice` least certain that are left, the one farthest from those chosen before. The
+    most uncertain alone would often be several of one kind.
 
     Args:
         classifier: On w.

@@ -38,6 +38,7 @@ from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
 if TYPE_CHECKING:
+    from editing.lesson import Lesson
     from page.models import Bench
 
 VIEW_SIDE = 1024  # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
@@ -101,6 +102,7 @@ class Visitor:
         self.stop: threading.Event | None = None  # Of the inversion that waits or runs; its identity tells which.
         self.keys: set[str] = set()         # Of the inversions that may be kept for this visitor.
         self.bench: Bench | None = None     # None: the page's own generator and controls.
+        self.lesson: Lesson | None = None   # Of the tab Teach.
         self.edit = Edit()                  # What the tab Edit shows now; the tab Batch repeats it.
         self.preset = DEFAULT_PRESET        # Of the inversion that was asked for last.
         self._folder = ""
@@ -158,6 +160,7 @@ class Visitor:
         """Forget the photo, the faces and the subject, and the inversions that were kept."""
         self.end()
         self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
+        self.lesson = None
         keys, self.keys = self.keys, set()
         if cache is not None:
             for key in keys:
