@@ -13,7 +13,7 @@ import torch
 from editing.learning import FEWEST, GOAL, Pool, adjusted, check_attribute, fit, train_from_labels, was_taught
 from gradctrl import Control, Controls
 from gradctrl.classifier import Classifier
-from gradctrl.uncertainty import least_certain, likeliest
+from gradctrl.uncertainty import least_certain, likely
 from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
@@ -52,7 +52,7 @@ class Lesson:
         control = lesson.train()
 
     Samples come at random first; as soon as each class has 5, those come that a model trained on the labels so far is
-    least sure of, and a class that lags behind gets those that are likely of it. No sample comes twice. One thread may
+    unsure of. For a class that lags behind every other one is a likely member of it. No sample comes twice. One thread may
     `prepare` while another sorts.
 
     Args:
@@ -229,17 +229,16 @@ class Lesson:
             return None, ""
         counts = [list(labels.values()).count(label) for label in range(len(self.classes))]
         lacking = counts.index(min(counts))
-        if self._model is None or (min(counts) < FIRST and len(self._steps) % 2):
-            return left[0], "random"
-        behind = max(counts) - counts[lacking] >= BEHIND
-        if min(counts) < FIRST and not behind:
-            return left[0], "random"
         latents = self.pool.latents
         apart = latents[[sample.index for sample in [*self._ahead, *(step.sample for step in self._steps[-AHEAD:])]]]
-        if behind:
-            chosen = likeliest(self._model, latents[left], lacking, apart_from=apart)
+        # Every other one: what the model takes for the class is not all of it, and the rest must be found as well.
+        behind = max(counts) - counts[lacking] >= BEHIND and len(taken) % 2
+        if self._model is not None and behind:
+            chosen = likely(self._model, latents[left], lacking, apart_from=apart)
             return left[int(chosen[0])], self.classes[lacking]
-        return left[int(least_certain(self._model, latents[left], apart_from=apart)[0])], "unsure"
+        if self._model is not None and counts[lacking] >= FIRST:
+            return left[int(least_certain(self._model, latents[left], apart_from=apart)[0])], "unsure"
+        return left[0], "random"
 
     def _render(self, index: int) -> np.ndarray:
         latent = self.pool.latents[index:index + 1].to(self.generator.device, self.generator.dtype)

@@ -25,8 +25,8 @@ from page.wiring import EDITS, FOLLOW, PRIVATE, QUICK, SAVING, Update, shown_err
 from stylegan2 import Generator
 from weights.errors import InputError
 
-INTRO = ("Missing a slider? Name what it should change, sort faces of nobody into its classes, and the page learns it: "
-         f"two minutes for {GOAL} faces of each class, less for the {FEWEST} that it takes at least.")
+INTRO = ("Missing a slider? Name what it should change, sort faces of nobody into its classes, and the page learns it. "
+         f"It takes {FEWEST} faces of each class at least; {GOAL}, about two minutes, work better.")
 CLASSES_INFO = "commas between; the slider goes from the first to the last"
 KEYS_WORDS = "Keys: a class by its number, <kbd>S</kbd> or <kbd>Space</kbd> skips, <kbd>U</kbd> takes back."
 PARTS = {"all": (0.0, 1.0), "shapes": (0.0, 2 / 3), "colours": (1 / 3, 1.0)}  # Of the rows of w+.
@@ -65,6 +65,8 @@ if (!window.teachKeys) {
 }
 """
 CSS = """
+#teach { --block-info-text-color: var(--neutral-500); } .dark #teach { --block-info-text-color: var(--neutral-400); }
+#teach .html-container, #teach .prose { padding: 0; }
 #teach-notice:not(:has(.problem)), #teach-link { display: none; }
 #teach .problem { border-left: 4px solid #dc2626; border-radius: 6px; padding: .6em .9em; background: #fef2f2;
   color: #7f1d1d; }
@@ -78,7 +80,7 @@ CSS = """
 #teach-classes button { min-height: 52px; font-size: 1.05em; overflow-wrap: anywhere; }
 #teach button:focus-visible, #teach input:focus-visible { outline: 3px solid #6366f1; outline-offset: 2px; }
 #teach-question p { font-size: 1.15em; margin: 0; }
-#teach-keys { font-size: .85em; color: var(--body-text-color-subdued); }
+#teach-keys { font-size: .85em; opacity: .85; }
 #teach-keys kbd { border: 1px solid var(--border-color-primary); border-radius: 4px; padding: 0 .35em; }
 #teach .counts { display: grid; grid-template-columns: max-content 1fr max-content; gap: .35em .8em; margin: 0;
   align-items: center; }
@@ -96,11 +98,12 @@ CSS = """
 #teach .weak { border-left: 4px solid #d97706; border-radius: 6px; padding: .6em .9em; background: #fffbeb;
   color: #78350f; margin: 0; }
 .dark #teach .weak { background: #451a03; color: #fde68a; }
-#teach-strip { border: 0; } #teach-strip img { width: 100%; height: auto; object-fit: contain; }
+#teach-strip { border: 0; padding: 0; } #teach-strip img { width: 100%; height: auto; object-fit: contain; }
 #teach-strip-column { gap: .3em; }
 #teach .ends { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; text-align: center; font-size: .85em;
   overflow-wrap: anywhere; }
-@media (max-width: 640px) { #teach-picture { max-width: 300px; } #teach .why { min-height: 4.5em; } }
+@media (max-width: 640px) { #teach-picture { max-width: 300px; } #teach .why { min-height: 4.5em; }
+  #teach-keys { display: none; } }
 """
 
 
@@ -158,10 +161,11 @@ class TeachTab:
 
     def _result(self) -> None:
         self.accuracy = gr.HTML("", elem_id="teach-accuracy")
-        with gr.Row(equal_height=False) as self.trained_area:
-            with gr.Column(scale=3, min_width=300, elem_id="teach-strip-column"):
-                self.strip = gr.Image(interactive=False, label="The new control on three faces", format="jpeg",
-                                      buttons=["fullscreen"], elem_id="teach-strip")
+        with gr.Row(visible=False, equal_height=False) as self.trained_area:
+            with gr.Column(scale=3, min_width=280, elem_id="teach-strip-column"):
+                gr.Markdown("**The new slider on three faces of nobody**")
+                self.strip = gr.Image(interactive=False, label="The new slider on three faces of nobody",
+                                      show_label=False, format="jpeg", buttons=[], elem_id="teach-strip")
                 self.ends = gr.HTML("", elem_id="teach-ends")
             with gr.Column(scale=2, min_width=280):
                 self.keep = gr.CheckboxGroup([], label="Keep", elem_id="teach-keep",
@@ -175,7 +179,7 @@ class TeachTab:
 
     def _wire(self) -> None:
         step = [self.notice, self.picture, self.shown, self.counts, self.train, self.undo, self.question]
-        begun = [self.visitor, *step, self.start_area, self.lesson_area, self.result_area, self.said, *self.sorts]
+        begun = [self.visitor, *step, self.start_area, self.lesson_area, self.result_area, self.trained_area, *self.sorts]
         ahead: dict[str, Any] = {"fn": self.on_prepare, "inputs": self.visitor, "outputs": None, **EDITS}
         for event in (self.begin.click, self.name.submit, self.classes.submit):
             event(self.on_begin, [self.visitor, self.name, self.classes], begun, **QUICK).then(**ahead)
@@ -209,7 +213,8 @@ class TeachTab:
                                      value=f"{index + 1} · {names[index]}" if index < len(names) else "")
                    for index, button in enumerate(self.sorts)}
         return {self.visitor: visitor, self.start_area: gr.update(visible=False),
-                self.lesson_area: gr.update(visible=True), self.result_area: gr.update(visible=False), self.said: "",
+                self.lesson_area: gr.update(visible=True), self.result_area: gr.update(visible=False),
+                self.trained_area: gr.update(visible=False),
                 **buttons, **self._sample(visitor, lesson)}
 
     @shown_errors
@@ -260,6 +265,7 @@ class TeachTab:
             lesson = self._lesson(visitor)
             control = lesson.train()
             return {self.notice: "", self.result_area: gr.update(visible=True), self.accuracy: accuracy_words(control),
+                    self.trained_area: gr.update(visible=True),
                     self.keep: gr.update(choices=[(showing.title_of(other.name), other.name)
                                                   for other in keepable(lesson.controls, lesson.name)],
                                          value=list(control.keep)),
@@ -328,8 +334,9 @@ class TeachTab:
         sample = lesson.current
         number = lesson.shown + 1
         ready = lesson.ready
+        words = "Train again" if lesson.control is not None else "Train"
         update: Update = {self.counts: counts_words(lesson), self.undo: gr.update(interactive=lesson.can_undo),
-                          self.train: gr.update(variant="primary" if ready else "secondary")}
+                          self.train: gr.update(value=words, variant="primary" if ready else "secondary")}
         if sample is None:
             return {**update, self.picture: gr.update(value=None, alt_text="No sample is left"), self.shown: None,
                     self.question: "**All samples have been shown.** Train with what is sorted, or undo."}
@@ -344,7 +351,7 @@ class TeachTab:
         words = (f"Three faces of nobody, each in a row, with {showing.title_of(control.name).lower()} at "
                  f"{', '.join(captions)}")
         cells = "".join(f"<span>{escape(caption)}</span>" for caption in captions)
-        return {self.trained_area: gr.update(visible=True), self.strip: gr.update(value=path, alt_text=words),
+        return {self.strip: gr.update(value=path, alt_text=words),
                 self.ends: f"<div class='ends' aria-hidden='true'>{cells}</div>", self.said: "",
                 self.save: gr.update(value="Save", variant="primary", interactive=True)}
 
