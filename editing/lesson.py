@@ -52,8 +52,8 @@ class Lesson:
         control = lesson.train()
 
     Samples come at random first; as soon as each class has 5, those come that a model trained on the labels so far is
-    unsure of. For a class that lags behind every other one is a likely member of it. No sample comes twice. One thread may
-    `prepare` while another sorts.
+    unsure of. For a class that lags behind every other one is a likely member of it. No sample comes twice. One thread
+    may `prepare` while another sorts.
 
     Args:
         generator: Draws the pictures.
@@ -161,7 +161,7 @@ class Lesson:
             while True:
                 with self._state:
                     labels, waiting = self._labelled(), len(self._ahead)
-                    taken = {step.sample.index for step in self._steps} | {sample.index for sample in self._ahead}
+                    taken = [sample.index for sample in (*(step.sample for step in self._steps), *self._ahead)]
                 if waiting >= count:
                     return
                 self._learn(labels)
@@ -172,16 +172,19 @@ class Lesson:
                 with self._state:
                     self._ahead.append(sample)
 
-    def train(self, *, keep: Sequence[str] | None = None) -> Control:
+    def train(self) -> Control:
         """Train and calibrate a control on what was sorted so far (see `train_from_labels`); the lesson can go on.
 
-        Args:
-            keep: The attributes that the control keeps; None: all others.
+        What `adjust` changed before stays so; at first all other controls are kept.
+
         Raises:
             InputError: fewer than 10 samples of a class.
         """
-        self.control = train_from_labels(self.generator, self.controls, self.name, self.classes, self.labels,
-                                         truncation=self.pool.truncation, keep=keep, pool=self.pool)
+        before = self.control
+        self.control = train_from_labels(
+            self.generator, self.controls, self.name, self.classes, self.labels, truncation=self.pool.truncation,
+            keep=None if before is None else list(before.keep), layers=None if before is None else before.layers,
+            pool=self.pool)
         return self.control
 
     def adjust(self, *, keep: Sequence[str], layers: tuple[int, int] | None = None) -> Control:
@@ -222,15 +225,16 @@ class Lesson:
             self._model = fit(self.pool.latents[index], torch.tensor([labels[i] for i in index]), len(self.classes))
             self._learned = labels
 
-    def _choose(self, labels: dict[int, int], taken: set[int]) -> tuple[int | None, str]:
-        """The next sample's index, and why."""
-        left = [index for index in self._order if index not in taken]
+    def _choose(self, labels: dict[int, int], taken: list[int]) -> tuple[int | None, str]:
+        """The next sample's index, and why; taken: those shown or waiting, the latest last."""
+        gone = set(taken)
+        left = [index for index in self._order if index not in gone]
         if not left:
             return None, ""
         counts = [list(labels.values()).count(label) for label in range(len(self.classes))]
         lacking = counts.index(min(counts))
         latents = self.pool.latents
-        apart = latents[[sample.index for sample in [*self._ahead, *(step.sample for step in self._steps[-AHEAD:])]]]
+        apart = latents[taken[-2 * AHEAD:]]
         # Every other one: what the model takes for the class is not all of it, and the rest must be found as well.
         behind = max(counts) - counts[lacking] >= BEHIND and len(taken) % 2
         if self._model is not None and behind:

@@ -179,7 +179,8 @@ class TeachTab:
 
     def _wire(self) -> None:
         step = [self.notice, self.picture, self.shown, self.counts, self.train, self.undo, self.question]
-        begun = [self.visitor, *step, self.start_area, self.lesson_area, self.result_area, self.trained_area, *self.sorts]
+        begun = [self.visitor, *step, self.start_area, self.lesson_area, self.result_area, self.trained_area,
+                 self.part, *self.sorts]
         ahead: dict[str, Any] = {"fn": self.on_prepare, "inputs": self.visitor, "outputs": None, **EDITS}
         for event in (self.begin.click, self.name.submit, self.classes.submit):
             event(self.on_begin, [self.visitor, self.name, self.classes], begun, **QUICK).then(**ahead)
@@ -190,7 +191,7 @@ class TeachTab:
         self.another.click(self.on_another, self.visitor, [self.visitor, self.notice, self.start_area,
                                                            self.lesson_area, self.result_area], **AT_ONCE)
         result = [self.notice, self.result_area, self.accuracy, self.trained_area, self.strip, self.ends, self.keep,
-                  self.part, self.save, self.train, self.said]
+                  self.save, self.train, self.said]
         self.train.click(self.on_announce, self.visitor, result, **AT_ONCE).then(
             self.on_train, self.visitor, result, **TRAINING)
         gr.on([self.keep.input, self.part.input], self.on_adjust, [self.visitor, self.keep, self.part],
@@ -214,7 +215,7 @@ class TeachTab:
                    for index, button in enumerate(self.sorts)}
         return {self.visitor: visitor, self.start_area: gr.update(visible=False),
                 self.lesson_area: gr.update(visible=True), self.result_area: gr.update(visible=False),
-                self.trained_area: gr.update(visible=False),
+                self.trained_area: gr.update(visible=False), self.part: "all",
                 **buttons, **self._sample(visitor, lesson)}
 
     @shown_errors
@@ -269,7 +270,7 @@ class TeachTab:
                     self.keep: gr.update(choices=[(showing.title_of(other.name), other.name)
                                                   for other in keepable(lesson.controls, lesson.name)],
                                          value=list(control.keep)),
-                    self.part: "all", self.train: gr.update(value="Train again", variant="secondary", interactive=True),
+                    self.train: gr.update(value="Train again", variant="secondary", interactive=True),
                     **self._strip(visitor, lesson, control)}
         except InputError as error:
             return {self.notice: showing.problem(str(error)), **again}
