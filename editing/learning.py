@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from math import copysign, floor
 from typing import Any
 
@@ -141,6 +141,12 @@ def keepable(controls: Controls, name: str) -> list[Control]:
 def fit(w: Tensor, labels: Tensor, classes: int) -> Classifier:
     """A classifier on w [N, w_dim] by labels [N]; the same for the same latents and labels. A tenth of a second."""
     return train_classifier(w, labels, classes=classes, settings=SETTINGS)
+
+
+@cache
+def warm_up() -> None:
+    """Train once on nothing: the first time loads parts of torch that take two seconds."""
+    fit(torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 2.0], [2.0, 0.0]]), torch.tensor([0, 1, 0, 1]), 2)
 
 
 def answers(classifier: Classifier, w: Tensor) -> Tensor:

@@ -19,9 +19,10 @@ from weights.errors import InputError
 
 __all__ = ["FEWEST", "GOAL", "Lesson", "Pool", "Sample", "check_attribute", "train_from_labels", "was_taught"]
 
-AHEAD = 3    # Samples that are rendered before they are asked for.
+AHEAD = 4    # Samples that are rendered before they are asked for.
 SEEK = 2     # Examples of each class with which a rare class can be looked for.
 FIRST = 5    # Examples of each class with which the first model asks for what it is unsure of.
+RECENT = 6   # Samples that the next one should be unlike.
 REFIT = 3    # Labels after which the model is trained again.
 BEHIND = 3   # Examples that a class may lack before the others wait for it.
 
@@ -234,7 +235,7 @@ class Lesson:
         counts = [list(labels.values()).count(label) for label in range(len(self.classes))]
         lacking = counts.index(min(counts))
         latents = self.pool.latents
-        apart = latents[taken[-2 * AHEAD:]]
+        apart = latents[taken[-RECENT:]]
         # Every other one: what the model takes for the class is not all of it, and the rest must be found as well.
         behind = max(counts) - counts[lacking] >= BEHIND and len(taken) % 2
         if self._model is not None and behind:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from editing import Editor, edit_each, join
-from editing.learning import MOST_CLASSES, keepable
+from editing.learning import MOST_CLASSES, keepable, warm_up
 from editing.lesson import FEWEST, GOAL, Lesson, Pool
 from gradctrl import Control, Controls, save_controls
 from page import showing
@@ -139,6 +139,7 @@ class TeachTab:
             self.classes = gr.Textbox(label="Its classes", placeholder="no beard, beard", max_length=200, scale=3,
                                       min_width=200, elem_id="teach-names", info=CLASSES_INFO)
             self.begin = gr.Button("Begin", variant="primary", scale=1, min_width=140, elem_id="teach-begin")
+            self.back = gr.Button("", visible=False, scale=1, min_width=140, elem_id="teach-back")
 
     def _sorting(self) -> None:
         with gr.Column(scale=1, min_width=280):
@@ -172,8 +173,8 @@ class TeachTab:
                                              info="what the new slider must leave alone")
                 self.part = gr.Radio(PART_WORDS, value="all", label="It may change", elem_id="teach-part")
                 with gr.Row():
-                    self.save = gr.Button("Save", variant="primary", min_width=140, elem_id="teach-save")
-                    self.download = gr.Button("Download the control", min_width=140, elem_id="teach-download")
+                    self.save = gr.Button("Save", variant="primary", min_width=100, scale=1, elem_id="teach-save")
+                    self.download = gr.Button("Download the control", min_width=180, scale=2, elem_id="teach-download")
                 self.said = gr.HTML("", elem_id="teach-said")
         self.link = gr.DownloadButton(elem_id="teach-link")  # Hidden by the style sheet.
 
@@ -188,8 +189,9 @@ class TeachTab:
             button.click(partial(self.on_sort, index), [self.visitor, self.shown], step, **AT_ONCE).then(**ahead)
         self.skip.click(self.on_skip, [self.visitor, self.shown], step, **AT_ONCE).then(**ahead)
         self.undo.click(self.on_undo, self.visitor, step, **AT_ONCE)
-        self.another.click(self.on_another, self.visitor, [self.visitor, self.notice, self.start_area,
-                                                           self.lesson_area, self.result_area], **AT_ONCE)
+        areas = [self.start_area, self.lesson_area, self.result_area]
+        self.another.click(self.on_another, self.visitor, [self.notice, self.back, *areas], **AT_ONCE)
+        self.back.click(self.on_back, self.visitor, [*step, *areas], **AT_ONCE).then(**ahead)
         result = [self.notice, self.result_area, self.accuracy, self.trained_area, self.strip, self.ends, self.keep,
                   self.save, self.train, self.said]
         self.train.click(self.on_announce, self.visitor, result, **AT_ONCE).then(
@@ -244,11 +246,21 @@ class TeachTab:
         """While the person looks at a sample, render those that come next."""
         if visitor.lesson is not None:
             visitor.lesson.prepare()
+        warm_up()
 
     def on_another(self, visitor: Visitor) -> Update:
-        visitor.lesson = None
-        return {self.visitor: visitor, self.notice: "", self.start_area: gr.update(visible=True),
+        """Make room for another lesson; until that begins, one can go back to this one."""
+        lesson = visitor.lesson
+        back = gr.update(visible=False) if lesson is None else gr.update(
+            visible=True, value=f"Go on with {showing.title_of(lesson.name)}")
+        return {self.notice: "", self.back: back, self.start_area: gr.update(visible=True),
                 self.lesson_area: gr.update(visible=False), self.result_area: gr.update(visible=False)}
+
+    @shown_errors
+    def on_back(self, visitor: Visitor) -> Update:
+        lesson = self._lesson(visitor)
+        return {self.start_area: gr.update(visible=False), self.lesson_area: gr.update(visible=True),
+                self.result_area: gr.update(visible=lesson.control is not None), **self._sample(visitor, lesson)}
 
     # ---- the control
 

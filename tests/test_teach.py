@@ -155,6 +155,17 @@ def test_the_next_picture_is_there_at_once(tab: TeachTab, visitor: Visitor) -> N
     assert sorted(times)[7] < 0.05
 
 
+def test_one_can_go_back_from_the_choice_of_another_lesson(tab: TeachTab, visitor: Visitor) -> None:
+    begin(tab, visitor)
+    last = sort(tab, visitor, 3)
+    away = tab.on_another(visitor)
+    assert away[tab.back]["value"] == "Go on with Long beard"
+    back = tab.on_back(visitor)
+    assert (back[tab.shown], back[tab.counts]) == (last[tab.shown], last[tab.counts])
+    visitor.forget(None)
+    assert tab.on_another(visitor)[tab.back] == gr.update(visible=False)
+
+
 def test_forgetting_ends_the_lesson(tab: TeachTab, visitor: Visitor) -> None:
     begin(tab, visitor)
     visitor.forget(None)
