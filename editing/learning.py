@@ -93,8 +93,8 @@ def train_from_labels(generator: Generator, controls: Controls, name: str, class
 
     The control keeps all others, by projection. Its unit of strength is the median path length at which its own score
     passes its margin, over samples that were not sorted; its limits are three quarters of the strengths within which
-    nine tenths of samples stay likely (`editing.evaluation.tuning.Tuner.calibrate`), and 2 at most. The report's accuracy is cross-validated: each
-    sample is judged by a classifier that was trained without it.
+    nine tenths of samples stay likely (`editing.evaluation.tuning.Tuner.calibrate`), and 2 at most. The report's
+    accuracy is cross-validated: each sample is judged by a classifier that was trained without it.
 
     Args:
         generator: Whose samples they are.

@@ -98,7 +98,8 @@ CSS = """
 #teach .weak { border-left: 4px solid #d97706; border-radius: 6px; padding: .6em .9em; background: #fffbeb;
   color: #78350f; margin: 0; }
 .dark #teach .weak { background: #451a03; color: #fde68a; }
-#teach-strip { border: 0; padding: 0; } #teach-strip img { width: 100%; height: auto; object-fit: contain; }
+#teach-strip { border: 0; padding: 0; } #teach-strip .image-frame { width: 100%; }
+#teach-strip img { width: 100%; height: auto; object-fit: contain; }
 #teach-strip-column { gap: .3em; }
 #teach .ends { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; text-align: center; font-size: .85em;
   overflow-wrap: anywhere; }
@@ -429,7 +430,7 @@ def why_words(lesson: Lesson) -> str:
     if sample.why == "random":
         return f"{need} These faces come at random, until each class has a few."
     if sample.why == "unsure":
-        return f"{need} These faces are the ones that the page is least sure of."
+        return f"{need} These faces are among those that the page is least sure of."
     return f"{need} This face is looked for: it could be “{sample.why}”, of which there are few."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,10 +74,9 @@ def test_a_control_is_taught_with_keys_and_buttons(visit: Callable[[], Page], tm
     begin(page)
     page.wait_for_selector("#teach-notice .problem", state="detached")
     for number in range(1, 20):
-        if number % 4:
-            until_next(page, lambda: page.keyboard.press(str(1 + number % 2)))
-        else:
-            until_next(page, page.locator(f"#teach-class-{1 + number % 2}").click)
+        key = 1 + number % 2
+        until_next(page, partial(page.keyboard.press, str(key)) if number % 4 else
+                   page.locator(f"#teach-class-{key}").click)
     assert numbers(page) == [9, 10]
     page.click("#teach-train")
     page.wait_for_selector("#teach-notice >> text=at least 10 samples of each class")
