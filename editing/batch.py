@@ -73,7 +73,7 @@ class BatchOptions:
     faces: Literal["largest", "all"] = "largest"
     paste: bool = True    # The photo with its faces put back into it; else a crop of each face.
     ending: str = "png"   # Of the pictures' names, and so their format: png, jpg or webp.
-    marks: Mapping[str, str] = field(default_factory=dict)  # Texts for each picture's metadata, beside the recipe.
+    mark: bool = False    # Say in each picture's file that a generator edited it (`save_picture`).
 
     def __post_init__(self) -> None:
         if self.ending not in ENDINGS:
@@ -288,10 +288,9 @@ class Batch:
 
     def _save(self, name: str, picture: np.ndarray, recipes: Mapping[tuple[int, int], Recipe]) -> Path:
         texts = [recipe.to_json() for recipe in recipes.values()]
-        metadata = {**self.options.marks, RECIPE_KEY: texts[0],
-                    **{f"{RECIPE_KEY}-face{number}": text for number, text in enumerate(texts[1:], 2)}}
+        metadata = {RECIPE_KEY: texts[0], **{f"{RECIPE_KEY}-face{number}": text for number, text in enumerate(texts[1:], 2)}}
         path = self._folder / PICTURES / f"{name}.{self.options.ending}"
-        save_picture(path, picture, metadata=metadata)
+        save_picture(path, picture, metadata=metadata, mark=self.options.mark)
         return path
 
     def _tell(self, key: tuple[int, int], **changes: object) -> None:

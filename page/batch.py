@@ -17,15 +17,15 @@ from page import KEPT_SECONDS, showing
 from page import batch_words as words
 from page.batch_run import Inbox, Running
 from page.models import Bench, Models
+from page.photo_stage import PRESET_WORDS, presets_in_words
 from page.visitor import Visitor
 from page.wiring import FOLLOW, PRIVATE, QUICK, SAVING, Update, shown_errors
+from page.words import problem
 from weights.errors import InputError
 
 INTRO = (f"One edit for many photos: choose up to {MOST_PHOTOS} photos, or ZIPs of them. Each is inverted and edited "
          "by itself; a file that cannot be used is named and stops nothing.")
 OF_PAGE, OF_RECIPE = "page", "recipe"
-PRESET_WORDS = {"fast": "fast: a likeness", "balanced": "balanced: nearer", "faithful": "faithful: the person"}
-MARKS = {"Software": "gradctrl: edited by a generator, not a photograph"}
 RUNNING: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 16, "concurrency_id": "batch", **PRIVATE}
 # On a phone the progress stands below the button; where it is in sight already, nothing moves.
 SHOW_STATUS = "() => setTimeout(() => document.querySelector('#batch-status')?.scrollIntoView({block: 'nearest'}), 700)"
@@ -190,7 +190,7 @@ class BatchTab:
         everything = [*chosen, *Inbox.take(visitor, files or [])]
         if len(everything) > MOST_PHOTOS:
             Inbox.drop(everything[len(chosen):])
-            return {self.files: None, self.notice: showing.problem(
+            return {self.files: None, self.notice: problem(
                 f"{len(everything)} files are more than the {MOST_PHOTOS} of a batch; choose fewer")}
         return {self.visitor: visitor, **self._chosen(everything), self.start: gr.update(variant="primary"),
                 self.download: gr.update(variant="secondary")}
@@ -207,7 +207,8 @@ class BatchTab:
 
     def on_select(self, visitor: Visitor, edit_from: str, recipe: tuple[str, Recipe] | None) -> Update:
         """Say what the tab Edit shows now."""
-        update: Update = {self.preset: visitor.preset if visitor.preset in PRESETS else DEFAULT_PRESET}
+        update: Update = {self.preset: gr.update(choices=presets_in_words(self.models.bench_of(visitor)),
+                                                 value=visitor.preset if visitor.preset in PRESETS else DEFAULT_PRESET)}
         return {**update, self.edit_words: self._edit_words(visitor, edit_from, recipe)}
 
     def on_edit_from(self, visitor: Visitor, edit_from: str, recipe: tuple[str, Recipe] | None) -> Update:
@@ -276,7 +277,7 @@ class BatchTab:
                 raise InputError("no photos are chosen yet; drop some above, or a ZIP of them")
             self._edit(visitor, edit_from, recipe)
         except InputError as error:
-            return {self.notice: showing.problem(str(error))}
+            return {self.notice: problem(str(error))}
         visitor.batch_stop = threading.Event()
         return {self.notice: "", self.start: gr.update(visible=False), self.download: gr.update(visible=False),
                 self.cancel: gr.update(visible=True, interactive=True)}
@@ -300,7 +301,7 @@ class BatchTab:
             if preset not in PRESETS:
                 raise InputError(f"{preset}: no such preset; choose one of {', '.join(PRESETS)}")
             options = BatchOptions(faces="all" if faces == "all" else "largest", paste=paste, ending=ending,
-                                   marks=MARKS)
+                                   mark=True)
             running = Running(self.models, visitor, self.models.bench_of(visitor),
                               self._edit(visitor, edit_from, recipe), PRESETS[preset], options, chosen, stop)
             yield {self.visitor: visitor, **self._chosen([])}  # They are removed as they are read.
@@ -313,13 +314,13 @@ class BatchTab:
                     update |= {self.visitor: visitor, self.table: words.table(running.rows, running.pictures)}
                 yield update
         except InputError as error:
-            yield {**idle, self.status: "", self.notice: showing.problem(str(error))}
+            yield {**idle, self.status: "", self.notice: problem(str(error))}
             return
         if running.forgotten:
             yield {**idle, self.status: "", self.table: words.EMPTY}
         elif running.error:
             yield {**idle, self.status: "", self.table: words.table(running.rows, running.pictures) or words.EMPTY,
-                   self.notice: showing.problem(running.error)}
+                   self.notice: problem(running.error)}
         else:
             done = words.counts(running.rows)[1]
             yield {**idle, self.visitor: visitor, self.results: str(running.zip) if done else "",
@@ -332,7 +333,7 @@ class BatchTab:
         if results and Path(results).exists():
             return {self.notice: "", self.link: results}
         # The link must not lead to an earlier ZIP.
-        return {self.link: None, self.notice: showing.problem("the results are gone (they are deleted after an hour); "
+        return {self.link: None, self.notice: problem("the results are gone (they are deleted after an hour); "
                                                               "begin again")}
 
     def on_forget(self) -> Update:

@@ -19,9 +19,10 @@ from editing import Edit
 from editing.batch import Batch, BatchOptions, Row, run_to_zip
 from inversion import Inversion, InversionCache, ProjectorSettings, save_picture
 from page import KEPT_SECONDS, SWEEP_SECONDS, showing
+from page.gpu import PATIENCE
 from page.lane import Ticket
 from page.models import Bench, Models
-from page.visitor import PATIENCE, Visitor
+from page.visitor import Visitor
 from stylegan2 import Generator
 from weights.errors import InputError
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from editing import Edit
 from editing.batch import ENDED, Row
-from page import showing
+from page.words import edit_in_words, identity_in_words
 
 Pictures = Mapping[tuple[int, int], tuple[Path, Path]]  # Thumbnails before and after, by a row's file and face.
 STATE_WORDS = {"waiting": "waiting", "finding": "finding the face", "inverting": "inverting", "editing": "editing",
@@ -18,16 +18,6 @@ STATE_WORDS = {"waiting": "waiting", "finding": "finding the face", "inverting":
 NO_EDIT = ("Nothing yet: no slider of the tab <b>Edit</b> is moved. Move one there and come back, or choose a recipe.")
 EMPTY = ("<div class='batch-empty'>Each photo gets a line here, with its state, its face before and after, and the "
          "reason if it fails.</div>")
-
-
-def edit_in_words(edit: Edit) -> str:
-    """What an edit changes: "smile +2, hair: blond +1"; with what it keeps, if that was chosen."""
-    parts = [f"{name.replace('_', ' ').replace(':', ': ')} {strength:+g}".replace("-", "\N{MINUS SIGN}")
-             for name, strength in edit.strengths.items() if strength]
-    words = ", ".join(parts)
-    if edit.keep:
-        words += f"; keeping {', '.join(name.replace('_', ' ') for name in edit.keep)}"
-    return words
 
 
 def edit_line(edit: Edit | None, *, recipe: str = "") -> str:
@@ -163,7 +153,7 @@ def _details(row: Row) -> str:
         return f"<small>{escape(row.reason)}</small>" if row.state == "failed" else ""
     if row.state != "done":
         return ""
-    words = "" if row.identity is None else f"<small>{escape(showing.identity_in_words(row.identity))}</small>"
+    words = "" if row.identity is None else f"<small>{escape(identity_in_words(row.identity))}</small>"
     if row.warnings:
         listed = "".join(f"<li>{escape(text)}.</li>" for text in row.warnings)
         words += (f"<details><summary>{_many(len(row.warnings), 'warning')}</summary>"

@@ -14,12 +14,12 @@ from typing import Any, TypedDict
 
 import gradio as gr
 import numpy as np
-from editing.batch import Batch, BatchOptions, run_to_zip
-from editing.learning import train_from_labels
 from gradio.data_classes import FileData
 
 from editing import RECIPE_KEY, Edit, load_session, save_session
+from editing.batch import Batch, BatchOptions, run_to_zip
 from editing.control_files import load_any
+from editing.learning import train_from_labels
 from editing.session import ENDING
 from gradctrl import Control, save_controls
 from inversion import Photo, find_faces, limits_of_face, open_photo, save_picture
@@ -27,7 +27,6 @@ from inversion import preset as preset_of
 from page import showing
 from page.measures import effect_of
 from page.models import Bench, Models
-from page.outputs import MARK_TEXT, MARKED
 from page.visitor import Visitor, recipe
 from weights.errors import InputError
 
@@ -200,12 +199,11 @@ class Endpoints:
         picture = bench.edit(subject, wanted)
         effect = effect_of(bench, subject, wanted, picture)
         made = recipe(subject, bench.generator, bench.controls_of(method), wanted).to_json()
-        texts = {RECIPE_KEY: made} | ({MARKED: MARK_TEXT} if mark else {})
         if put_back and subject.photo is not None:
             _, picture = subject.pasted(picture)
         attributes = [Changed(attribute=m.attribute, class_name=m.classes[m.leading], before=m.before[m.leading],
                               after=m.after[m.leading], asked=m.asked) for m in effect.measures]
-        return (_picture(picture, subject.name, "-edited.png", texts, mark=mark),
+        return (_picture(picture, subject.name, "-edited.png", {RECIPE_KEY: made}, mark=mark),
                 Edited(identity=effect.identity, attributes=attributes, recipe=made))
 
     def batch(self, photos: list[FileData], strengths: dict[str, float], preset: str = "balanced",
@@ -233,7 +231,7 @@ class Endpoints:
                 ticket.wait()
                 yield
 
-        options = BatchOptions(faces="all" if all_faces else "largest", paste=put_back, marks={MARKED: MARK_TEXT})
+        options = BatchOptions(faces="all" if all_faces else "largest", paste=put_back, mark=True)
         engine = Batch(bench.projector, bench.controls_of(None), wanted, settings, options=options, turn=turn)
         paths = [str(_path(photo)) for photo in photos]
         if not paths:

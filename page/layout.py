@@ -7,9 +7,11 @@ import gradio as gr
 from page import KEPT_SECONDS, examples, showing
 from page.batch import BatchTab
 from page.edit_tab import EditTab
+from page.endpoints import Endpoints
 from page.kept import Visitors
 from page.models import Models
 from page.models_tab import ModelsTab
+from page.teach import TeachTab
 from page.visitor import Visitor
 from page.wiring import PRIVATE, QUICK, Update
 from weights.errors import InputError
@@ -32,15 +34,18 @@ class Page:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Edit", id="edit"):
                 self.edit = EditTab(models, self.visitor)
+            with gr.Tab("Teach", id="teach"):
+                self.teach = TeachTab(models, self.visitor)
             with gr.Tab("Batch", id="batch") as batch_tab:
                 self.batch = BatchTab(models, self.visitor)
                 self.batch.follow(batch_tab)
             with gr.Tab("Models", id="models") as models_tab:
                 self.shelf = ModelsTab(models, self.visitor)
+        Endpoints(models)
         with gr.Row(elem_id="foot"):
             gr.Markdown(PRIVACY, elem_id="privacy")
             self.forget = gr.Button("Forget my faces", size="sm", scale=0, min_width=160, elem_id="forget")
-        for event in self.shelf.changed:
+        for event in (*self.shelf.changed, self.teach.saved):
             event.then(self.edit.on_bench, self.visitor, self.edit.all_outputs, **QUICK)
         models_tab.select(self.shelf.on_show, self.visitor, [self.shelf.notice, *self.shelf.outputs], **QUICK)
         self.forget.click(self.on_forget, self.visitor, [*self.edit.all_outputs, *self.batch.forgotten], queue=False,

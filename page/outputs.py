@@ -22,8 +22,6 @@ from weights.errors import InputError
 WAY = "the way to this edit"
 STRIP_PICTURES = 7
 FILM_FRAMES = 24       # One way.
-MARKED = "Software"    # Names the text that a marked picture has in a PNG's metadata, beside the XMP.
-MARK_TEXT = "gradctrl: edited by a generator, not a photograph"
 
 
 class Outputs:
@@ -104,9 +102,8 @@ class Outputs:
             picture = bench.edit(subject, edit)
             if pasted and subject.photo is not None:
                 _, picture = subject.pasted(picture)
-            texts = {RECIPE_KEY: self._recipe(bench, subject, edit)} | ({MARKED: MARK_TEXT} if mark else {})
             path = showing.download_path(subject.name, visitor.folder, f"-edited{ending}")
-            save_picture(path, picture, metadata=texts, mark=mark)
+            save_picture(path, picture, metadata={RECIPE_KEY: self._recipe(bench, subject, edit)}, mark=mark)
             return path
 
         return self._made("picture", make, visitor, values)

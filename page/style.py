@@ -7,7 +7,7 @@ _PLACES = "\n".join(f".safe-from-{n} {{ --from: {n}%; }} .safe-to-{n} {{ --to: {
                     f".zero-at-{n} {{ --zero: calc({n}% + {(50 - n) * 0.16:.2f}px); }}" for n in range(101))
 
 CSS = """
-.gradio-container { max-width: 1280px !important; margin: auto; overflow: visible !important; }
+.gradio-container { width: 100%; max-width: 1280px !important; margin: auto; overflow: visible !important; }
 .gradio-container .tabitem { overflow: visible; }
 #intro h1 { margin-bottom: 0; } #intro p { margin-top: .2em; }
 #privacy { opacity: .85; font-size: .85em; } #foot { align-items: center; }

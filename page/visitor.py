@@ -39,6 +39,7 @@ from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
 if TYPE_CHECKING:
+    from editing.lesson import Lesson
     from page.models import Bench
 
 VIEW_SIDE = 1024    # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
@@ -120,6 +121,7 @@ class Visitor:
         self.keys: set[str] = set()         # Of the inversions that may be kept for this visitor.
         self.bench: Bench | None = None     # None: the page's own generator and controls.
         self.batch_stop: threading.Event | None = None  # Of the batch that waits or runs.
+        self.lesson: Lesson | None = None   # Of the tab Teach.
         self.edit = Edit()                  # What the tab Edit shows now; the tab Batch repeats it.
         self.history = History()            # Of the subject's edits.
         self.pinned: Edit | None = None     # To compare others with.
@@ -186,6 +188,7 @@ class Visitor:
             self.batch_stop.set()
         self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
         self.edit, self.history, self.pinned = Edit(), History(), None
+        self.lesson = None
         keys, self.keys = self.keys, set()
         if cache is not None:
             for key in keys:

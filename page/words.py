@@ -84,9 +84,13 @@ def warnings_in_words(warnings: Sequence[str]) -> str:
 
 
 def edit_in_words(edit: Edit) -> str:
-    """The strengths of an edit: "smile +2, hair: blond +1"."""
-    return ", ".join(f"{name.replace('_', ' ').replace(':', ': ')} {value:+g}"
-                     for name, value in edit.strengths.items() if value) or "nothing"
+    """What an edit changes: "smile +2, hair: blond +1"; with what it keeps, if that was chosen."""
+    parts = [f"{name.replace('_', ' ').replace(':', ': ')} {strength:+g}".replace("-", "\N{MINUS SIGN}")
+             for name, strength in edit.strengths.items() if strength]
+    words = ", ".join(parts) or "nothing"
+    if edit.keep and parts:
+        words += f"; keeping {', '.join(name.replace('_', ' ') for name in edit.keep)}"
+    return words
 
 
 def effect_in_words(effect: Effect, edit: Edit) -> str:

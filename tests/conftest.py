@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # As the page does it, and so that other work does not slow tests down.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # As the page does it; see app.py.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "2")
 os.environ["GRADCTRL_INVERSIONS"] = "off"  # No test may use or fill the inversions that the user keeps.
