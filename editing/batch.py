@@ -288,7 +288,8 @@ class Batch:
 
     def _save(self, name: str, picture: np.ndarray, recipes: Mapping[tuple[int, int], Recipe]) -> Path:
         texts = [recipe.to_json() for recipe in recipes.values()]
-        metadata = {RECIPE_KEY: texts[0], **{f"{RECIPE_KEY}-face{number}": text for number, text in enumerate(texts[1:], 2)}}
+        metadata = {RECIPE_KEY: texts[0]}
+        metadata |= {f"{RECIPE_KEY}-face{number}": text for number, text in enumerate(texts[1:], 2)}
         path = self._folder / PICTURES / f"{name}.{self.options.ending}"
         save_picture(path, picture, metadata=metadata, mark=self.options.mark)
         return path

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 
 from page import words
+from page.visitor import Visitor
 from weights.errors import InputError
 
 Update = dict[Any, Any]  # What a handler returns: new values by component; components that are left out stay.
@@ -24,11 +25,13 @@ FOLLOW = "() => { const link = document.querySelector('#%s'); (link.querySelecto
 def shown_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
     """Let a tab's handler's InputError be read in the tab's `notice`, and leave everything else in it as it is.
 
-    A handler's first argument is the visitor, who is seen to be here.
+    The visitor among its arguments is seen to be here.
     """
     @wraps(handler)
     def wrapped(self: Any, *args: Any) -> Update:
-        args[0].seen = time.monotonic()
+        for visitor in args:
+            if isinstance(visitor, Visitor):
+                visitor.seen = time.monotonic()
         try:
             return {self.notice: "", **handler(self, *args)}
         except InputError as error:

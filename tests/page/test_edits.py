@@ -198,7 +198,7 @@ def test_an_edit_is_told_in_numbers(tab: EditTab, drawn: Visitor) -> None:
     assert nothing.identity == pytest.approx(0, abs=1e-6)
     assert not any(measure.changed for measure in nothing.measures)
     told = settled(tab, drawn, asked(tab, drawn, strengths={"smile": -3.0}))[tab.side.effect]
-    assert "smile -3" in told
+    assert "smile \N{MINUS SIGN}3" in told
     assert f"Identity distance {effect.identity:.2f}" in told
 
 

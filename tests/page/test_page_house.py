@@ -20,25 +20,28 @@ from weights.errors import InputError
 ROOT = Path(app.__file__).parent
 
 def test_edits_never_wait_behind_inversions() -> None:
-    demo = app.build_demo()
+    functions = app.build_demo().fns.values()
     lanes: dict[str, set[str | None]] = {}
-    for function in demo.fns.values():
+    for function in functions:
         lanes.setdefault(function.name, set()).add(function.concurrency_id)
-        if function.name == "on_invert":
-            assert function.concurrency_limit == 1
-    assert lanes["on_invert"] == {"inversion"}
-    assert all("inversion" not in ids for name, ids in lanes.items() if name != "on_invert")
-    assert not any(function.queue for function in demo.fns.values() if function.name in ("on_stop", "on_begin"))
+        if function.name == "on_invert":  # Their own lane lets one after the other run.
+            assert function.concurrency_limit is None
+    assert len(lanes["on_invert"]) == 1
+    assert all(not ids & lanes["on_invert"] for name, ids in lanes.items() if name != "on_invert")
+    at_once = {function.fn.__qualname__ for function in functions if function.fn and not function.queue}
+    assert {"EditTab.on_begin", "EditTab.on_stop", "BatchTab.on_begin", "BatchTab.on_cancel",
+            "Page.on_forget"} <= at_once
 
 
 def test_the_page_reports_nothing_and_deletes_what_it_was_given() -> None:
     demo = app.build_demo()
     assert demo.analytics_enabled is False
     assert demo.delete_cache == (app.SWEEP_SECONDS, KEPT_SECONDS)
-    assert [block.time_to_live for block in demo.blocks.values() if isinstance(block, gr.State)] == [KEPT_SECONDS]
+    assert {block.time_to_live for block in demo.blocks.values() if isinstance(block, gr.State)} == {KEPT_SECONDS}
     assert os.environ["GRADIO_TEMP_DIR"] == str(showing.private_dir())
     assert showing.private_dir().stat().st_mode & 0o777 == 0o700
-    assert all(function.api_visibility == "private" for function in demo.fns.values())
+    public = {function.api_name for function in demo.fns.values() if function.api_visibility != "private"}
+    assert public == {"find_faces", "invert", "sample", "edit", "batch", "train_control"}
 
 
 def test_the_private_directory_ends_with_the_program() -> None:
@@ -68,6 +71,7 @@ def test_a_port_that_is_taken_is_named(models: Models) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port}.*choose another port"):
-            app.launch(port=port, generator=models.generator, controls=models.controls, block=False)
+            app.launch(port=port, generator=models.bench.generator, controls=models.bench.controls,
+                       block=False)
 
 
