@@ -38,7 +38,7 @@ def _sweep(cache: InversionCache) -> None:
 
 
 def tidy(folder: Path, seconds: float) -> None:
-    """Remove the files below a folder that were written longer ago, and the folders that are empty then.
+    """Remove what was written below a folder longer ago; of folders those that are empty, and have been for as long.
 
     The cache of inversions counts from the last use of each, and looks after itself.
     """
@@ -47,9 +47,11 @@ def tidy(folder: Path, seconds: float) -> None:
         if path.relative_to(folder).parts[0] == "inversions":
             continue
         with suppress(OSError):  # Gone meanwhile, or not empty.
-            if path.is_dir():
+            if path.lstat().st_mtime >= oldest:
+                continue
+            if path.is_dir() and not path.is_symlink():
                 path.rmdir()
-            elif path.lstat().st_mtime < oldest:
+            else:
                 path.unlink()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import app
 from inversion import Photo, Projector
 from page import KEPT_SECONDS, kept, showing
 from page.edit_tab import EditTab
+from page.kept import Visitors
 from page.layout import Page
 from page.visitor import Visitor
 
@@ -185,11 +188,45 @@ def test_the_page_s_cache_promises_what_the_page_does(monkeypatch: pytest.Monkey
         if len(waits) > 2:
             raise KeyboardInterrupt
 
-    tidied: list[int] = []
+    tidied: list[object] = []
     monkeypatch.setattr("page.kept.time.sleep", sleep)
+    monkeypatch.setattr("page.kept.tidy", lambda folder, seconds: tidied.append((folder, seconds)))
     with pytest.raises(KeyboardInterrupt):
         kept._sweep(type("Cache", (), {"tidy": lambda self: tidied.append(1)})())
-    assert (waits, tidied) == ([app.SWEEP_SECONDS] * 3, [1, 1])
+    assert (waits, tidied) == ([app.SWEEP_SECONDS] * 3, [1, (showing.private_dir(), KEPT_SECONDS)] * 2)
+
+
+def test_what_was_written_an_hour_ago_is_deleted_and_nothing_newer(tmp_path: Path) -> None:
+    for name in ("old/picture.jpg", "mixed/old.png", "mixed/new.png", "inversions/a.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "just begun").mkdir()
+    long_ago = time.time() - KEPT_SECONDS - 1
+    for name in ("old/picture.jpg", "mixed/old.png", "inversions/a.safetensors"):
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    kept.tidy(tmp_path, KEPT_SECONDS)
+    assert not (tmp_path / "old" / "picture.jpg").exists()
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {
+        "old", "mixed", "mixed/new.png", "inversions", "inversions/a.safetensors", "just begun"}
+    os.utime(tmp_path / "old", (long_ago, long_ago))
+    kept.tidy(tmp_path, KEPT_SECONDS)
+    assert not (tmp_path / "old").exists()
+
+
+def test_who_leaves_is_forgotten_unless_they_come_back(keeping: Page, tab: EditTab, astronaut_file: Path) -> None:
+    visitors = Visitors(tab.models.cache, grace=0.2)
+    request = type("Request", (), {"session_hash": "one"})()
+    for returns in (True, False):
+        visitor, _ = invert(tab, astronaut_file)
+        visitors.came(visitor, request)
+        visitors.left(request)
+        if returns:
+            tab.on_drag(visitor, *asked(tab, visitor, strengths={"smile": 1.0}))
+        time.sleep(0.6)
+        assert (visitor.subject is not None) is returns
+        assert bool(shown_to(visitor)) is returns
+        assert tab.models.cache.size()[0] == (1 if returns else 0)
+    visitors.left(type("Request", (), {"session_hash": "nobody"})())  # Of whom nothing is known.
 
 
 def test_forgetting_is_private_and_waits_for_nothing() -> None:
