@@ -24,12 +24,12 @@ SLOWLY = 60_000  # Milliseconds that a machine with other work may take.
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The page, started once for each file of tests; `faithful` never ends there unless it is stopped."""
+    """The page, started once for each file of tests; `faithful` never ends there, and files of 2 MB are the largest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "fast", ProjectorSettings(steps=12, start="samples", samples=4))
         never_ending = ProjectorSettings(steps=100_000, plateau=0, start="samples", samples=4)
         patch.setitem(PRESETS, "faithful", never_ending)
-        demo = app.launch(port=None, block=False)
+        demo = app.launch(port=None, block=False, upload_limit="2mb")
         yield demo.local_url
         demo.close()
 

@@ -30,6 +30,33 @@ def until_changed(page: Page, before: list[str]) -> float:
     return time.perf_counter() - start
 
 
+def surprise(page: Page) -> None:
+    """Begin to edit a face of nobody."""
+    page.click("#surprise")
+    page.wait_for_selector("#edit", state="visible")
+    page.wait_for_function("[...document.querySelectorAll('#result img')].filter(i => i.naturalWidth).length == 2")
+
+
+def invert(page: Page, preset: str) -> None:
+    """Choose a preset and begin the inversion."""
+    page.locator("#preset label", has_text=preset).click()
+    page.click("#invert")
+
+
+def move(page: Page, control: str, value: float) -> float:
+    """Type a strength beside its slider; seconds until the picture shows it."""
+    before = pictures(page)
+    box = page.locator(f"#control-{control} input[type=number]")
+    box.fill(str(value))
+    box.press("Enter")
+    return until_changed(page, before)
+
+
+def unfold(page: Page, area: str) -> None:
+    """Open what is folded."""
+    page.locator(f"{area} > button").first.click()
+
+
 def download(page: Page, button: str, folder: Path) -> Path:
     """Click a button that makes a file, and save the file under the name that it is offered by."""
     with page.expect_download() as event:

@@ -1,113 +1,27 @@
-"""The page in a real Chromium, driven as a person would: photo to download, Stop, bad photos, two visitors."""
+"""The tab Edit in a real Chromium, driven as a person would: photo to download, Stop, bad photos, two visitors."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
+import urllib.error
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from driving import download, invert, move, pictures, surprise, unfold, until_changed, upload
+from PIL import Image
 
-import app
-from editing import load_recipe, parse_recipe
-from inversion import PRESETS, Photo, ProjectorSettings, read_picture_metadata
+from editing import load_recipe, load_session, parse_recipe
+from inversion import Photo, read_picture_metadata
 from page import showing
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
-    "chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-           "--disable-sync"]
-SLOWLY = 60_000  # Milliseconds that a machine with other work may take.
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "fast", ProjectorSettings(steps=12, start="samples", samples=4))
-        never_ending = ProjectorSettings(steps=100_000, plateau=0, start="samples", samples=4)
-        patch.setitem(PRESETS, "faithful", never_ending)
-        demo = app.launch(port=None, block=False)
-        yield demo.local_url
-        demo.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Callable[[], Page]]:
-    """Opens the page as a new visitor, who must see no other host and no script error."""
-    visitors, hosts, errors = [], set(), []
-
-    def open_page() -> Page:
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-        visitors.append(context)
-        page = context.new_page()
-        page.set_default_timeout(SLOWLY)
-        page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if "://" in request.url else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(address)
-        page.wait_for_selector("#upload input[type=file]", state="attached")
-        return page
-
-    yield open_page
-    for context in visitors:
-        context.close()
-    assert hosts <= {address.split("/")[2]}
-    assert errors == []
-
-
-def upload(page: Page, path: Path) -> None:
-    page.set_input_files("#upload input[type=file]", str(path))
-
-
-def pictures(page: Page) -> list[str]:
-    return page.locator("#result img").evaluate_all("images => images.map(image => image.src)")
-
-
-def until_changed(page: Page, before: list[str]) -> float:
-    """Wait for the result to change and be loaded; seconds that it took."""
-    start = time.perf_counter()
-    page.wait_for_function(
-        """before => { const images = [...document.querySelectorAll('#result img')];
-           return images.length == 2 && images.some((image, n) => image.src != before[n])
-                  && images.every(image => image.complete && image.naturalWidth) }""", arg=before)
-    return time.perf_counter() - start
-
-
-def move(page: Page, control: str, value: float) -> float:
-    """Type a strength beside its slider; seconds until the picture shows it."""
-    before = pictures(page)
-    box = page.locator(f"#control-{control} input[type=number]")
-    box.fill(str(value))
-    box.press("Enter")
-    return until_changed(page, before)
-
-
-def invert(page: Page, preset: str) -> None:
-    page.locator("#preset label", has_text=preset).click()
-    page.click("#invert")
-
-
-def download(page: Page, button: str, folder: Path) -> Path:
-    with page.expect_download() as event:
-        page.click(button)
-    path = folder / event.value.suggested_filename
-    event.value.save_as(path)
-    return path
+pytestmark = pytest.mark.slow
 
 
 def test_from_a_photo_to_an_edited_download(visit: Callable[[], Page], astronaut_file: Path, astronaut: Photo,
@@ -119,9 +33,13 @@ def test_from_a_photo_to_an_edited_download(visit: Callable[[], Page], astronaut
     page.wait_for_selector("#edit", state="visible")
     assert "by dlib: distance" in page.inner_text("#status")
     move(page, "smile", 2)
+    page.wait_for_selector("table.effect >> text=Smile: smiling")
+    assert "Identity distance" in page.inner_text("#effect")
+    unfold(page, "#more")
     recipe = load_recipe(download(page, "#save-recipe", tmp_path))
     assert recipe.strengths == {"smile": 2.0}
     assert recipe.source.photo == astronaut.sha256
+    unfold(page, "#view")
     put_back = page.get_by_label("Put back into the photo")
     assert put_back.is_checked()
     for turn in (put_back.uncheck, put_back.check):
@@ -140,10 +58,7 @@ def test_from_a_photo_to_an_edited_download(visit: Callable[[], Page], astronaut
 
 def test_dragging_a_slider_ends_with_the_picture_of_its_last_place(visit: Callable[[], Page]) -> None:
     page = visit()
-    page.get_by_role("tab", name="Surprise me").click()
-    page.click("#draw")
-    page.wait_for_selector("#edit", state="visible")
-    page.wait_for_selector("#result img")
+    surprise(page)
     move(page, "smile", 1.5)
     wanted = pictures(page)
     move(page, "smile", 0)
@@ -158,13 +73,11 @@ def test_dragging_a_slider_ends_with_the_picture_of_its_last_place(visit: Callab
 
 def test_another_method_makes_another_picture_and_reset_goes_back(visit: Callable[[], Page], tmp_path: Path) -> None:
     page = visit()
-    page.get_by_role("tab", name="Surprise me").click()
-    page.click("#draw")
-    page.wait_for_selector("#edit", state="visible")
-    page.wait_for_selector("#result img")
+    surprise(page)
     move(page, "smile", 1)
     own = pictures(page)
-    page.locator("#advanced button").first.click()
+    unfold(page, "#advanced")
+    unfold(page, "#more")
     page.locator("#method label").nth(1).click()  # The way to keep attributes that is not the controls' own.
     until_changed(page, own)
     assert load_recipe(download(page, "#save-recipe", tmp_path)).method in ("paper", "project")
@@ -178,14 +91,10 @@ def test_another_method_makes_another_picture_and_reset_goes_back(visit: Callabl
 
 def test_a_bad_photo_is_named_and_the_last_one_stays(visit: Callable[[], Page], astronaut_file: Path,
                                                      tmp_path: Path) -> None:
-    from PIL import Image
-
     page = visit()
-    page.get_by_role("tab", name="Surprise me").click()
-    page.click("#draw")
-    page.wait_for_selector("#edit", state="visible")
+    surprise(page)
     before = pictures(page)
-    page.get_by_role("tab", name="Your photo").click()
+    page.click("#back")
     Image.new("RGB", (300, 300), "teal").save(tmp_path / "wall.png")
     (tmp_path / "cut.jpg").write_bytes(astronaut_file.read_bytes()[:3000])
     (tmp_path / "words.png").write_bytes(b"these are words")
@@ -209,10 +118,7 @@ def test_stop_keeps_a_picture_and_another_visitor_edits_meanwhile(visit: Callabl
     inverting.wait_for_selector("#invert", state="visible")
     invert(inverting, "faithful")
     inverting.wait_for_selector("#status >> text=/step \\d+ of 100000/")
-    editing.get_by_role("tab", name="Surprise me").click()
-    editing.click("#draw")
-    editing.wait_for_selector("#edit", state="visible")
-    editing.wait_for_selector("#result img")
+    surprise(editing)
     move(editing, "age", 1)
     before = pictures(inverting)
     until_changed(inverting, before)  # Still streaming, and it is not the other's picture.
@@ -221,7 +127,6 @@ def test_stop_keeps_a_picture_and_another_visitor_edits_meanwhile(visit: Callabl
     inverting.wait_for_selector("#edit", state="visible")
     assert "stopped at step" in inverting.inner_text("#status")
     assert len(pictures(inverting)) == 2
-    inverting.wait_for_selector("#invert", state="visible")
     move(inverting, "smile", 2)
 
 
@@ -248,20 +153,149 @@ def test_a_face_is_inverted_once_and_forgotten_when_asked(visit: Callable[[], Pa
     page = visit()
     upload(page, astronaut_file)
     page.wait_for_selector("#faces-words >> text=1 face found")
-    for _ in range(2):
+    for words in ("/Inversion: .*[0-9]\\s+s/", "kept from before"):
         invert(page, "fast")
-        page.wait_for_selector("#invert", state="visible")
-        page.wait_for_selector("#status >> text=/Inversion: .*(kept from before|[0-9] s)/")
-    page.wait_for_selector("#status >> text=kept from before")
+        page.wait_for_selector(f"#status >> text={words}")
+        page.wait_for_selector("#edit", state="visible")
+        page.click("#back")
     visitor_files = [path for path in showing.private_dir().rglob("*") if path.is_file()]
     assert astronaut_file.name not in [path.name for path in visitor_files]  # The upload went once it was read.
     page.click("#forget")
     page.wait_for_selector("text=Forgotten: your photo")
     page.wait_for_selector("#upload input[type=file]", state="attached")
-    page.wait_for_selector("#edit", state="hidden")
+    page.wait_for_selector("#result", state="detached")
     assert pictures(page) == []
     upload(page, astronaut_file)
     page.wait_for_selector("#faces-words >> text=1 face found")
     invert(page, "fast")
     page.wait_for_selector("#status >> text=/Inversion: .*LPIPS/")
     assert "kept from before" not in page.inner_text("#status")
+
+
+def test_of_several_faces_one_is_chosen(visit: Callable[[], Page], astronaut: Photo, tmp_path: Path) -> None:
+    image = Image.new("RGB", (900, 512), "grey")
+    portrait = Image.fromarray(astronaut.pixels)
+    image.paste(portrait.resize((358, 358)), (0, 0))
+    image.paste(portrait, (388, 0))
+    image.save(tmp_path / "two.png")
+    page = visit()
+    upload(page, tmp_path / "two.png")
+    page.wait_for_selector("#faces-words >> text=2 faces found")
+    page.wait_for_selector("#faces-words >> text=Face 1 is chosen")
+    page.get_by_label("2", exact=True).check()
+    page.wait_for_selector("#faces-words >> text=Face 2 is chosen")
+    shown = page.locator("#faces img").bounding_box()
+    assert shown is not None
+    left = shown["x"] + (shown["width"] - shown["height"] * 900 / 512) / 2  # The picture within its frame.
+    page.mouse.click(left + shown["height"] * 612 / 512, shown["y"] + shown["height"] * 0.25)  # The larger one.
+    page.wait_for_selector("#faces-words >> text=Face 1 is chosen")
+    invert(page, "fast")
+    page.wait_for_selector("#edit", state="visible")
+
+
+def test_a_session_is_opened_again_by_another_browser(visit: Callable[[], Page], astronaut_file: Path,
+                                                      tmp_path: Path) -> None:
+    page = visit()
+    upload(page, astronaut_file)
+    page.wait_for_selector("#faces-words >> text=1 face found")
+    invert(page, "fast")
+    page.wait_for_selector("#edit", state="visible")
+    move(page, "age", 1.5)
+    page.wait_for_selector("#effect >> text=age +1.5")
+    unfold(page, "#more")
+    page.get_by_label("Put the photo into the session file").check()
+    saved = download(page, "#save-session", tmp_path)
+    assert saved.name == "astronaut.session.safetensors"
+    assert load_session(saved).edit.strengths == {"age": 1.5}
+    tomorrow = visit()
+    unfold(tomorrow, "#resume-area")
+    tomorrow.set_input_files("#session-file input[type=file]", str(saved))
+    tomorrow.wait_for_selector("#edit", state="visible")
+    assert tomorrow.locator("#control-age input[type=number]").input_value() == "1.5"
+    tomorrow.wait_for_selector("#effect >> text=age +1.5")
+    one, other = (download(visitor, "#save-picture", tmp_path / name).read_bytes()
+                  for visitor, name in ((page, "today"), (tomorrow, "tomorrow")))
+    assert one == other
+
+
+def test_a_file_that_is_too_large_is_refused_with_a_message(visit: Callable[[], Page], address: str,
+                                                            tmp_path: Path) -> None:
+    page = visit()
+    large = tmp_path / "large.png"
+    with large.open("wb") as file:
+        file.truncate(3 * 2**20)
+    upload(page, large)
+    page.wait_for_selector("text=exceed the maximum allowed size")
+    boundary = "limit"
+    data = (f"--{boundary}\r\nContent-Disposition: form-data; name=\"files\"; filename=\"large.png\"\r\n\r\n".encode()
+            + os.urandom(3 * 2**20) + f"\r\n--{boundary}--\r\n".encode())
+    request = urllib.request.Request(f"{address}gradio_api/upload", data=data, headers={
+        "Content-Type": f"multipart/form-data; boundary={boundary}"})
+    with pytest.raises(urllib.error.HTTPError, match="413"):
+        urllib.request.urlopen(request)
+    assert not list(showing.private_dir().rglob("large.png"))
+
+
+def test_undo_redo_and_a_double_click_to_zero(visit: Callable[[], Page]) -> None:
+    page = visit()
+    surprise(page)
+    first = pictures(page)
+    move(page, "smile", 2)
+    page.wait_for_selector("#undo:not([disabled])")
+    smiling = pictures(page)
+    page.click("#undo")
+    until_changed(page, smiling)
+    assert pictures(page) == first
+    assert page.locator("#control-smile input[type=number]").input_value() == "0"
+    page.click("#redo")
+    until_changed(page, first)
+    assert pictures(page) == smiling
+    page.locator("#control-smile input[type=range]").dblclick(position={"x": 4, "y": 4})
+    page.wait_for_function("document.querySelector('#control-smile input[type=number]').value == '0'")
+    page.wait_for_function("first => document.querySelectorAll('#result img')[1].src == first[1]", arg=first)
+
+
+def test_an_example_strip_film_and_comparison(visit: Callable[[], Page], tmp_path: Path) -> None:
+    page = visit()
+    page.locator("#examples button").nth(2).click()
+    page.wait_for_selector("#edit", state="visible")
+    move(page, "smile", -2)
+    page.wait_for_selector("#effect >> text=smile")
+    page.click("#pin")
+    unfold(page, "#view")
+    page.wait_for_selector("#compare >> text=the pinned edit")
+    move(page, "age", 2)
+    page.get_by_label("Side by side").check()
+    page.wait_for_selector("#pair img")
+    size = page.locator("#pair img").evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    assert size[0] == 2 * size[1] + 8
+    unfold(page, "#more")
+    page.click("#make-strip")
+    page.wait_for_selector("#strip img")
+    assert page.locator("#strip img").evaluate("image => image.naturalWidth / image.naturalHeight") == 7
+    film = download(page, "#save-film", tmp_path)
+    assert film.read_bytes()[4:8] == b"ftyp"
+
+
+def test_everything_has_a_name_and_can_be_reached_by_keyboard(visit: Callable[[], Page]) -> None:
+    page = visit()
+    surprise(page)
+    for area in ("#keep-area", "#advanced", "#view", "#more"):
+        unfold(page, area)
+    nameless = page.evaluate("""() => [...document.querySelectorAll('input, button, select, textarea')].filter(part => {
+        if (!part.checkVisibility() || part.type == 'file') return false;
+        const labels = [...(part.labels || [])].map(label => label.innerText).join('');
+        return !(part.ariaLabel || part.title || part.innerText || labels || part.getAttribute('aria-labelledby'));
+    }).map(part => part.outerHTML.slice(0, 200))""")
+    assert nameless == []
+    seen = set()
+    page.locator("#back").focus()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("document.activeElement.closest('[id]')?.id"))
+    assert {"control-smile", "undo", "reset", "pin", "save-picture", "make-strip", "save-session"} & seen
+    slider = page.locator("#control-smile input[type=range]")
+    before = pictures(page)
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    until_changed(page, before)
