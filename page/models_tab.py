@@ -48,7 +48,7 @@ class ModelsTab:
             self.file = gr.File(label="Or a StyleGAN2 generator of your own (.safetensors, or NVIDIA's or rosinality's "
                                       ".pkl or .pt, of which nothing is run)",
                                 file_types=list(GENERATORS), elem_id="models-file", height=120)
-        with gr.Accordion("More controls", open=False, elem_id="models-controls"):
+        with gr.Accordion("More controls", open=True, elem_id="models-controls"):
             self.how = gr.Radio([BESIDE, ALONE], value=BESIDE, label="Load them", elem_id="models-how")
             self.controls = gr.File(label="Control file (.safetensors), as the tab Teach or the command line writes it",
                                     file_types=[".safetensors"], elem_id="models-control-file", height=120)

@@ -5,51 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from driving import download
-
-from editing import Edit
-from inversion import PRESETS, ProjectorSettings
+from driving import download, move, surprise, unfold
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The tab alone, for a visitor who has moved a slider; `fast` is over at once, `faithful` never is."""
-    import gradio as gr
-
-    from page import showing
-    from page.models import Models
-    from page.visitor import Visitor
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        patch.setenv("GRADIO_TEMP_DIR", str(showing.private_dir()))
-        patch.setitem(PRESETS, "fast", ProjectorSettings(steps=6, start="samples", samples=2))
-        patch.setitem(PRESETS, "faithful", ProjectorSettings(steps=100_000, plateau=0, start="samples", samples=2))
-        from page.batch import CSS, BatchTab
-
-        visitor = Visitor()
-        visitor.edit, visitor.preset = Edit(strengths={"smile": 2.0}), "fast"
-        with gr.Blocks(analytics_enabled=False) as demo:
-            state = gr.State(visitor)
-            with gr.Tabs(), gr.Tab("Batch") as tab:
-                batch = BatchTab(Models(), state)
-            batch.follow(tab)
-            demo.load(batch.on_select, [state, batch.edit_from, batch.recipe], [batch.edit_words, batch.preset])
-        font = ["system-ui", "sans-serif"]  # Gradio's own would be fetched from elsewhere.
-        demo.queue().launch(css=CSS, theme=gr.themes.Default(font=font, font_mono=["monospace"]), ssr_mode=False,
-                            footer_links=[], prevent_thread_lock=True, quiet=True, mcp_server=False)
-        yield demo.local_url
-        demo.close()
 
 
 @pytest.fixture
@@ -64,6 +30,17 @@ def folder(tmp_path: Path, astronaut_file: Path) -> Path:
     return tmp_path
 
 
+def go(page: Page) -> None:
+    """Set an edit on the tab Edit, and the quick preset on this one."""
+    surprise(page)
+    move(page, "smile", 2)
+    page.wait_for_selector("#effect >> text=smile +2")
+    page.get_by_role("tab", name="Batch").click()
+    page.wait_for_selector("#batch-edit >> text=smile +2")
+    unfold(page, "#batch-more")
+    page.locator("#batch-preset label", has_text="fast").click()
+
+
 def choose(page: Page, *paths: Path) -> None:
     page.set_input_files("#batch-files input[type=file]", [str(path) for path in paths])
     page.wait_for_selector("#batch-chosen >> text=chosen")
@@ -75,7 +52,7 @@ def lines(page: Page) -> list[str]:
 
 def test_a_broken_file_among_the_good(visit: Callable[[], Page], folder: Path, tmp_path: Path) -> None:
     page = visit()
-    page.wait_for_selector("#batch-edit >> text=smile +2")
+    go(page)
     choose(page, folder / "good.jpg", folder / "cut.jpg", folder / "holiday.zip")
     page.click("#batch-start")
     page.wait_for_selector("#batch-status >> text=2 of 4 done, 2 failed")
@@ -99,8 +76,7 @@ def test_a_broken_file_among_the_good(visit: Callable[[], Page], folder: Path, t
 def test_cancel_keeps_what_is_done_and_another_batch_can_be_started(visit: Callable[[], Page],
                                                                     folder: Path) -> None:
     page = visit()
-    page.wait_for_selector("#batch-edit >> text=smile +2")
-    page.locator("#batch-more button").first.click()
+    go(page)
     page.locator("#batch-preset label", has_text="faithful").click()
     choose(page, folder / "cut.jpg", folder / "good.jpg")
     page.click("#batch-start")
@@ -117,6 +93,7 @@ def test_cancel_keeps_what_is_done_and_another_batch_can_be_started(visit: Calla
 
 def test_what_is_missing_is_said(visit: Callable[[], Page], tmp_path: Path) -> None:
     page = visit()
+    page.get_by_role("tab", name="Batch").click()
     page.click("#batch-start")
     page.wait_for_selector("#batch-notice >> text=no photos are chosen")
     page.locator("#batch-edit-from label", has_text="A recipe").click()

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import gradio as gr
 import pytest
-from driving import download
+from driving import download, move, surprise
 
 from gradctrl import load_controls
-from page import showing
-from page.models import Models
-from page.teach import CSS, TeachTab
-from page.visitor import Visitor
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
 SAMPLE = "#teach-picture img"
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The tab alone, beside a tab that lists the visitor's controls."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(showing.private_dir()))
-        models = Models()
-        with gr.Blocks(analytics_enabled=False) as demo:
-            visitor = gr.State(Visitor())
-            with gr.Tab("Teach"):
-                tab = TeachTab(models, visitor)
-            with gr.Tab("Edit"):
-                listed = gr.Textbox(label="Controls", elem_id="listed")
-            tab.saved.then(lambda visitor: ", ".join(models.bench_of(visitor).controls), visitor, listed)
-        font = ["system-ui", "sans-serif"]
-        theme = gr.themes.Default(font=font, font_mono=["monospace"])
-        demo.queue().launch(prevent_thread_lock=True, theme=theme, css=CSS, footer_links=[], run_history=False,
-                            ssr_mode=False, enable_monitoring=False, pwa=False, quiet=True)
-        yield demo.local_url
-        demo.close()
 
 
 def until_next(page: Page, do: Callable[[], None]) -> None:
@@ -61,6 +35,7 @@ def numbers(page: Page) -> list[int]:
 
 
 def begin(page: Page) -> None:
+    page.get_by_role("tab", name="Teach").click()
     page.get_by_label("Name of the new slider").fill("Warm light")
     page.get_by_label("Its classes").fill("cold, warm")
     page.get_by_label("Its classes").press("Enter")
@@ -69,6 +44,7 @@ def begin(page: Page) -> None:
 
 def test_a_control_is_taught_with_keys_and_buttons(visit: Callable[[], Page], tmp_path: Path) -> None:
     page = visit()
+    page.get_by_role("tab", name="Teach").click()
     page.click("#teach-begin")
     page.wait_for_selector("#teach-notice >> text=no name")
     begin(page)
@@ -96,13 +72,21 @@ def test_a_control_is_taught_with_keys_and_buttons(visit: Callable[[], Page], tm
     assert (control.classes, "smile" in control.keep) == (("cold", "warm"), False)
     page.click("#teach-save")
     page.wait_for_selector("#teach-said >> text=Saved: the slider Warm light")
-    page.get_by_role("tab", name="Edit").click()
-    page.wait_for_function("() => document.querySelector('#listed textarea, #listed input').value"
-                           ".endsWith('pose, warm_light')")
+    page.get_by_role("tab", name="Edit").click()  # The slider is there at once, and moves the picture.
+    surprise(page)
+    assert move(page, "warm_light", 1.0) > 0
+    page.wait_for_selector("#effect >> text=warm light +1")
+    page.get_by_role("tab", name="Models").click()
+    page.wait_for_selector("#models-card >> text=Warm light")
+    page.click("#models-restore")
+    page.wait_for_selector("#models-card >> text=Warm light", state="detached")
+    page.set_input_files("#models-control-file input[type=file]", str(file))
+    page.wait_for_selector("#models-card >> text=Warm light")
 
 
 def test_keys_are_for_the_lesson_alone(visit: Callable[[], Page]) -> None:
     page = visit()
+    page.get_by_role("tab", name="Teach").click()
     page.get_by_label("Name of the new slider").press_sequentially("s1u ")
     assert page.get_by_label("Name of the new slider").input_value() == "s1u "
     begin(page)
@@ -120,7 +104,7 @@ def test_keys_are_for_the_lesson_alone(visit: Callable[[], Page]) -> None:
     until_next(page, lambda: page.keyboard.press("Space"))  # A button that has the focus is pressed, not skipped.
     assert numbers(page) == [1, 0]
     page.get_by_role("tab", name="Edit").click()
-    page.locator("#listed textarea, #listed input").first.wait_for(state="visible")
+    page.wait_for_selector("#upload", state="visible")
     page.evaluate("document.activeElement.blur()")
     for key in "12su":
         page.keyboard.press(key)
