@@ -140,6 +140,7 @@ def _theme() -> gr.themes.Default:
                      block_title_text_color="*neutral_700", block_title_text_color_dark="*neutral_200",
                      body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300",
                      input_placeholder_color="*neutral_500", input_placeholder_color_dark="*neutral_400",
+                     color_accent="*primary_600", slider_color="*primary_600",
                      button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700")
 
 

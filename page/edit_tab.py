@@ -28,6 +28,9 @@ from weights.errors import InputError
 SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
 # On a phone the result stands below the button; where it is in sight already, nothing moves.
 SHOW_RESULT = "() => setTimeout(() => document.querySelector('#status')?.scrollIntoView({block: 'nearest'}), 900)"
+# The sliders take the place of the photo; on a phone the picture must come into sight above them.
+SHOW_SLIDERS = """() => setTimeout(() => document.querySelector('#edit') && matchMedia('(max-width: 700px)').matches
+  && document.querySelector('#edit-columns').scrollIntoView(), 300)"""
 
 
 class EditTab:
@@ -73,16 +76,20 @@ class EditTab:
         photo.invert.click(self.on_begin, [self.visitor, photo.preset], [self.notice, photo.invert, photo.stop],
                            queue=False, **PRIVATE
                            ).then(self.on_invert, [self.visitor, photo.preset], self.subject_outputs,
-                                  concurrency_limit=None, show_progress="hidden", **PRIVATE)
+                                  concurrency_limit=None, show_progress="hidden", **PRIVATE
+                                  ).then(None, js=SHOW_SLIDERS, **PRIVATE)
         photo.invert.click(None, js=SHOW_RESULT, **PRIVATE)
         photo.stop.click(self.on_stop, self.visitor, photo.stop, queue=False, **PRIVATE)
-        photo.examples.select(self.on_example, self.visitor, [*found, *self.subject_outputs], concurrency_limit=2,
-                              concurrency_id="photos", **PRIVATE)
-        photo.surprise.click(self.on_surprise, [self.visitor, photo.truncation], [photo.seed, *self.subject_outputs],
-                             **EDITS)
-        photo.draw.click(self.on_draw, [self.visitor, photo.seed, photo.truncation], self.subject_outputs, **EDITS)
-        photo.session.upload(self.on_resume, [self.visitor, photo.session], [photo.session, *self.subject_outputs],
-                             preprocess=False, **EDITS)
+        drawn = [
+            photo.examples.select(self.on_example, self.visitor, [*found, *self.subject_outputs], concurrency_limit=2,
+                                  concurrency_id="photos", **PRIVATE),
+            photo.surprise.click(self.on_surprise, [self.visitor, photo.truncation],
+                                 [photo.seed, *self.subject_outputs], **EDITS),
+            photo.draw.click(self.on_draw, [self.visitor, photo.seed, photo.truncation], self.subject_outputs, **EDITS),
+            photo.session.upload(self.on_resume, [self.visitor, photo.session], [photo.session, *self.subject_outputs],
+                                 preprocess=False, **EDITS)]
+        for event in drawn:
+            event.then(None, js=SHOW_SLIDERS, **PRIVATE)
         stages = [self.stage, self.edit_area, self.onward]
         self.back.click(self.on_back, self.visitor, [*stages, *found], **QUICK)
         self.onward.click(lambda: {self.stage: gr.update(visible=False), self.edit_area: gr.update(visible=True)},

@@ -41,6 +41,7 @@ CSS = """
 #status { scroll-margin-bottom: 40px; }
 #right-side { position: sticky; top: 8px; }
 #toolbar { flex-wrap: wrap; }
+#edit { isolation: isolate; }  /* Labels would lie over the picture that stays in sight above them. */
 .slot { gap: 8px; }
 /* What is safe, where 0 is, and what lies beyond say more than a bar from the left end. */
 .marked { --beyond: #f59e0b; --safe: var(--neutral-300); --track:
@@ -70,6 +71,7 @@ table.effect .asked th { font-weight: 700; }
 table.effect .unwanted { background: #fffbeb; color: #78350f; } .dark table.effect .unwanted { background: #451a03;
   color: #fde68a; }
 table.card td { width: auto !important; white-space: normal !important; vertical-align: top; }
+.dark button[role=tab][aria-selected=true] { color: #a5b4fc; }
 .empty { min-height: 300px; display: flex; align-items: center; justify-content: center; text-align: center;
   border: 1px dashed var(--border-color-primary); border-radius: 8px; padding: 1em; }
 :focus-visible { outline: 2px solid #6366f1; outline-offset: 2px; }
