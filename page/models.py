@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,14 +31,15 @@ class Loaded:
         source: Built, or what `stylegan2.load` takes.
         device: Where it goes.
         title: What it is called; its name in the manifest where it has one.
+        on_built: Called whenever it was built.
     """
 
     def __init__(self, source: Generator | str | os.PathLike[str], *, device: str = "auto",
-                 title: str = "") -> None:
+                 title: str = "", on_built: Callable[[Loaded], None] | None = None) -> None:
         self.title = title or ("bundled-generator" if source == "bundled" else "generator" if isinstance(
             source, Generator) else os.fspath(source))
         self._source = source
-        self._device = device
+        self._device, self._on_built = device, on_built
         self._projector: Projector | None = None
         self.timing = Timing()
         self._building = threading.Lock()
@@ -47,11 +48,14 @@ class Loaded:
     def projector(self) -> Projector:
         """Raises InputError: the generator cannot be loaded."""
         with self._building:
-            if self._projector is None:
-                source = self._source
-                built = source if isinstance(source, Generator) else load(source, device=choose_device(self._device))
-                self._projector = Projector(built)
-            return self._projector
+            if self._projector is not None:
+                return self._projector
+            source = self._source
+            built = source if isinstance(source, Generator) else load(source, device=choose_device(self._device))
+            projector = self._projector = Projector(built)
+        if self._on_built is not None:
+            self._on_built(self)
+        return projector
 
     @property
     def generator(self) -> Generator:

@@ -96,15 +96,10 @@ class Shelf:
         kept = showing.download_path(Path(name).stem, owner, ".safetensors")
         try:
             convert(path, kept)
-            loaded = Loaded(kept, device=self.models.device, title=name)
+            loaded = Loaded(kept, device=self.models.device, title=name, on_built=self._make_room)
             generator = loaded.generator
         except InputError as error:
             raise InputError(str(error).replace(str(path), name).replace(str(kept), name)) from error
-        with self._lock:
-            self._own.append(loaded)
-            for oldest in self._own[:-MOST_OWN]:
-                oldest.drop()
-            self._own = self._own[-MOST_OWN:]
         page = self.models.bench.controls
         return Bench(loaded, page if page.generator_hash == generator.hash else _none(generator.hash))
 
@@ -127,6 +122,14 @@ class Shelf:
         if not alone:
             found = joined(bench.controls, found, name)
         return bench.with_controls(found)
+
+    def _make_room(self, built: Loaded) -> None:
+        """Of visitors' own generators the one that was built longest ago gives its memory back; its file stays."""
+        with self._lock:
+            self._own = [*(other for other in self._own if other is not built), built]
+            self._own, too_many = self._own[-MOST_OWN:], self._own[:-MOST_OWN]
+        for loaded in too_many:
+            loaded.drop()
 
     def _status(self, name: str) -> Status:
         found = [status for status in self.known() if status.entry.name == name]
