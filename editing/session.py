@@ -82,10 +82,11 @@ def load_session(path: str | os.PathLike[str], *, name: str | None = None) -> Se
     shown = name or os.fspath(path)
     try:
         tensors, metadata = read_tensors(path, format=FORMAT, what="a session", remedy=_REMEDY)
-        return _session(tensors, metadata)
     except InputError as error:
         raise InputError(str(error).replace(str(Path(path)), shown)) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    try:
+        return _session(tensors, metadata)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # An InputError is a ValueError.
         raise InputError(f"{shown}: damaged session ({type(error).__name__}: {error}); {_REMEDY}") from error
 
 
@@ -106,7 +107,10 @@ def _edit(stored: Mapping[str, Any]) -> Edit:
 
 
 def _photo(tensors: Mapping[str, Tensor], stored: Mapping[str, Any]) -> tuple[Photo, Face]:
-    decoded = open_photo(io.BytesIO(tensors["photo"].numpy().tobytes()), name=str(stored["name"]))
+    try:
+        decoded = open_photo(io.BytesIO(tensors["photo"].numpy().tobytes()), name=str(stored["name"]))
+    except InputError as error:
+        raise ValueError("its photo cannot be read") from error
     landmarks, quad = tensors["landmarks"].double().numpy(), tensors["quad"].double().numpy()
     if landmarks.shape != (68, 2) or quad.shape != (4, 2) or not (np.isfinite(landmarks).all()
                                                                   and np.isfinite(quad).all()):

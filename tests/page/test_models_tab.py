@@ -145,7 +145,7 @@ def test_few_generators_of_visitors_are_in_memory_at_once(page: Page, other_file
     assert first.loaded._projector is None
     assert second.loaded._projector is not None
     assert first.generator.hash == second.generator.hash  # Built again when it is needed,
-    assert second.loaded._projector is None  # and the other one makes room.
+    assert first.loaded._projector is None  # and then the one makes room for the other.
     showing.forget("shelf-test")
 
 
