@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
     "chromium", "chromium-browser", "google-chrome"))), None)
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-           "--disable-sync"]
+           "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 SLOWLY = 60_000  # Milliseconds that a machine with other work may take.
 
 
@@ -51,7 +51,8 @@ def visit(browser: Browser, address: str) -> Iterator[Callable[[], Page]]:
     visitors, hosts, errors = [], set(), []
 
     def open_page() -> Page:
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True,
+                                      permissions=["camera", "clipboard-read", "clipboard-write"])
         visitors.append(context)
         page = context.new_page()
         page.set_default_timeout(SLOWLY)

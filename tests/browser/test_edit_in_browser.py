@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import time
 import urllib.error
@@ -299,3 +301,20 @@ def test_everything_has_a_name_and_can_be_reached_by_keyboard(visit: Callable[[]
     slider.focus()
     page.keyboard.press("ArrowRight")
     until_changed(page, before)
+
+
+def test_a_photo_comes_from_the_clipboard_or_the_webcam_too(visit: Callable[[], Page], astronaut: Photo) -> None:
+    data = io.BytesIO()
+    Image.fromarray(astronaut.pixels).save(data, "PNG")
+    page = visit()
+    page.evaluate("""async data => {
+        const picture = await (await fetch('data:image/png;base64,' + data)).blob();
+        await navigator.clipboard.write([new ClipboardItem({'image/png': picture})]);
+    }""", base64.b64encode(data.getvalue()).decode())
+    page.get_by_label("Paste from clipboard").click()
+    page.wait_for_selector("#faces-words >> text=1 face found")
+    filmed = visit()  # By Chromium's own camera, which shows no face.
+    filmed.get_by_label("Capture from camera").click()
+    filmed.get_by_title("grant webcam access").click()
+    filmed.get_by_title("capture photo").click()
+    filmed.wait_for_selector("#notice >> text=no face was found")
