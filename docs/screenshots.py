@@ -95,7 +95,7 @@ def _open(browser: Browser, address: str, size: tuple[int, int], theme: str) -> 
     page.set_default_timeout(LONG)
     page.goto(f"{address}?__theme={theme}")
     page.wait_for_function("document.querySelectorAll('#examples img').length == 6")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1500)
     return page
 
 

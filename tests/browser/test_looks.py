@@ -1,0 +1,71 @@
+"""How the page looks: texts that can be read, and nothing wider than the screen, light and dark, large and small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from driving import move, surprise, unfold, upload
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow
+CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8").partition("\n")[2]
+TABS = ("Edit", "Teach", "Batch", "Models")
+
+
+@pytest.fixture(params=[(1440, 900, "light"), (1024, 768, "dark"), (390, 844, "light"), (390, 844, "dark")],
+                ids=lambda shape: "-".join(map(str, shape)))
+def page(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    width, height, theme = request.param
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}?__theme={theme}")
+    page.wait_for_selector("#examples img")
+    yield page
+    context.close()
+
+
+def check(page: Page, where: str) -> None:
+    page.wait_for_timeout(500)  # What fades in has done so.
+    assert page.evaluate(CONTRAST) == [], where
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{where}: wider than the screen"
+
+
+def test_all_can_be_read_and_nothing_is_wider_than_the_screen(page: Page, astronaut_file: Path) -> None:
+    check(page, "start")
+    upload(page, astronaut_file)
+    page.wait_for_selector("#faces-words >> text=1 face found")
+    check(page, "photo")
+    page.click("#another")
+    surprise(page)
+    move(page, "smile", -4)
+    page.wait_for_selector("table.effect")
+    for area in ("#keep-area", "#advanced", "#view", "#more"):
+        unfold(page, area)
+    check(page, "edit")
+    for tab in TABS[1:]:
+        page.get_by_role("tab", name=tab).click()
+        if tab == "Models":
+            page.wait_for_selector("#models-card table")
+            unfold(page, "#models-generators")
+        check(page, tab)
+    page.get_by_role("tab", name="Teach").click()
+    page.click("#teach-begin")
+    page.wait_for_selector("#teach-notice >> text=no name")
+    check(page, "an error")
+
+
+def test_the_picture_stays_in_sight_while_the_last_slider_is_moved(page: Page) -> None:
+    surprise(page)
+    page.locator("#control-pose input[type=range]").scroll_into_view_if_needed()
+    page.wait_for_timeout(400)
+    box = page.locator("#result img").first.bounding_box()
+    height = page.viewport_size["height"] if page.viewport_size else 0
+    assert box is not None
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= height
