@@ -91,7 +91,7 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when Gradio is imported, too.
 
-    from page import batch, gpu, teach
+    from page import batch_style, gpu, teach_style
     from page.style import CSS, HEAD
 
     if not re.fullmatch(r"(?i)\d+ ?[kmgt]?b", upload_limit):
@@ -111,7 +111,7 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     theme = _theme()
     try:
         demo.launch(server_name=host, server_port=port, share=share, theme=theme,
-                    css=CSS + batch.CSS + teach.CSS, head=HEAD, footer_links=[],
+                    css=CSS + batch_style.CSS + teach_style.CSS, head=HEAD, footer_links=[],
                     max_threads=MOST_THREADS,
                     run_history=False, max_file_size=upload_limit, state_session_capacity=MOST_VISITORS,
                     ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=mcp, prevent_thread_lock=not block)

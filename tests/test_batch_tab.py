@@ -17,8 +17,9 @@ from editing.batch import Row
 from inversion import PRESETS, InversionCache, ProjectorSettings, read_picture_metadata
 from page import KEPT_SECONDS, showing
 from page import batch_words as words
-from page.batch import CSS, OF_PAGE, OF_RECIPE, BatchTab
+from page.batch import OF_PAGE, OF_RECIPE, BatchTab
 from page.batch_run import Inbox, sweep
+from page.batch_style import CSS
 from page.lane import MOST_WAITING
 from page.models import Models
 from page.visitor import Visitor
