@@ -60,11 +60,11 @@ class Visitors:
 
     Args:
         cache: Of the page.
-        grace: Seconds that somebody has to come back.
+        grace: Seconds that somebody has to come back; None: GRACE.
     """
 
-    def __init__(self, cache: InversionCache | None, grace: float = GRACE) -> None:
-        self.cache, self.grace = cache, grace
+    def __init__(self, cache: InversionCache | None, grace: float | None = None) -> None:
+        self.cache, self.grace = cache, GRACE if grace is None else grace
         self._here: weakref.WeakValueDictionary[str, Visitor] = weakref.WeakValueDictionary()
 
     def came(self, visitor: Visitor, request: gr.Request) -> None:
