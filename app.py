@@ -97,7 +97,7 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     if not re.fullmatch(r"(?i)\d+ ?[kmgt]?b", upload_limit):
         raise InputError(f"{upload_limit}: not a size of files; give one as 64mb or 1gb")
     if mcp:
-        _check_mcp()
+        _ready_for_agents()
     if own_models is None:
         own_models = not share and host in LOOPBACK
     models = _models(generator, controls, "cpu" if gpu.zero_gpu() else device, cache, own_models)
@@ -122,11 +122,14 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     return demo
 
 
-def _check_mcp() -> None:
+def _ready_for_agents() -> None:
     try:
         import mcp  # noqa: F401
     except ImportError as error:
         raise InputError("MCP needs a package more; install it by: pip install 'gradctrl[mcp]'") from error
+    from page.agents import serve_agents
+
+    serve_agents()
 
 
 def _theme() -> gr.themes.Default:
