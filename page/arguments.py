@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import reprlib
 import secrets
@@ -23,6 +22,7 @@ OWNER = "api"  # Of the files that are made for other programs; they go after an
 GRACE = 30.0   # Seconds for which an upload stays once it was read: the same file of two callers is one file here.
 
 _UPLOAD, _RESULT = re.compile(r"[0-9a-f]{64}/[^/]+"), re.compile(OWNER + r"/[0-9a-f]{32}/[^/]+")
+_HUGE = 1e300  # What is no finite number, or does not become one.
 _WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
 
 
@@ -55,7 +55,7 @@ def checked(value: Any, hint: Any, name: str) -> Any:
 
 def _plain(value: Any, hint: Any, name: str) -> Any:
     right = isinstance(value, hint) if hint in (str, bool) else hint in _WORDS and (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        isinstance(value, (int, float)) and not isinstance(value, bool) and -_HUGE < value < _HUGE
         and (hint is float or value == int(value)))
     if not right:
         wanted = _WORDS.get(hint) or ("a list" if get_origin(hint) is list else "an object of values by name")
