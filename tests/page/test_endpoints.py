@@ -359,7 +359,7 @@ def test_right_values_come_as_their_type(value: Any, hint: Any, right: Any) -> N
     ("slow", Preset), ([], Preset), (float("inf"), int), pytest.param(10 ** 400, float, id="huge"),
 ])
 def test_wrong_values_are_refused_by_name(value: Any, hint: Any) -> None:
-    with pytest.raises(InputError, match="^it"):
+    with pytest.raises(InputError, match=r"^it"):
         checked(value, hint, "it")
 
 
