@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import os
 import re
 import signal
@@ -154,9 +155,15 @@ def _warm_up(models: Models) -> None:
 
 
 def launch_here() -> None:
-    """Start the page as the place where it runs asks for it: on this machine alone, or as a Hugging Face Space."""
+    """Start the page as the place where it runs asks for it: on this machine alone, or as a Hugging Face Space.
+
+    Raises:
+        InputError: as for `launch`.
+    """
     if "SPACE_ID" in os.environ:  # There a proxy stands before it, and others use it too.
-        launch(host="0.0.0.0", upload_limit="64mb", mcp=True)  # noqa: S104 (a Space has no other way in)
+        port = os.environ.get("GRADIO_SERVER_PORT", "")
+        launch(host="0.0.0.0", port=int(port) if port.isdecimal() else 7860,  # noqa: S104 (a Space has no other way in)
+               upload_limit="64mb", mcp=importlib.util.find_spec("mcp") is not None)
     else:
         launch()
 

@@ -6,6 +6,10 @@ import csv
 import io
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -23,6 +27,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from serving import client_of, endpoints_of, served
 
+import app
 from editing import Editor, load_recipe, load_session, reproduce, save_session
 from editing.control_files import load_any
 from gradctrl import Controls
@@ -361,6 +366,40 @@ def test_right_values_come_as_their_type(value: Any, hint: Any, right: Any) -> N
 def test_wrong_values_are_refused_by_name(value: Any, hint: Any) -> None:
     with pytest.raises(InputError, match=r"^it"):
         checked(value, hint, "it")
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_docs_run(demo: gr.Blocks, astronaut_file: Path, tmp_path: Path,
+                                      monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(app.__file__).parent / "docs" / "api.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    assert all(f'api_name="/{name}"' in code for name in
+               ("find_faces", "invert", "sample", "edit", "batch", "train_control"))
+    (tmp_path / "me.jpg").write_bytes(astronaut_file.read_bytes())
+    (tmp_path / "note.txt").write_text("no photo")
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(compile(code.replace("http://127.0.0.1:7860", demo.local_url), "docs/api.md", "exec"), found)
+    said = capsys.readouterr().out
+    assert "0; [" in said
+    assert "me.jpg done" in said
+    assert "note.txt failed" in said
+    assert "smle: no such attribute in controls.safetensors; there are smile, gender, age, hair, pose" in said
+    assert pixels(found["edited"]).shape == pixels("me.jpg").shape
+    assert pixels(found["older"]).shape == pixels(found["brighter"]).shape == (128, 128, 3)
+    corner = np.s_[:24, :24]
+    assert pixels(found["brighter"])[corner].mean() > pixels(found["face"])[corner].mean()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None or shutil.which("sh") is None, reason="there is no curl here")
+def test_the_docs_example_with_curl_runs(demo: gr.Blocks, astronaut_file: Path, tmp_path: Path) -> None:
+    text = (Path(app.__file__).parent / "docs" / "api.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "me.jpg").write_bytes(astronaut_file.read_bytes())
+    code = code.replace("http://127.0.0.1:7860", demo.local_url.rstrip("/")).replace("python3", sys.executable)
+    result = subprocess.run(["sh", "-euc", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert "event: complete" in result.stdout
+    assert json.loads(result.stdout.partition("data: ")[2])[0][0]["number"] == 0
 
 
 def test_torch_is_as_it_was(client: Client) -> None:

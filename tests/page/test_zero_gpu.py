@@ -183,6 +183,7 @@ print(found.steps, found.lpips < 0.5)
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork, and no ZeroGPU either")
 def test_it_runs_in_a_fork_of_a_process_that_has_worked_already(tmp_path: Path) -> None:
     (tmp_path / "spaces.py").write_text(FORKING)
