@@ -346,8 +346,10 @@ def _answering(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def wrapped(*args: Any) -> Any:
         try:
-            return function(*(checked(value, hints[name], name)
-                              for name, value in zip(signature.parameters, args, strict=True)))
+            # Programs that send a plain list have nothing but null for what they leave out.
+            given = {name: value for name, value in zip(signature.parameters, args, strict=True)
+                     if value is not None or signature.parameters[name].default is inspect.Parameter.empty}
+            return function(**{name: checked(value, hints[name], name) for name, value in given.items()})
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error
 

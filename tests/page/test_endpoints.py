@@ -31,7 +31,7 @@ import app
 from editing import Editor, load_recipe, load_session, reproduce, save_session
 from editing.control_files import load_any
 from gradctrl import Controls
-from inversion import PRESETS, Photo, Projector, open_photo, paste_back
+from inversion import PRESETS, Photo, open_photo, paste_back
 from page import KEPT_SECONDS, arguments, showing
 from page.arguments import checked
 from page.endpoints import MOST_STRENGTH, Preset
@@ -124,7 +124,7 @@ def test_a_photo_s_edit_is_the_library_s(client: Client, models: Models, astrona
     recipe = load_recipe(crop)
     assert recipe == load_recipe(put_back)
     assert json.loads(told["recipe"]) == json.loads(recipe.to_json())
-    again = reproduce(recipe, editor, photo=astronaut, projector=Projector(bench.generator))
+    again = reproduce(recipe, editor, photo=astronaut, projector=bench.projector)
     assert np.array_equal(again, expected)
     assert b"digitalsourcetype" in Path(put_back).read_bytes()
     assert b"digitalsourcetype" not in Path(crop).read_bytes()
@@ -314,6 +314,8 @@ def test_no_file_of_this_machine_or_of_a_visitor_can_be_named(demo: gr.Blocks, a
 def test_what_an_endpoint_gave_can_be_given_without_another_upload(demo: gr.Blocks) -> None:
     told = answer(demo, "sample", [5, 0.7])
     session = json.loads(told.partition("data: ")[2])[0]
+    plain = [answer(demo, "edit", [session, {"age": 1}, *[None] * 7]) for _ in range(2)]
+    assert all("event: complete" in told for told in plain)
     for _ in range(2):  # An upload would be gone the second time.
         edited = answer(demo, "edit", [session, {"smile": 1}, None, None, None, None, True, True, None])
         assert "event: complete" in edited
