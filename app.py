@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import os
 import re
 import signal
@@ -97,7 +98,7 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     if not re.fullmatch(r"(?i)\d+ ?[kmgt]?b", upload_limit):
         raise InputError(f"{upload_limit}: not a size of files; give one as 64mb or 1gb")
     if mcp:
-        _check_mcp()
+        _ready_for_agents()
     if own_models is None:
         own_models = not share and host in LOOPBACK
     models = _models(generator, controls, "cpu" if gpu.zero_gpu() else device, cache, own_models)
@@ -122,11 +123,14 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     return demo
 
 
-def _check_mcp() -> None:
+def _ready_for_agents() -> None:
     try:
         import mcp  # noqa: F401
     except ImportError as error:
         raise InputError("MCP needs a package more; install it by: pip install 'gradctrl[mcp]'") from error
+    from page.agents import serve_agents
+
+    serve_agents()
 
 
 def _theme() -> gr.themes.Default:
@@ -152,9 +156,15 @@ def _warm_up(models: Models) -> None:
 
 
 def launch_here() -> None:
-    """Start the page as the place where it runs asks for it: on this machine alone, or as a Hugging Face Space."""
+    """Start the page as the place where it runs asks for it: on this machine alone, or as a Hugging Face Space.
+
+    Raises:
+        InputError: as for `launch`.
+    """
     if "SPACE_ID" in os.environ:  # There a proxy stands before it, and others use it too.
-        launch(host="0.0.0.0", upload_limit="64mb", mcp=True)  # noqa: S104 (a Space has no other way in)
+        port = os.environ.get("GRADIO_SERVER_PORT", "")
+        launch(host="0.0.0.0", port=int(port) if port.isdecimal() else 7860,  # noqa: S104 (a Space has no other way in)
+               upload_limit="64mb", mcp=importlib.util.find_spec("mcp") is not None)
     else:
         launch()
 

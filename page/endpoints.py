@@ -1,46 +1,53 @@
 """The page's endpoints for other programs and for agents (MCP): typed, stateless, and with files in and out.
 
-What one call gives, a session file, the next one takes; the server keeps nothing of it beyond an hour.
+What one call gives, a session file, the next one takes; the server keeps nothing of it beyond an hour. docs/api.md has
+an example of each.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import copy
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, get_type_hints
 
 import gradio as gr
 import numpy as np
 from gradio.data_classes import FileData
 
-from editing import RECIPE_KEY, Edit, load_session, save_session
-from editing.batch import Batch, BatchOptions, run_to_zip
+from editing import RECIPE_KEY, Edit, SampleSource, load_session, save_session
+from editing.batch import BatchOptions
+from editing.batch_files import MOST_PHOTOS
 from editing.control_files import load_any
-from editing.learning import train_from_labels
+from editing.learning import POOL, train_from_labels
 from editing.session import ENDING
-from gradctrl import Control, save_controls
-from inversion import Photo, find_faces, limits_of_face, open_photo, save_picture
+from gradctrl import Control, Controls, Steerable, save_controls
+from inversion import find_faces, limits_of_face, open_photo, save_picture
 from inversion import preset as preset_of
 from page import showing
+from page.arguments import OWNER, checked, own_copies, received
+from page.batch_run import Running
 from page.measures import effect_of
 from page.models import Bench, Models
 from page.visitor import Visitor, recipe
 from weights.errors import InputError
 
-OWNER = "api"  # Of the files that are made for other programs; they go after an hour.
+Preset = Literal["fast", "balanced", "faithful"]
+MOST_STRENGTH, LEAST_STEP = 20.0, 0.05  # What lies beyond takes seconds and looks like nobody.
+MOST_SEED, MOST_TRUNCATION = 2 ** 32 - 1, 1.5
 
 
 class FoundFace(TypedDict):
     """A face of a photo; the largest is number 0."""
 
     number: int
-    box: list[int]       # Left, top, right, bottom in pixels of the upright photo.
-    quad: list[list[float]]
-    pixels: float        # Across.
-    yaw: float           # Degrees.
+    box: list[int]           # Left, top, right, bottom in pixels of the upright photo.
+    quad: list[list[float]]  # Corners of the crop: top left, bottom left, bottom right, top right.
+    pixels: float            # Across.
+    yaw: float               # Degrees.
     roll: float
     warnings: list[str]
 
@@ -79,6 +86,9 @@ class BatchRow(TypedDict):
     face: int
     state: str
     reason: str
+    lpips: float | None
+    identity: float | None
+    warnings: list[str]
 
 
 class Trained(TypedDict):
@@ -100,43 +110,57 @@ class Endpoints:
 
     def __init__(self, models: Models) -> None:
         self.models = models
+        self._uncached = copy.copy(models)  # The same lane and models; what a caller had inverted is kept for nobody.
+        self._uncached.cache = None
         quick: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "api"}
-        for function, options in ((self.find_faces, quick), (self.sample, quick), (self.edit, quick),
-                                  (self.train_control, {"concurrency_limit": 1}),
-                                  (self.invert, {"concurrency_limit": None}), (self.batch, {"concurrency_limit": 1})):
-            name = function.__name__
-            gr.api(_answering(function), api_name=name, api_description=_described(function), **options)
+        # Inversions have no limit here, since they wait in the page's lane, where there is room for a few only.
+        for function, options in ((self.find_faces, quick), (self.invert, {"concurrency_limit": None}),
+                                  (self.sample, quick), (self.edit, quick), (self.batch, {"concurrency_limit": 2}),
+                                  (self.train_control, {"concurrency_limit": 1})):
+            description = inspect.cleandoc(function.__doc__ or "")
+            if "strengths" in inspect.signature(function).parameters:
+                description += f"\n\nAttributes: {_in_words(models.bench.controls.values())}."
+            gr.api(_answering(function), api_name=function.__name__, api_description=description, **options)
+
+    # Gradio takes what is said of each argument from its own line, and nothing from a second one.
 
     def find_faces(self, photo: FileData) -> list[FoundFace]:
         """Find the faces of a photo, largest first, and say what is off with each of them.
 
         Args:
             photo: JPEG, PNG or WebP.
+        Returns:
+            A list of the faces: number, box, quad, pixels (width), yaw and roll (degrees), warnings.
         """
-        with _opened(photo) as opened:
-            faces = find_faces(opened)
-            resolution = self.models.bench.generator.resolution
-            return [FoundFace(number=number, box=list(face.box), quad=face.quad.tolist(), pixels=face.size,
-                              yaw=face.yaw, roll=face.roll,
-                              warnings=list(limits_of_face(opened, face, faces, resolution=resolution)))
-                    for number, face in enumerate(faces)]
+        with received(photo) as (path, name):
+            opened = open_photo(path, name=name)
+        faces = find_faces(opened)
+        resolution = self.models.bench.generator.resolution
+        return [FoundFace(number=number, box=list(face.box), quad=face.quad.tolist(), pixels=float(face.size),
+                          yaw=float(face.yaw), roll=float(face.roll),
+                          warnings=list(limits_of_face(opened, face, faces, resolution=resolution)))
+                for number, face in enumerate(faces)]
 
-    def invert(self, photo: FileData, face: int = 0, preset: str = "faithful",
+    def invert(self, photo: FileData, face: int = 0, preset: Preset = "faithful",
                with_photo: bool = True) -> tuple[FileData, FileData, Inverted]:
-        """Find the latent of a face in a photo. Waits its turn among all inversions of this server.
+        """Find the latent of a face in a photo, to edit it. Waits its turn among all inversions of this server.
 
         Args:
             photo: JPEG, PNG or WebP.
-            face: Its number, as find_faces gives it.
-            preset: fast, balanced or faithful.
+            face: Its number, as find_faces gives it; 0 is the largest.
+            preset: fast (seconds, a likeness), balanced, or faithful (the same person; half a minute or more).
             with_photo: Put the photo into the session file, so that edits can be put back into it.
         Returns:
-            A session file for the endpoint edit, the inversion's picture, and how near it came.
+            A session file for edit, the inversion's picture, and how near it came: lpips, identity, seconds, warnings.
         """
         bench, settings, visitor = self.models.bench, preset_of(preset), Visitor()
-        with _opened(photo) as opened:
-            visitor.photo, visitor.faces = opened, find_faces(opened)
-        visitor.choose(face)
+        with received(photo) as (path, name):
+            visitor.photo = open_photo(path, name=name)
+        visitor.faces = find_faces(visitor.photo)
+        try:
+            visitor.choose(face)
+        except InputError as error:  # Its words are the command line's.
+            raise InputError(str(error).replace("--face N", "the argument face")) from error
         for _ in visitor.invert(bench.projector, settings, None, self.models.lane,
                                 bench.loaded.timing.seconds(settings) or 0.0):
             pass
@@ -149,17 +173,15 @@ class Endpoints:
                          warnings=list(found.warnings)))
 
     def sample(self, seed: int, truncation: float = 0.7) -> tuple[FileData, FileData]:
-        """Draw a synthetic face of nobody.
+        """Draw a synthetic face of nobody, to edit it or to show it.
 
         Args:
-            seed: The same seed, the same face.
+            seed: 0 to 4294967295; the same seed, the same face.
             truncation: 0 to 1.5; low is ordinary, high is varied.
         Returns:
-            A session file for the endpoint edit, and the picture.
+            A session file for edit, and the picture.
         """
-        if not 0 <= truncation <= 1.5 or not 0 <= seed < 2 ** 32:
-            raise InputError(f"seed {seed}, truncation {truncation:g}: use a seed from 0 to 4294967295 and a "
-                             "truncation from 0 to 1.5")
+        _check_sample(seed, truncation)
         visitor, bench = Visitor(), self.models.bench
         visitor.sample(bench.generator, seed, truncation)
         assert visitor.subject is not None
@@ -170,30 +192,30 @@ class Endpoints:
              layers: list[int] | None = None, step: float | None = None, method: str | None = None,
              put_back: bool = True, mark: bool = True,
              controls: FileData | None = None) -> tuple[FileData, Edited]:
-        """Edit a face: {"smile": 2, "hair:blond": 1} makes it smile and gives it blond hair.
+        """Edit a face: {"smile": 2, "hair:blond": 1} makes it smile and gives it blond hair. Takes less than a second.
 
         Args:
-            session: From the endpoint invert or sample, or saved on the page.
+            session: From invert or sample, or saved on the page.
             strengths: Signed, by attribute or attribute:class; 1 flips the attribute of a typical sample.
             keep: Attributes to leave alone; none given: as each control's own list says.
             layers: Two numbers, the layer range [start, stop); none given: each control's own.
-            step: Length of a step in W; none given: each control's own.
-            method: project or paper; none given: each control's own.
+            step: Length of a step in W, 0.05 or more; none given: each control's own.
+            method: project or paper, or interfacegan, ganspace or stylespace; none given: each control's own.
             put_back: Give the photo with the edited face in it, where the session holds the photo.
             mark: Say in the picture's metadata that a generator edited it.
-            controls: A control file, as train_control gives it, in place of the page's controls.
+            controls: A control file, as train_control gives it, for more attributes than the server has.
         Returns:
-            The edited picture as PNG with the recipe in its metadata, and what the edit did.
+            The edited picture, a PNG with the recipe in its metadata; and identity distance, attributes and recipe.
         """
         bench = self._bench(controls)
-        if layers is not None and len(layers) != 2:
-            raise InputError(f"layers {layers}: give two numbers, as in [2, 8]")
-        wanted = Edit(strengths={name: float(value) for name, value in strengths.items()}, step=step, method=method,
-                      keep=None if keep is None else tuple(keep),
-                      layers=None if layers is None else (int(layers[0]), int(layers[1])))
+        wanted = _edit(strengths, keep, layers, step, method)
         visitor = Visitor()
-        with _received(session) as (path, name):
-            visitor.resume(load_session(path, name=name), bench.generator)
+        with received(session) as (path, name):
+            loaded = load_session(path, name=name)
+            if isinstance(loaded.source, SampleSource):
+                checked(loaded.source.seed, int, name)
+                _check_sample(loaded.source.seed, checked(loaded.source.truncation, float, name))
+            visitor.resume(loaded, bench.generator)
         subject = visitor.subject
         assert subject is not None
         picture = bench.edit(subject, wanted)
@@ -204,78 +226,110 @@ class Endpoints:
         attributes = [Changed(attribute=m.attribute, class_name=m.classes[m.leading], before=m.before[m.leading],
                               after=m.after[m.leading], asked=m.asked) for m in effect.measures]
         return (_picture(picture, subject.name, "-edited.png", {RECIPE_KEY: made}, mark=mark),
-                Edited(identity=effect.identity, attributes=attributes, recipe=made))
+                Edited(identity=float(effect.identity), attributes=attributes, recipe=made))
 
-    def batch(self, photos: list[FileData], strengths: dict[str, float], preset: str = "balanced",
+    def batch(self, photos: list[FileData], strengths: dict[str, float], preset: Preset = "balanced",
               keep: list[str] | None = None, put_back: bool = True,
               all_faces: bool = False) -> tuple[FileData, list[BatchRow]]:
         """Apply one edit to many photos. A bad file stops nothing: it has its reason in the table.
 
         Args:
-            photos: JPEG, PNG and WebP files, and ZIPs of them.
-            strengths: As for the endpoint edit.
-            preset: fast, balanced or faithful.
-            keep: As for the endpoint edit.
+            photos: JPEG, PNG and WebP files, and ZIPs of them; 500 photos at most.
+            strengths: Signed, by attribute or attribute:class; 1 flips the attribute of a typical sample.
+            preset: fast (seconds a photo), balanced, or faithful (half a minute a photo).
+            keep: Attributes to leave alone; none given: as each control's own list says.
             put_back: Give the photos with the edited faces in them; else the faces alone.
             all_faces: Edit all faces of each photo; else the largest.
         Returns:
-            A ZIP with pictures, latents and a table (CSV), and the table.
+            A ZIP with pictures, latents and a table (CSV); and the table: file, face, state, reason, warnings.
         """
-        wanted = Edit(strengths={name: float(value) for name, value in strengths.items()},
-                      keep=None if keep is None else tuple(keep))
-        bench, settings = self.models.bench, preset_of(preset)
-
-        @contextmanager
-        def turn() -> Iterator[None]:
-            with self.models.lane.join(bench.loaded.timing.seconds(settings) or 0.0) as ticket:
-                ticket.wait()
-                yield
-
+        if not 1 <= len(photos) <= MOST_PHOTOS:
+            raise InputError(f"photos: {len(photos)} files were given; give 1 to {MOST_PHOTOS} photos, or ZIPs of them")
+        wanted, visitor = _edit(strengths, keep), Visitor()
         options = BatchOptions(faces="all" if all_faces else "largest", paste=put_back, mark=True)
-        engine = Batch(bench.projector, bench.controls_of(None), wanted, settings, options=options, turn=turn)
-        paths = [str(_path(photo)) for photo in photos]
-        if not paths:
-            raise InputError("no photos were given; give JPEG, PNG or WebP files, or a ZIP of them")
-        out = showing.download_path("batch", OWNER, ".zip")
-        work = Path(tempfile.mkdtemp(dir=out.parent)) / "work"
         try:
-            rows = run_to_zip(engine, paths, work, out, own=True)
+            with own_copies(photos) as paths:
+                running = Running(self._uncached, visitor, self.models.bench, wanted, preset_of(preset), options, paths,
+                                  threading.Event())
+                for _ in running.watch():
+                    pass
+            if running.zip is None:
+                raise InputError(running.error)
+            file = _file(running.zip.rename(showing.download_path(running.zip.stem, OWNER, running.zip.suffix)))
         finally:
-            for path in paths:
-                showing.discard_upload(path)
-        return _file(out), [BatchRow(file=row.name, face=row.face, state=row.state, reason=row.reason) for row in rows]
+            showing.forget(visitor.folder)
+        return file, [BatchRow(file=row.name, face=row.face, state=row.state, reason=row.reason, lpips=row.lpips,
+                               identity=row.identity, warnings=list(row.warnings)) for row in running.rows]
 
     def train_control(self, name: str, classes: list[str], labels: dict[str, str],
                       truncation: float = 1.0) -> tuple[FileData, Trained]:
-        """Train a new control from samples that were sorted into classes, without a classifier.
+        """Train a new control from samples that were sorted into classes, without a classifier. Takes seconds.
 
         Args:
             name: Of the attribute: lower-case letters, digits and _.
             classes: 2 to 6 names; of two the negative one first.
-            labels: The class of each sample, by its seed; 30 of each class work well, 10 are the least.
-            truncation: Of the samples, as it was given to the endpoint sample.
+            labels: The class of each sample, by its seed as a text; 30 of each class work well, 10 are the least.
+            truncation: Of the samples, as it was given to sample.
         Returns:
-            The control file, for the tab Models, the endpoint edit and the command line; and how good it is.
+            The control file, for edit, the tab Models and the command line; and how good it is.
         """
         bench = self.models.bench
-        try:
-            by_seed = {int(seed): class_name for seed, class_name in labels.items()}
-        except ValueError as error:
-            raise InputError(f"labels: a seed is a whole number ({error})") from error
+        if len(labels) > POOL:
+            raise InputError(f"labels: {len(labels)} samples are more than the {POOL} that a control is trained on")
+        by_seed = {}
+        for seed, class_name in labels.items():
+            if not seed.isdecimal():
+                raise InputError(f"labels: {seed!r} is not the seed of a sample; give a whole number from 0 on")
+            _check_sample(int(seed), truncation)
+            by_seed[int(seed)] = class_name
         control = train_from_labels(bench.generator, bench.controls, name, classes, by_seed, truncation=truncation)
         path = showing.download_path(name, OWNER, ".control.safetensors")
         save_controls(path, [control], generator_hash=bench.generator.hash)
         return _file(path), _trained(control)
 
-    def _bench(self, controls: FileData | None) -> Bench:
-        if controls is None:
-            return self.models.bench
-        with _received(controls) as (path, name):
-            try:
-                found = load_any(path)
-            except InputError as error:
-                raise InputError(str(error).replace(str(path), name)) from error
-        return self.models.bench.with_controls(found)
+    def _bench(self, file: FileData | None) -> Bench:
+        """The server's bench; with a file, its controls in place of those of the same name, or of another family."""
+        bench = self.models.bench
+        if file is None:
+            return bench
+        with received(file) as (path, name):
+            found = load_any(path)
+        together: list[Steerable] = [control for control in bench.controls.values() if control.name not in found]
+        if not all(isinstance(control, Control) for control in (*together, *found.values())):
+            together = []
+        return bench.with_controls(Controls([*together, *found.values()], source=name,
+                                            generator_hash=found.generator_hash or bench.generator.hash))
+
+
+def _edit(strengths: Mapping[str, float], keep: Sequence[str] | None, layers: Sequence[int] | None = None,
+          step: float | None = None, method: str | None = None) -> Edit:
+    far = next((name for name, value in strengths.items() if abs(value) > MOST_STRENGTH), None)
+    if far is not None:
+        raise InputError(f"strengths: {far} {strengths[far]:g} is too far; give {-MOST_STRENGTH:g} to "
+                         f"{MOST_STRENGTH:g}, where 1 flips the attribute of a typical sample")
+    if layers is not None and len(layers) != 2:
+        raise InputError(f"layers: {list(layers)} is no layer range; give two numbers, start and stop, as in [2, 8]")
+    if step is not None and step < LEAST_STEP:
+        raise InputError(f"step: {step:g} is too short; give {LEAST_STEP:g} or more, or none")
+    return Edit(strengths=dict(strengths), step=step, method=method, keep=None if keep is None else tuple(keep),
+                layers=None if layers is None else (layers[0], layers[1]))
+
+
+def _check_sample(seed: int, truncation: float) -> None:
+    if not 0 <= seed <= MOST_SEED or not 0 <= truncation <= MOST_TRUNCATION:
+        raise InputError(f"seed {seed}, truncation {truncation:g}: give a seed from 0 to {MOST_SEED} and a truncation "
+                         f"from 0 to {MOST_TRUNCATION:g}")
+
+
+def _in_words(controls: Iterable[Steerable]) -> str:
+    """Which attributes there are, and how far they go safely, for whoever cannot see the sliders."""
+    found = []
+    for control in controls:
+        low, high = control.limits
+        names = control.name if control.binary else " or ".join(f"{control.name}:{item}" for item in control.classes)
+        ends = f", {control.classes[0]} to {control.classes[1]}" if control.binary else ""
+        found.append(f"{names} ({low:g} to {high:g}{ends})")
+    return "; ".join(found)
 
 
 def _trained(control: Control) -> Trained:
@@ -286,39 +340,23 @@ def _trained(control: Control) -> Trained:
 
 
 def _answering(function: Callable[..., Any]) -> Callable[..., Any]:
-    """An InputError is an answer, which the caller reads."""
+    """The function as Gradio calls it: what it is given is checked, and an InputError is an answer to read."""
+    hints, signature = get_type_hints(function), inspect.signature(function)
+
     @wraps(function)
     def wrapped(*args: Any) -> Any:
         try:
-            return function(*args)
+            # Programs that send a plain list have nothing but null for what they leave out.
+            given = {name: value for name, value in zip(signature.parameters, args, strict=True)
+                     if value is not None or signature.parameters[name].default is inspect.Parameter.empty}
+            return function(**{name: checked(value, hints[name], name) for name, value in given.items()})
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error
+
+    wrapped.__signature__ = signature.replace(  # type: ignore[attr-defined]  # Gradio does not look names up.
+        parameters=[item.replace(annotation=hints[item.name]) for item in signature.parameters.values()],
+        return_annotation=hints["return"])
     return wrapped
-
-
-def _described(function: Callable[..., Any]) -> str:
-    return (function.__doc__ or "").split("\n\n")[0].strip()
-
-
-def _path(file: Any) -> Path:
-    """Where Gradio has put an uploaded file, which comes as a dict or as FileData."""
-    return Path(file["path"] if isinstance(file, dict) else file.path)
-
-
-@contextmanager
-def _received(file: Any) -> Iterator[tuple[Path, str]]:
-    """An uploaded file and its own name; it is deleted once it was read."""
-    path = _path(file)
-    try:
-        yield path, path.name
-    finally:
-        showing.discard_upload(str(path))
-
-
-@contextmanager
-def _opened(file: Any) -> Iterator[Photo]:
-    with _received(file) as (path, name):
-        yield open_photo(path, name=name)
 
 
 def _session(visitor: Visitor, bench: Bench, with_photo: bool) -> FileData:
@@ -338,4 +376,3 @@ def _picture(picture: np.ndarray, name: str, ending: str, texts: Mapping[str, st
 
 def _file(path: Path) -> FileData:
     return FileData(path=str(path), orig_name=path.name)
-

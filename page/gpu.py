@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from inversion import Inversion, Progress, Projector, ProjectorSettings
 
@@ -30,7 +31,7 @@ def zero_gpu() -> bool:
 
 
 def reports(projector: Projector, crop: np.ndarray, settings: ProjectorSettings,
-            stop: threading.Event) -> Iterator[Progress | Inversion]:
+            stop: threading.Event, *, lent: str = "cuda") -> Iterator[Progress | Inversion]:
     """Run an inversion, yielding what it reports and in the end its record.
 
     Args:
@@ -38,6 +39,7 @@ def reports(projector: Projector, crop: np.ndarray, settings: ProjectorSettings,
         crop: uint8 [R, R, 3].
         settings: Of the inversion.
         stop: Ends it after the step that is running, and keeps the best so far; so does closing the iterator.
+        lent: The device that ZeroGPU lends; elsewhere it means nothing.
     """
     if not zero_gpu():
         yield from _in_thread(projector, crop, settings, stop.is_set)
@@ -45,9 +47,9 @@ def reports(projector: Projector, crop: np.ndarray, settings: ProjectorSettings,
     _ON_CPU[projector.generator.hash] = projector
     with tempfile.TemporaryDirectory() as folder:  # Another process sees no event of this one, but it sees a file.
         flag = Path(folder) / "stop"
-        lent = _lent()(projector.generator.hash, crop, settings, str(flag))
+        lending = _lent()(projector.generator.hash, crop, settings, str(flag), lent)
         try:
-            for report in lent:
+            for report in lending:
                 if stop.is_set():
                     flag.touch()
                 yield report
@@ -56,7 +58,7 @@ def reports(projector: Projector, crop: np.ndarray, settings: ProjectorSettings,
                 flag.touch()
 
 
-def seconds_lent(generator_hash: str, crop: np.ndarray, settings: ProjectorSettings, flag: str) -> int:
+def seconds_lent(generator_hash: str, crop: np.ndarray, settings: ProjectorSettings, flag: str, device: str) -> int:
     """How long a GPU is asked for, by the settings of the preset. ZeroGPU ends what takes longer."""
     return LENT_LEAST + round(LENT_STEP * settings.all_steps)
 
@@ -75,11 +77,12 @@ def declare() -> None:
         _lent()
 
 
-def _on_lent_gpu(generator_hash: str, crop: np.ndarray, settings: ProjectorSettings,
-                 flag: str) -> Iterator[Progress | Inversion]:
+def _on_lent_gpu(generator_hash: str, crop: np.ndarray, settings: ProjectorSettings, flag: str,
+                 device: str) -> Iterator[Progress | Inversion]:
     """In the process with the GPU. It has this process's models, which are on the CPU."""
+    torch.set_num_threads(1)  # A fork has none of the threads that torch would wait for, for ever.
     on_cpu = _ON_CPU[generator_hash]
-    projector = Projector(copy.deepcopy(on_cpu.generator).to("cuda"), encoder=on_cpu.encoder)
+    projector = Projector(copy.deepcopy(on_cpu.generator).to(device), encoder=on_cpu.encoder)
     yield from _in_thread(projector, crop, settings, Path(flag).exists)
 
 
