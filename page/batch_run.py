@@ -109,7 +109,7 @@ class Running:
         self._batch = Batch(bench.projector, bench.controls_of(edit.method), edit, settings, options=options,
                             cache=VisitorsCache(models.cache, visitor) if models.cache is not None else None,
                             turn=self._turn, on_row=self._on_row, should_stop=stop.is_set)
-        self._folder = showing.private_dir() / self._owner / f"batch-{secrets.token_hex(8)}"
+        self._folder = showing.private_dir() / self._owner / f"{showing.BATCH}{secrets.token_hex(8)}"
         self._paths = _moved(paths, self._folder / "chosen")
         self._thread = threading.Thread(target=self._work, name="batch", daemon=True)
 

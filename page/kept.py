@@ -15,7 +15,7 @@ import gradio as gr
 
 from inversion import InversionCache
 from page import KEPT_SECONDS, SWEEP_SECONDS, showing
-from page.showing import private_dir
+from page.showing import BATCH, private_dir
 from page.visitor import Visitor
 
 GRACE = 120  # Seconds that somebody who has left may take to come back: a phone that sleeps looks like one who left.
@@ -40,11 +40,11 @@ def _sweep(cache: InversionCache) -> None:
 def tidy(folder: Path, seconds: float) -> None:
     """Remove what was written below a folder longer ago; of folders those that are empty, and have been for as long.
 
-    The cache of inversions counts from the last use of each, and looks after itself.
+    The cache of inversions counts from the last use of each, and batches from their end: they look after themselves.
     """
     oldest = time.time() - seconds
     for path in sorted(folder.rglob("*"), reverse=True):  # What is in a folder before the folder.
-        if path.relative_to(folder).parts[0] == "inversions":
+        if any(part == "inversions" or part.startswith(BATCH) for part in path.relative_to(folder).parts):
             continue
         with suppress(OSError):  # Gone meanwhile, or not empty.
             if path.lstat().st_mtime >= oldest:

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from inversion import Face, Photo, save_picture
 from page.visitor import VIEW_SIDE, scaled
 
+BATCH = "batch-"  # Begins the names of the folders of batches, which may run for hours.
 CHOSEN, OTHER = (99, 102, 241), (255, 255, 255)
 _SALT = secrets.token_bytes(16)  # Nobody can tell a picture's address from the picture.
 
