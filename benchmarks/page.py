@@ -107,7 +107,9 @@ def report(loads: Sequence[Load]) -> str:
         ("sent to picture, dragging", [times(load.tally.drags) for load in loads]),
         ("sent to picture in full, with its 250 ms of rest", [times(load.tally.settled) for load in loads]),
         ("last position to a picture of it", [times(load.tally.stops) for load in loads]),
-        ("last position to all in full", [times(load.tally.finished) for load in loads]),
+        ("last position to the picture in full", [times(load.tally.finished) for load in loads]),
+        ("last position to the numbers", [times(load.tally.numbers) for load in loads]),
+        ("times that numbers came", [str(len(load.tally.numbers)) for load in loads]),
     ]
     first = loads[0].tally
     for title, name in (("dragging", "drags"), ("last position", "stops")):

@@ -1,7 +1,7 @@
 """People on the page: who move sliders, and who have a photo inverted.
 
 A person draws a face of nobody and then does this over and over: takes one of the sliders, drags it over 8 positions to
-somewhere within its range, 60 to 120 ms apart, lets it go, waits for the picture in full with what the edit did, and
+somewhere within its range, 60 to 120 ms apart, lets it go, waits for the picture in full, and
 looks at it for 2 to 6 seconds. The browser's part is as in a browser: while one event is under way its later positions
 wait, and when it returns the newest is sent (`always_last`).
 
@@ -34,7 +34,8 @@ class Tally:
     drags: list[float] = field(default_factory=list)     # From sending a position to having its picture.
     settled: list[float] = field(default_factory=list)   # From sending that it rests to the picture in full.
     stops: list[float] = field(default_factory=list)     # From the slider's last position to a picture of it.
-    finished: list[float] = field(default_factory=list)  # From there to the picture in full, and the numbers.
+    finished: list[float] = field(default_factory=list)  # From there to the picture in full.
+    numbers: list[float] = field(default_factory=list)   # From there to what the edit did, in numbers.
     inversions: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     moves: int = 0                                       # Positions of sliders, most of which are skipped under load.
@@ -116,10 +117,30 @@ class Person:
                 self.tally.errors.append(f"{type(error).__name__}: {error}")
                 outputs = []
             self._note(event, outputs, position, moved_at, sent)
+            if event is self._settle:
+                self._follow(outputs, moved_at)
             if event.index not in self._later:
                 break
             self._later.discard(event.index)
         self._busy.discard(event.index)
+
+    def _follow(self, outputs: list[Any], moved_at: float) -> None:
+        """What follows a picture in full: its numbers, if they did not come with it."""
+        if any(isinstance(value, str) and "effect" in value for value in outputs):
+            self.tally.numbers.append(time.monotonic() - moved_at)
+        task = asyncio.create_task(self._numbers(moved_at))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _numbers(self, moved_at: float) -> None:
+        for event in self.tab.plan.after(self._settle):
+            try:
+                outputs = await self.tab.call(event)
+            except (PageError, httpx.HTTPError, asyncio.TimeoutError) as error:
+                self.tally.errors.append(f"{type(error).__name__}: {error}")
+                continue
+            if any(isinstance(value, str) and "effect" in value for value in outputs):
+                self.tally.numbers.append(time.monotonic() - moved_at)
 
     def _note(self, event: Event, outputs: list[Any], position: int, moved_at: float, sent: float) -> None:
         now = time.monotonic()

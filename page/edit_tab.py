@@ -28,6 +28,7 @@ from page.wiring import EDITS, PRIVATE, QUICK, Update, shown_errors
 from weights.errors import InputError
 
 SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
+NUMBERS = 0.3   # Seconds that a picture in full waits for its numbers.
 LOOK = 0.1      # Seconds between two looks at whether a visitor whose edit is to be measured has moved on.
 # On a phone the result stands below the button; where it is in sight already, nothing moves.
 SHOW_RESULT = "() => setTimeout(() => document.querySelector('#status')?.scrollIntoView({block: 'nearest'}), 900)"
@@ -45,6 +46,7 @@ class EditTab:
         self.models, self.visitor = models, visitor
         # What each visitor's page shows in full, as long as nothing else was painted there.
         self._in_full: weakref.WeakKeyDictionary[Visitor, Update] = weakref.WeakKeyDictionary()
+        self._measuring: weakref.WeakKeyDictionary[Visitor, Any] = weakref.WeakKeyDictionary()
         self.notice = gr.HTML("", elem_id="notice", elem_classes="notice")
         with gr.Row(equal_height=False, elem_id="edit-columns"):
             with gr.Column(scale=4, min_width=300, elem_id="left-side"):
@@ -109,9 +111,10 @@ class EditTab:
         settled: dict[str, Any] = {"fn": self.on_settle, "inputs": settings, "show_progress": "hidden", **PRIVATE,
                                    "outputs": [*shown, side.effect, *side.history], "concurrency_limit": None,
                                    "preprocess": False}
-        gr.on([*moved, *submitted, *released], trigger_mode="always_last", **settled)
-        method.then(**settled)
-        pasted.then(**settled)
+        rested = gr.on([*moved, *submitted, *released], trigger_mode="always_last", **settled)
+        for event in (rested, method.then(**settled), pasted.then(**settled)):
+            event.then(self.on_measured, self.visitor, [self.notice, side.effect], queue=False, show_progress="hidden",
+                       **PRIVATE)
         again = [*shown, side.effect, *side.history, *self.sliders.outputs]
         for button, handler in ((side.undo, self.on_undo), (side.redo, self.on_redo), (side.reset, self.on_reset)):
             button.click(handler, [self.visitor, *side.view], again, **EDITS)
@@ -351,17 +354,30 @@ class EditTab:
             return gr.skip()  # The page shows it already: a slider was let go where it rested.
         try:
             picture = await desk().wait(self._settled, visitor, bench, wanted)
-            measuring = asyncio.wrap_future(measuring_desk().ask(self._measured, visitor, bench, wanted))
-            while not measuring.done() and visitor.wanted == wanted:
-                await asyncio.wait({measuring}, timeout=LOOK)
-            if measuring.done():
-                effect = await measuring
-            else:
-                measuring.cancel()  # Moved on; it is measured where it comes to rest.
-                visitor.settled, effect = None, {}
+            measuring = measuring_desk().ask(self._measured, visitor, bench, wanted)
+            await asyncio.wait({asyncio.wrap_future(measuring)}, timeout=NUMBERS)
+            effect = measuring.result() if measuring.done() else {}
+            self._measuring[visitor] = None if measuring.done() else (measuring, wanted)
         except InputError as error:
             return {self.notice: words.problem(str(error))}
         return {self.notice: "", **picture, **effect, **self.side.buttons(visitor)}
+
+    async def on_measured(self, visitor: Visitor) -> Update:
+        """The numbers of an edit whose picture did not wait for them."""
+        found = self._measuring.pop(visitor, None)
+        if found is None:
+            return gr.skip()
+        measuring, wanted = found
+        waiting = asyncio.wrap_future(measuring)
+        while not waiting.done() and visitor.wanted == wanted:
+            await asyncio.wait({waiting}, timeout=LOOK)
+        if not waiting.done():  # Moved on; it is measured where it comes to rest.
+            visitor.settled = None if visitor.settled == wanted else visitor.settled
+            return gr.skip()
+        try:
+            return await waiting or gr.skip()
+        except InputError as error:
+            return {self.notice: words.problem(str(error))}
 
     def _settled(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool]) -> Update:
         picture = self._drawn(visitor, bench, *wanted, VIEW_SIDE)
@@ -372,8 +388,8 @@ class EditTab:
         return picture
 
     def _measured(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool]) -> Update:
-        if visitor.wanted != wanted:  # Moved on, and measured where it comes to rest.
-            visitor.settled = None
+        if visitor.wanted != wanted:
+            visitor.settled = None if visitor.settled == wanted else visitor.settled
             return {}
         return {self.side.effect: self._effect(bench, subject_of(visitor), wanted[0])}
 
