@@ -329,7 +329,7 @@ class EditTab:
         except InputError as error:
             return {self.notice: words.problem(str(error))}
         if visitor.settled is not None and visitor.settled == visitor.wanted:
-            return {self.notice: "", **self._in_full[visitor]}  # Done first; this must not take its place.
+            return {self.notice: "", **_copied(self._in_full[visitor])}  # Done first; this must not replace it.
         visitor.settled = None
         return {self.notice: "", **picture}
 
@@ -383,7 +383,7 @@ class EditTab:
         picture = self._drawn(visitor, bench, *wanted, VIEW_SIDE)
         visitor.edit = wanted[0]
         visitor.history.push(wanted[0])
-        self._in_full[visitor] = picture
+        self._in_full[visitor] = _copied(picture)
         visitor.settled = wanted
         return picture
 
@@ -465,3 +465,7 @@ class EditTab:
                 self.photo.session: None, self.photo.invert: gr.update(visible=True),
                 self.photo.stop: gr.update(visible=False), **dict.fromkeys(self.outputs.links.values())}
 
+
+def _copied(update: Update) -> Update:
+    """An update to be returned once more; Gradio takes values out of those that it is given."""
+    return {part: dict(change) for part, change in update.items()}
