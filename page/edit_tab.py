@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
-import anyio.to_thread
 import gradio as gr
 import numpy as np
 
 from editing import Edit, load_session
 from inversion import PRESETS, Progress
 from page import examples, showing, words
+from page.lane import desk, measuring_desk
 from page.measures import effect_of
 from page.models import Bench, Models
 from page.outputs import Outputs, subject_of
@@ -26,6 +28,8 @@ from page.wiring import EDITS, PRIVATE, QUICK, Update, shown_errors
 from weights.errors import InputError
 
 SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
+NUMBERS = 0.3   # Seconds that a picture in full waits for its numbers.
+LOOK = 0.1      # Seconds between two looks at whether a visitor whose edit is to be measured has moved on.
 # On a phone the result stands below the button; where it is in sight already, nothing moves.
 SHOW_RESULT = "() => setTimeout(() => document.querySelector('#status')?.scrollIntoView({block: 'nearest'}), 900)"
 # The sliders take the place of the photo; on a phone the picture must come into sight above them.
@@ -43,6 +47,9 @@ class EditTab:
 
     def __init__(self, models: Models, visitor: gr.State) -> None:
         self.models, self.visitor = models, visitor
+        # What each visitor's page shows in full, as long as nothing else was painted there.
+        self._in_full: weakref.WeakKeyDictionary[Visitor, Update] = weakref.WeakKeyDictionary()
+        self._measuring: weakref.WeakKeyDictionary[Visitor, Any] = weakref.WeakKeyDictionary()
         self.notice = gr.HTML("", elem_id="notice", elem_classes="notice")
         with gr.Row(equal_height=False, elem_id="edit-columns"):
             with gr.Column(scale=4, min_width=300, elem_id="left-side"):
@@ -105,12 +112,16 @@ class EditTab:
         pasted = side.pasted.input(self.on_pasted, [self.visitor, side.compare, side.pasted], side.compare, **QUICK)
         released = [slider.release for slider in self.sliders.strengths]
         # always_last: while one picture is made, only the newest of the later positions waits.
-        gr.on([*moved, *submitted], self.on_drag, settings, shown, trigger_mode="always_last", **EDITS)
+        # preprocess=False: Gradio would send each of the many values through a thread, to be left as it is.
+        gr.on([*moved, *submitted], self.on_drag, settings, shown, trigger_mode="always_last", queue=False,
+              show_progress="hidden", preprocess=False, **PRIVATE)
         settled: dict[str, Any] = {"fn": self.on_settle, "inputs": settings, "show_progress": "hidden", **PRIVATE,
-                                   "outputs": [*shown, side.effect, *side.history], "concurrency_limit": None}
-        gr.on([*moved, *submitted, *released], trigger_mode="always_last", **settled)
-        method.then(**settled)
-        pasted.then(**settled)
+                                   "outputs": [*shown, side.effect, *side.history], "concurrency_limit": None,
+                                   "preprocess": False}
+        rested = gr.on([*moved, *submitted, *released], trigger_mode="always_last", **settled)
+        for event in (rested, method.then(**settled), pasted.then(**settled)):
+            event.then(self.on_measured, self.visitor, [self.notice, side.effect], queue=False, show_progress="hidden",
+                       **PRIVATE)
         again = [*shown, side.effect, *side.history, *self.sliders.outputs]
         for button, handler in ((side.undo, self.on_undo), (side.redo, self.on_redo), (side.reset, self.on_reset)):
             button.click(handler, [self.visitor, *side.view], again, **EDITS)
@@ -295,6 +306,11 @@ class EditTab:
     def _painted(self, visitor: Visitor, bench: Bench, edit: Edit, compare: str, pasted: bool, beside: bool,
                  side: int) -> Update:
         """The result's pictures: what an edit is compared with, and the edit."""
+        visitor.settled = None
+        return self._drawn(visitor, bench, edit, compare, pasted, beside, side)
+
+    def _drawn(self, visitor: Visitor, bench: Bench, edit: Edit, compare: str, pasted: bool, beside: bool,
+               side: int) -> Update:
         subject = subject_of(visitor)
 
         def drawn(wanted: Edit) -> tuple[np.ndarray, np.ndarray]:
@@ -309,17 +325,30 @@ class EditTab:
             before = drawn(visitor.pinned)[1]
         return self.side.pictures(visitor, before, after, beside=beside)
 
-    @shown_errors
-    def on_drag(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
+    async def on_drag(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
         """A slider moves: what can be shown at once."""
-        bench, _, edit = self.read(visitor, *values)
-        visitor.wanted = (edit, compare, pasted, beside)
-        picture = self._painted(visitor, bench, edit, compare, pasted, beside, PREVIEW_SIDE)
-        return {} if visitor.settled == visitor.wanted else picture
+        visitor.seen = time.monotonic()
+        try:
+            bench, _, edit = self.read(visitor, *values)
+            # Noted before anything is waited for: one that came late must not pass for a move after the last one.
+            visitor.wanted = wanted = (edit, compare, pasted, beside)
+            picture = await desk().wait(self._preview, visitor, bench, wanted)
+        except InputError as error:
+            return {self.notice: words.problem(str(error))}
+        if visitor.settled is not None and visitor.settled == visitor.wanted:
+            return {self.notice: "", **_copied(self._in_full[visitor])}  # Done first; this must not replace it.
+        visitor.settled = None
+        return {self.notice: "", **picture}
+
+    def _preview(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool]) -> Update:
+        if visitor.settled is not None and visitor.settled == visitor.wanted:
+            return {}
+        return self._drawn(visitor, bench, *wanted, PREVIEW_SIDE)
 
     async def on_settle(self, visitor: Visitor, compare: str, pasted: bool, beside: bool,
                         *values: Any) -> Update:
         """A slider has moved and rests: the picture in full, and what the edit did."""
+        visitor.seen = time.monotonic()
         try:
             bench, subject, edit = self.read(visitor, *values)
         except InputError as error:
@@ -328,15 +357,48 @@ class EditTab:
         await asyncio.sleep(SETTLED)  # Waiting costs no thread.
         if visitor.wanted != wanted or visitor.subject is not subject:
             return gr.skip()  # It moves on, and this comes again.
-        visitor.settled = wanted
-        return await anyio.to_thread.run_sync(self._settled, visitor, bench, edit, compare, pasted, beside)
+        if visitor.settled == wanted:
+            return gr.skip()  # The page shows it already: a slider was let go where it rested.
+        try:
+            picture = await desk().wait(self._settled, visitor, bench, wanted)
+            measuring = measuring_desk().ask(self._measured, visitor, bench, wanted)
+            await asyncio.wait({asyncio.wrap_future(measuring)}, timeout=NUMBERS)
+            effect = measuring.result() if measuring.done() else {}
+            self._measuring[visitor] = None if measuring.done() else (measuring, wanted)
+        except InputError as error:
+            return {self.notice: words.problem(str(error))}
+        return {self.notice: "", **picture, **effect, **self.side.buttons(visitor)}
 
-    @shown_errors
-    def _settled(self, visitor: Visitor, bench: Bench, edit: Edit, compare: str, pasted: bool, beside: bool) -> Update:
-        visitor.edit = edit
-        visitor.history.push(edit)
-        return {**self._painted(visitor, bench, edit, compare, pasted, beside, VIEW_SIDE),
-                self.side.effect: self._effect(bench, subject_of(visitor), edit), **self.side.buttons(visitor)}
+    async def on_measured(self, visitor: Visitor) -> Update:
+        """The numbers of an edit whose picture did not wait for them."""
+        found = self._measuring.pop(visitor, None)
+        if found is None:
+            return gr.skip()
+        measuring, wanted = found
+        waiting = asyncio.wrap_future(measuring)
+        while not waiting.done() and visitor.wanted == wanted:
+            await asyncio.wait({waiting}, timeout=LOOK)
+        if not waiting.done():  # Moved on; it is measured where it comes to rest.
+            visitor.settled = None if visitor.settled == wanted else visitor.settled
+            return gr.skip()
+        try:
+            return await waiting or gr.skip()
+        except InputError as error:
+            return {self.notice: words.problem(str(error))}
+
+    def _settled(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool]) -> Update:
+        picture = self._drawn(visitor, bench, *wanted, VIEW_SIDE)
+        visitor.edit = wanted[0]
+        visitor.history.push(wanted[0])
+        self._in_full[visitor] = _copied(picture)
+        visitor.settled = wanted
+        return picture
+
+    def _measured(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool]) -> Update:
+        if visitor.wanted != wanted:
+            visitor.settled = None if visitor.settled == wanted else visitor.settled
+            return {}
+        return {self.side.effect: self._effect(bench, subject_of(visitor), wanted[0])}
 
     def _effect(self, bench: Bench, subject: Subject, edit: Edit) -> str:
         if not edit.changes:
@@ -410,3 +472,7 @@ class EditTab:
                 self.photo.session: None, self.photo.invert: gr.update(visible=True),
                 self.photo.stop: gr.update(visible=False), **dict.fromkeys(self.outputs.links.values())}
 
+
+def _copied(update: Update) -> Update:
+    """An update to be returned once more; Gradio takes values out of those that it is given."""
+    return {part: dict(change) for part, change in update.items()}

@@ -8,6 +8,7 @@ import os
 import queue
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -17,9 +18,11 @@ import numpy as np
 import torch
 
 from inversion import Inversion, Progress, Projector, ProjectorSettings
+from page.lane import desk
 
 PREVIEW_STEPS = 5  # Between two pictures of a running inversion.
 PATIENCE = 30      # Seconds that the program's end waits for a step to finish.
+WAY = 2.0          # How long an inversion waits for edits after a step at most, in units of that step's time.
 LENT_LEAST, LENT_STEP = 15, 0.1  # Seconds that a lent GPU is asked for: to begin with, and for each step.
 
 _ON_CPU: dict[str, Projector] = {}  # By generator hash: what a lent process finds, since it is a copy of this one.
@@ -42,7 +45,7 @@ def reports(projector: Projector, crop: np.ndarray, settings: ProjectorSettings,
         lent: The device that ZeroGPU lends; elsewhere it means nothing.
     """
     if not zero_gpu():
-        yield from _in_thread(projector, crop, settings, stop.is_set)
+        yield from _in_thread(projector, crop, settings, stop.is_set, _give_way())
         return
     _ON_CPU[projector.generator.hash] = projector
     with tempfile.TemporaryDirectory() as folder:  # Another process sees no event of this one, but it sees a file.
@@ -83,19 +86,36 @@ def _on_lent_gpu(generator_hash: str, crop: np.ndarray, settings: ProjectorSetti
     torch.set_num_threads(1)  # A fork has none of the threads that torch would wait for, for ever.
     on_cpu = _ON_CPU[generator_hash]
     projector = Projector(copy.deepcopy(on_cpu.generator).to(device), encoder=on_cpu.encoder)
-    yield from _in_thread(projector, crop, settings, Path(flag).exists)
+    yield from _in_thread(projector, crop, settings, Path(flag).exists, lambda: None)
+
+
+def _give_way() -> Callable[[], None]:
+    """Lets edits go first between two steps, but never for so long that an inversion could not go on."""
+    last = time.monotonic()
+
+    def wait() -> None:
+        nonlocal last
+        desk().give_way(WAY * (time.monotonic() - last))
+        last = time.monotonic()
+
+    return wait
 
 
 def _in_thread(projector: Projector, crop: np.ndarray, settings: ProjectorSettings,
-               should_stop: Callable[[], bool]) -> Iterator[Progress | Inversion]:
-    """Run it in a thread, which the program's end stops."""
+               should_stop: Callable[[], bool], give_way: Callable[[], None]) -> Iterator[Progress | Inversion]:
+    """Run it in a thread, which the program's end stops; `give_way` is called after each step."""
     found: queue.Queue[Progress | Inversion | Exception] = queue.Queue()
     left = threading.Event()
+
+    def ends() -> bool:
+        if not (left.is_set() or should_stop()):
+            give_way()
+        return left.is_set() or should_stop()
 
     def work() -> None:
         try:
             found.put(projector.invert(crop, settings=settings, every=PREVIEW_STEPS, on_step=found.put,
-                                       should_stop=lambda: left.is_set() or should_stop()))
+                                       should_stop=ends))
         except Exception as error:  # noqa: BLE001 (raised below, in the thread that waits)
             found.put(error)
 

@@ -11,7 +11,8 @@ import torch
 
 from editing import Edit
 from editing.scorers import load_scorer
-from inversion import describe_crop, identity_distance
+from inversion import identity_distance
+from page.describing import describer
 from page.visitor import Subject
 from stylegan2 import from_pixels
 
@@ -81,7 +82,7 @@ def effect_of(bench: Bench, subject: Subject, edit: Edit, picture: np.ndarray) -
                 for name, classes in judged.items() if name not in own]
     measures += [Measure(name, bench.controls[name].classes, *rows, judge="control", asked=name in asked)
                  for name, rows in latents.items()]
-    identity = identity_distance(subject.descriptor, describe_crop(picture))
+    identity = identity_distance(subject.descriptor, describer()(picture))
     return Effect(tuple(measures), identity)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +16,7 @@ from editing import Edit, Editor
 from editing.families import FAMILIES, load_family
 from gradctrl import METHODS, Control, Controls, load_controls
 from inversion import InversionCache, Projector
+from page.describing import describer
 from page.lane import Lane
 from page.timing import Timing
 from page.visitor import Subject, Visitor
@@ -73,6 +75,9 @@ class Bench:
 
     loaded: Loaded
     controls: Controls
+    # Each subject's last edit: it is asked for while a slider is dragged, when it rests, and to be measured.
+    _last: weakref.WeakKeyDictionary[Subject, tuple[Edit, np.ndarray]] = field(
+        default_factory=weakref.WeakKeyDictionary, init=False, repr=False)
 
     @property
     def projector(self) -> Projector:
@@ -136,7 +141,15 @@ class Bench:
         Raises:
             InputError: the method's controls have no such attribute or class.
         """
-        return edit.apply(self.editor(subject, edit.method)) if edit.changes else subject.picture
+        if not edit.changes:
+            return subject.picture
+        last = self._last.get(subject)
+        if last is not None and last[0] == edit and [*last[0].strengths] == [*edit.strengths]:  # In this order.
+            return last[1]
+        picture = edit.apply(self.editor(subject, edit.method))
+        picture.flags.writeable = False  # Others are given it too.
+        self._last[subject] = edit, picture
+        return picture
 
 
 class Models:
@@ -179,10 +192,8 @@ class Models:
         Raises:
             InputError: one of them cannot be loaded.
         """
-        from inversion import describe_crop
-
         self.bench.loaded.timing.measure(self.bench.projector)
-        describe_crop(np.zeros((128, 128, 3), np.uint8))
+        describer()(np.zeros((128, 128, 3), np.uint8))
 
 
 def name_of(method: str) -> str | None:

@@ -26,13 +26,13 @@ from inversion import (
     ProjectorSettings,
     align,
     choose_face,
-    describe_crop,
     find_faces,
     open_photo,
     paste_back,
     with_warnings,
 )
 from page import gpu
+from page.describing import describer
 from page.history import History
 from page.lane import Lane
 from stylegan2 import Generator, to_pixels
@@ -72,7 +72,7 @@ class Subject:
     @cached_property
     def descriptor(self) -> np.ndarray:
         """dlib's descriptor of the unedited picture's face, float32 [128]."""
-        return describe_crop(self.picture)
+        return describer()(self.picture)
 
     def pasted(self, picture: np.ndarray, *, side: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The photo, and the photo with the edited face put back into it.

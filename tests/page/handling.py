@@ -37,6 +37,11 @@ def asked(tab: EditTab, visitor: Visitor, *, compare: str = BEFORE, pasted: bool
     return [compare, pasted, beside, *sliders(tab, visitor, Edit(**edit))]
 
 
+def dragged(tab: EditTab, visitor: Visitor, *values: Any) -> dict[Any, Any]:
+    """What comes of a move at once."""
+    return asyncio.run(tab.on_drag(visitor, *values))
+
+
 def settled(tab: EditTab, visitor: Visitor, values: list[Any]) -> dict[Any, Any]:
     """What comes of a move, once it rests."""
     return asyncio.run(tab.on_settle(visitor, *values))  # type: ignore[no-any-return]

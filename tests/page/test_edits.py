@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-from handling import addresses, asked, settled, shown, sliders
+from handling import addresses, asked, dragged, settled, shown, sliders
 from PIL import Image
 
 from editing import Edit, Editor, load_session, parse_recipe, reproduce
@@ -79,7 +79,7 @@ def test_settings_that_cannot_be_are_told(tab: EditTab, drawn: Visitor, layers: 
     values = asked(tab, drawn, strengths={"smile": 1.0})
     values[3 + tab.sliders.inputs.index(tab.sliders.layers)] = layers
     values[3 + tab.sliders.inputs.index(tab.sliders.step)] = step
-    update = tab.on_drag(drawn, *values)
+    update = dragged(tab, drawn, *values)
     assert words in update[tab.notice]
     assert tab.side.result not in update
 
@@ -93,20 +93,20 @@ def test_no_strength_is_the_inversion_and_a_strength_is_the_editors_edit(tab: Ed
     editor.set_latent(subject.inversion)
     assert np.array_equal(still, editor.edit({}))
     assert np.array_equal(moved, editor.edit({"smile": 1.5}))
-    crop, picture = shown(tab.on_drag(at_hand, *asked(tab, at_hand, strengths={"smile": 1.5})), tab)
+    crop, picture = shown(dragged(tab, at_hand, *asked(tab, at_hand, strengths={"smile": 1.5})), tab)
     assert np.abs(picture.astype(int) - moved).mean() < 2  # JPEG.
     assert np.abs(crop.astype(int) - subject.inversion.crop).mean() < 2
-    base, _ = shown(tab.on_drag(at_hand, *asked(tab, at_hand, compare=INVERSION, strengths={"smile": 1.5})), tab)
+    base, _ = shown(dragged(tab, at_hand, *asked(tab, at_hand, compare=INVERSION, strengths={"smile": 1.5})), tab)
     assert np.abs(base.astype(int) - subject.picture).mean() < 2
     assert np.abs(picture.astype(int) - base).mean() > 1
 
 
 def test_every_slider_repaints_and_every_class_differs(tab: EditTab, at_hand: Visitor) -> None:
-    seen = {addresses(tab.on_drag(at_hand, *asked(tab, at_hand)), tab)[1]}
+    seen = {addresses(dragged(tab, at_hand, *asked(tab, at_hand)), tab)[1]}
     count = 1
     for name, control in tab.models.bench.controls.items():
         for key in [name] if control.binary else [f"{name}:{target}" for target in control.classes]:
-            update = tab.on_drag(at_hand, *asked(tab, at_hand, strengths={key: control.limits[1]}))
+            update = dragged(tab, at_hand, *asked(tab, at_hand, strengths={key: control.limits[1]}))
             assert update[tab.notice] == ""
             seen.add(addresses(update, tab)[1])
             count += 1
@@ -128,13 +128,13 @@ def test_a_dragged_picture_is_small_and_a_settled_one_in_full(tab: EditTab, at_h
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("page.edit_tab.PREVIEW_SIDE", 128)  # Of this photo the part that is shown has 260.
     values = asked(tab, at_hand, pasted=True, strengths={"smile": 2.0})
-    dragged, rested = tab.on_drag(at_hand, *values), settled(tab, at_hand, values)
-    small, full = shown(dragged, tab)[1], shown(rested, tab)[1]
+    first, rested = dragged(tab, at_hand, *values), settled(tab, at_hand, values)
+    small, full = shown(first, tab)[1], shown(rested, tab)[1]
     assert max(small.shape) == 128
     assert 128 < max(full.shape) <= VIEW_SIDE
     assert at_hand.edit.strengths == {"smile": 2.0}
-    late = tab.on_drag(at_hand, *values)  # Its turn comes after the full one: it must not take its place.
-    assert tab.side.result not in late
+    late = dragged(tab, at_hand, *values)  # Its turn comes after the full one: it must not take its place.
+    assert addresses(late, tab) == addresses(rested, tab)
 
 
 def test_only_the_last_of_several_moves_settles(tab: EditTab, at_hand: Visitor) -> None:
@@ -154,12 +154,12 @@ def test_two_edits_are_compared_side_by_side(tab: EditTab, at_hand: Visitor) -> 
     tab.on_pin(at_hand, *asked(tab, at_hand, strengths={"smile": 2.0}))
     assert at_hand.pinned == Edit(strengths={"smile": 2.0})
     values = asked(tab, at_hand, compare=PINNED, strengths={"age": 2.0})
-    pinned, now = shown(tab.on_drag(at_hand, *values), tab)
+    pinned, now = shown(dragged(tab, at_hand, *values), tab)
     for picture, name in ((pinned, "smile"), (now, "age")):
         expected = tab.models.bench.edit(subject_of(at_hand), Edit(strengths={name: 2.0}))
         assert np.abs(picture.astype(int) - expected).mean() < 2
     values[2] = True
-    beside = tab.on_drag(at_hand, *values)
+    beside = dragged(tab, at_hand, *values)
     pair = np.asarray(Image.open(beside[tab.side.pair]["value"]))
     assert beside[tab.side.result]["visible"] is False
     assert pair.shape[1] == pinned.shape[1] + now.shape[1] + 8
@@ -367,7 +367,7 @@ def test_what_is_no_session_is_named_and_changes_nothing(tab: EditTab, drawn: Vi
 
 def test_a_visitor_whose_time_is_over_is_told_so(tab: EditTab) -> None:
     values = asked(tab, Visitor(), strengths={"smile": 1.0})
-    assert "choose the photo again" in tab.on_drag(Visitor(), *values)[tab.notice]
+    assert "choose the photo again" in dragged(tab, Visitor(), *values)[tab.notice]
     assert "choose the photo again" in settled(tab, Visitor(), values)[tab.notice]
     for handler, own in ((tab.outputs.on_picture, (False, ".png", True)), (tab.outputs.on_recipe, ()),
                          (tab.outputs.on_film, (False, WAY, ".gif")), (tab.outputs.on_session, (False,))):

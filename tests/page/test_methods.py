@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-from handling import addresses, asked, shown
+from handling import addresses, asked, dragged, shown
 from PIL import Image
 
 from editing import Edit, parse_recipe, reproduce
@@ -85,7 +85,7 @@ def test_a_method_edits_as_the_editor_does_and_its_recipe_reproduces_the_downloa
     editor = bench.editor(visitor.subject, method)
     expected = editor.edit({"smile": 1.0}, method=method)
     values = asked(tab, visitor, strengths={"smile": 1.0}, method=method)
-    _, picture = shown(tab.on_drag(visitor, *values), tab)
+    _, picture = shown(dragged(tab, visitor, *values), tab)
     assert np.abs(picture.astype(int) - expected).mean() < 2  # JPEG.
     path = Path(tab.outputs.on_picture(visitor, False, ".png", True, *values[3:])[tab.outputs.links["picture"]])
     recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
@@ -96,7 +96,7 @@ def test_a_method_edits_as_the_editor_does_and_its_recipe_reproduces_the_downloa
 
 
 def test_methods_differ_in_what_they_do(methodical: EditTab, visitor: Visitor) -> None:
-    pictures = {addresses(methodical.on_drag(visitor, *asked(methodical, visitor, strengths={"smile": 1.0},
+    pictures = {addresses(dragged(methodical, visitor, *asked(methodical, visitor, strengths={"smile": 1.0},
                                                              method=method)), methodical)[1]
                 for method in methodical.models.bench.methods}
     assert len(pictures) == 4
@@ -125,6 +125,6 @@ def test_a_method_that_keeps_nothing_says_so(methodical: EditTab, visitor: Visit
 def test_an_attribute_that_a_family_lacks_is_refused_in_words(methodical: EditTab, visitor: Visitor) -> None:
     values = asked(methodical, visitor, strengths={"gender": 1.0}, method="ganspace")
     said = "gender: no such attribute in ganspace.safetensors; there are smile, age"
-    assert said in methodical.on_drag(visitor, *values)[methodical.notice]
+    assert said in dragged(methodical, visitor, *values)[methodical.notice]
     with pytest.raises(gr.Error, match=said):
         methodical.outputs.on_picture(visitor, False, ".png", True, *values[3:])

@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-from handling import QUICK, asked, invert
+from handling import QUICK, asked, dragged, invert
 from PIL import Image
 
 import app
@@ -103,7 +103,7 @@ def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(k
     assert (update[tab.side.status], update[tab.notice]) == ("", "")
     assert update[tab.photo.drop_area]["visible"] is True
     assert not any(update[area]["visible"] for area in (tab.photo.photo_area, tab.side.area, tab.edit_area))
-    assert "choose the photo again" in tab.on_drag(visitor, *asked(tab, visitor))[tab.notice]
+    assert "choose the photo again" in dragged(tab, visitor, *asked(tab, visitor))[tab.notice]
     again, _ = invert(tab, mirrored)
     assert again.subject.kept  # The other's.
     once_more, _ = invert(tab, astronaut_file)
