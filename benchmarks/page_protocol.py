@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from gradio_client.utils import apply_diff  # type: ignore[import-untyped]
+from gradio_client.utils import apply_diff
 
 PREFIX = "/gradio_api"
 LONGEST = 300.0  # Seconds without a word from the server, after which a request counts as failed.

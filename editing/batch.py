@@ -366,10 +366,12 @@ def check_edit(editor: Editor, edit: Edit) -> None:
     """Refuse an edit before the long work; the editor's latent is set to the mean.
 
     Raises:
-        InputError: it changes nothing, or the controls have no such attribute, class, layer range or method.
+        InputError: it changes nothing, is out of all measure, or the controls have no such attribute, class, layer
+            range or method.
     """
     if not edit.changes:
         raise InputError("the edit changes nothing, as all strengths are 0; set one and begin again")
+    edit.check()
     editor.set_latent(editor.generator.mapping.w_avg)
     editor.displace(edit.strengths, **edit.how)
 

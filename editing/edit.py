@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from editing.editor import Editor
+from weights.errors import InputError
 
+MOST_STRENGTH, LEAST_STEP = 20.0, 0.05  # What lies beyond takes seconds and looks like nobody.
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
@@ -30,6 +33,19 @@ class Edit:
     def changes(self) -> bool:
         """Whether any strength is not 0."""
         return any(self.strengths.values())
+
+    def check(self) -> None:
+        """Refuse what would take for ever, or is no number: for edits that come from files and from other programs.
+
+        Raises:
+            InputError: the message names the strength or the step.
+        """
+        for name, strength in self.strengths.items():
+            if not abs(strength) <= MOST_STRENGTH:  # NaN neither.
+                raise InputError(f"{name} {strength:g} is too far; give {-MOST_STRENGTH:g} to {MOST_STRENGTH:g}, where "
+                                 "1 flips the attribute of a typical sample")
+        if self.step is not None and not LEAST_STEP <= self.step < math.inf:
+            raise InputError(f"step {self.step:g} is no length of a step; give {LEAST_STEP:g} or more, or none")
 
     def apply(self, editor: Editor) -> np.ndarray:
         """Edit the editor's latents; uint8 as `Editor.edit` gives.

@@ -1,43 +1,35 @@
-"""The tab Edit: from a photo, or a face of nobody, to an edited picture."""
+"""The tab Edit: the sliders, and the picture that they change."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from editing import Edit, load_session
-from inversion import PRESETS, Progress
-from page import examples, showing, words
+from editing import Edit
+from page import words
+from page.beginning import Beginning
 from page.lane import desk, measuring_desk
 from page.measures import effect_of
 from page.models import Bench, Models
 from page.outputs import Outputs, subject_of
 from page.photo_stage import PhotoStage
-from page.progress import Course, starting, waiting
 from page.result_side import BEFORE, EMPTY, FORGOTTEN, INVERSION, PINNED, ResultSide
 from page.sliders import Sliders
-from page.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor, Waiting
+from page.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor
 from page.wiring import EDITS, PRIVATE, QUICK, Update, shown_errors
 from weights.errors import InputError
 
 SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
 NUMBERS = 0.3   # Seconds that a picture in full waits for its numbers.
 LOOK = 0.1      # Seconds between two looks at whether a visitor whose edit is to be measured has moved on.
-# On a phone the result stands below the button; where it is in sight already, nothing moves.
-SHOW_RESULT = "() => setTimeout(() => document.querySelector('#status')?.scrollIntoView({block: 'nearest'}), 900)"
-# The sliders take the place of the photo; on a phone the picture must come into sight above them.
-SHOW_SLIDERS = """() => setTimeout(() => document.querySelector('#edit') && matchMedia('(max-width: 700px)').matches
-  && document.querySelector('#edit-columns').scrollIntoView(), 300)"""
 
 
-class EditTab:
+class EditTab(Beginning):
     """Its components and handlers. Build it within `gr.Blocks`.
 
     Args:
@@ -67,40 +59,9 @@ class EditTab:
     # ---- wiring
 
     def _wire(self) -> None:
-        self._wire_photo()
+        self.wire_photo()
         self._wire_edits()
         self.outputs.wire(self.read, self.sliders.inputs, self.side.pasted)
-
-    def _wire_photo(self) -> None:
-        photo, found = self.photo, [self.visitor, self.notice, *self.photo.outputs]
-        # preprocess=False: the file goes to our own reader as it came; Gradio's would decode it first.
-        photo.upload.upload(self.on_upload, [self.visitor, photo.upload], found, preprocess=False, concurrency_limit=2,
-                            concurrency_id="photos", **PRIVATE)
-        photo.face.input(self.on_choose, [self.visitor, photo.face], found, **QUICK)
-        photo.outlined.select(self.on_click, self.visitor, found, **QUICK)
-        photo.another.click(self.on_another, self.visitor, found, **QUICK)
-        # Before the queue, so that Stop reaches an inversion that still waits there.
-        photo.invert.click(self.on_begin, [self.visitor, photo.preset], [self.notice, photo.invert, photo.stop],
-                           queue=False, **PRIVATE
-                           ).then(self.on_invert, [self.visitor, photo.preset], self.subject_outputs,
-                                  concurrency_limit=None, show_progress="hidden", **PRIVATE
-                                  ).then(None, js=SHOW_SLIDERS, **PRIVATE)
-        photo.invert.click(None, js=SHOW_RESULT, **PRIVATE)
-        photo.stop.click(self.on_stop, self.visitor, photo.stop, queue=False, **PRIVATE)
-        drawn = [
-            photo.examples.select(self.on_example, self.visitor, [*found, *self.subject_outputs], concurrency_limit=2,
-                                  concurrency_id="photos", **PRIVATE),
-            photo.surprise.click(self.on_surprise, [self.visitor, photo.truncation],
-                                 [photo.seed, *self.subject_outputs], **EDITS),
-            photo.draw.click(self.on_draw, [self.visitor, photo.seed, photo.truncation], self.subject_outputs, **EDITS),
-            photo.session.upload(self.on_resume, [self.visitor, photo.session], [photo.session, *self.subject_outputs],
-                                 preprocess=False, **EDITS)]
-        for event in drawn:
-            event.then(None, js=SHOW_SLIDERS, **PRIVATE)
-        stages = [self.stage, self.edit_area, self.onward]
-        self.back.click(self.on_back, self.visitor, [*stages, *found], **QUICK)
-        self.onward.click(lambda: {self.stage: gr.update(visible=False), self.edit_area: gr.update(visible=True)},
-                          None, stages, **QUICK)
 
     def _wire_edits(self) -> None:
         side, settings = self.side, [self.visitor, *self.side.view, *self.sliders.inputs]
@@ -116,13 +77,13 @@ class EditTab:
         gr.on([*moved, *submitted], self.on_drag, settings, shown, trigger_mode="always_last", queue=False,
               show_progress="hidden", preprocess=False, **PRIVATE)
         settled: dict[str, Any] = {"fn": self.on_settle, "inputs": settings, "show_progress": "hidden", **PRIVATE,
-                                   "outputs": [*shown, side.effect, *side.history], "concurrency_limit": None,
-                                   "preprocess": False}
+                                   "outputs": [self.visitor, *shown, side.effect, *side.history],
+                                   "concurrency_limit": None, "preprocess": False}
         rested = gr.on([*moved, *submitted, *released], trigger_mode="always_last", **settled)
         for event in (rested, method.then(**settled), pasted.then(**settled)):
             event.then(self.on_measured, self.visitor, [self.notice, side.effect], queue=False, show_progress="hidden",
                        **PRIVATE)
-        again = [*shown, side.effect, *side.history, *self.sliders.outputs]
+        again = [self.visitor, *shown, side.effect, *side.history, *self.sliders.outputs]
         for button, handler in ((side.undo, self.on_undo), (side.redo, self.on_redo), (side.reset, self.on_reset)):
             button.click(handler, [self.visitor, *side.view], again, **EDITS)
         side.pin.click(self.on_pin, settings, [*shown, side.compare], **EDITS)
@@ -139,148 +100,9 @@ class EditTab:
         return [*dict.fromkeys([*self.subject_outputs, *self.photo.outputs, self.photo.session,
                                 *self.outputs.links.values()])]
 
-    # ---- the photo and its faces
-
-    @shown_errors
-    def on_upload(self, visitor: Visitor, file: dict[str, Any] | None) -> Update:
-        if not file or not file.get("path"):
-            raise InputError("no photo arrived; choose it again")
-        # Whatever comes of it, the drop area is free again: a photo that can be used is shown outlined instead.
-        try:
-            visitor.open(file["path"])
-        except InputError as error:
-            return {self.notice: words.problem(str(error)), self.photo.upload: None}
-        finally:
-            showing.discard_upload(file["path"])
-        return {self.visitor: visitor, **self.on_choose(visitor, 0)}
-
-    def on_choose(self, visitor: Visitor, index: int | None) -> Update:
-        """Choose a face from 0. One that is too small is said so beside the others, which can still be chosen."""
-        notice = ""
-        try:
-            visitor.choose(index or 0)
-        except InputError as error:
-            notice = words.problem(str(error))
-        if visitor.photo is None:
-            return {self.notice: notice}
-        return {self.notice: notice, **self.photo.show(visitor, self.models.bench_of(visitor))}
-
-    def on_click(self, visitor: Visitor, event: gr.SelectData) -> Update:
-        """Choose the face that was clicked."""
-        if visitor.photo is None:
-            return self.on_choose(visitor, 0)
-        scale = min(1, VIEW_SIDE / max(visitor.photo.width, visitor.photo.height))
-        index = visitor.face_at(event.index[0] / scale, event.index[1] / scale)
-        return gr.skip() if index is None else self.on_choose(visitor, index)
-
-    def on_another(self, visitor: Visitor) -> Update:
-        """Make room for another photo; what was made of this one stays until then."""
-        visitor.end()
-        return {self.notice: "", **self.photo.free()}
-
-    def on_back(self, visitor: Visitor) -> Update:
-        """Go back to the photo, or to the drop area where there is none."""
-        there = self.photo.show(visitor, self.models.bench_of(visitor)) if visitor.photo else self.photo.free()
-        return {self.notice: "", self.stage: gr.update(visible=True), self.edit_area: gr.update(visible=False),
-                self.onward: gr.update(visible=visitor.subject is not None), **there}
-
-    @shown_errors
-    def on_example(self, visitor: Visitor, event: gr.SelectData) -> Update:
-        """Begin with an example: the photo, or one of the samples."""
-        if event.index == 0:
-            visitor.open(str(examples.PHOTO))
-            return {self.visitor: visitor, **self.on_choose(visitor, 0)}
-        return self.on_draw(visitor, examples.SEEDS[event.index - 1], examples.TRUNCATION)
-
-    # ---- inversion
-
-    def on_begin(self, visitor: Visitor, preset: str) -> Update:
-        visitor.begin()
-        visitor.preset = preset
-        return {self.notice: "", self.photo.invert: gr.update(visible=False),
-                self.photo.stop: gr.update(visible=True, interactive=True)}
-
-    def on_stop(self, visitor: Visitor) -> Update:
-        visitor.end()
-        return {self.photo.stop: gr.update(interactive=False)}
-
-    def on_invert(self, visitor: Visitor, preset: str) -> Iterator[Update]:
-        """Stream the best so far beside the crop, then open the sliders."""
-        idle = {self.photo.invert: gr.update(visible=True), self.photo.stop: gr.update(visible=False)}
-        if preset not in PRESETS:
-            yield {self.notice: words.problem(f"{preset}: no such preset"), **idle}
-            return
-        if visitor.photo is None and visitor.stop is not None and visitor.stop.is_set():
-            yield idle  # Forgotten while it waited.
-            return
-        before = visitor.subject
-        try:
-            yield from self._inverting(visitor, preset)
-            if visitor.subject is not None and visitor.subject is not before:
-                inversion = visitor.subject.inversion
-                timing = self.models.bench_of(visitor).loaded.timing
-                if inversion is not None and not visitor.subject.kept and not inversion.stopped:
-                    timing.learn(PRESETS[preset], inversion.seconds)
-                yield {**idle, **self._subject(visitor)}
-            else:
-                yield {**idle, **self._unchanged(visitor)}
-        except InputError as error:
-            yield {**idle, **self._unchanged(visitor), self.notice: words.problem(str(error))}
-
-    def _inverting(self, visitor: Visitor, preset: str) -> Iterator[Update]:
-        bench, settings, side = self.models.bench_of(visitor), PRESETS[preset], self.side
-        crop = visitor.crop(bench.generator.resolution)
-        course, shown = Course(crop), showing.for_browser(crop, visitor.folder)
-        yield {side.status: starting(), side.empty: gr.update(visible=False), side.area: gr.update(visible=True),
-               side.tools: gr.update(visible=False), self.outputs.area: gr.update(visible=False)}
-        for report in visitor.invert(bench.projector, settings, self.models.cache, self.models.lane,
-                                     bench.loaded.timing.seconds(settings) or 0.0):
-            if visitor.photo is None:  # Forgotten: nothing more is to be written.
-                return
-            if isinstance(report, Waiting):
-                yield {side.status: waiting(report)}
-            elif isinstance(report, Progress):
-                now = showing.for_browser(report.pictures[0], visitor.folder)
-                yield {side.result: gr.update(value=(shown, now), visible=True), side.pair: gr.update(visible=False),
-                       side.status: course.after(report)}
-
-    def _unchanged(self, visitor: Visitor) -> Update:
-        """The result as it was before an inversion that came to nothing."""
-        if visitor.subject is not None:
-            return {**self._subject(visitor, visitor.edit), self.stage: gr.update(visible=True),
-                    self.edit_area: gr.update(visible=False), self.onward: gr.update(visible=True)}
-        return {self.side.status: "", self.side.area: gr.update(visible=False),
-                self.side.empty: gr.update(visible=True)}
-
-    # ---- samples and sessions
-
-    @shown_errors
-    def on_surprise(self, visitor: Visitor, truncation: float) -> Update:
-        seed = random.randrange(1_000_000)  # noqa: S311 (a face, not a secret)
-        return {self.photo.seed: seed, **self.on_draw(visitor, seed, truncation)}
-
-    @shown_errors
-    def on_draw(self, visitor: Visitor, seed: float | None, truncation: float) -> Update:
-        visitor.sample(self.models.bench_of(visitor).generator, int(seed or 0), truncation)
-        return self._subject(visitor)
-
-    @shown_errors
-    def on_resume(self, visitor: Visitor, file: dict[str, Any] | None) -> Update:
-        """Go on with a saved session."""
-        if not file or not file.get("path"):
-            raise InputError("no session file arrived; choose it again")
-        try:
-            session = load_session(file["path"], name=str(file.get("orig_name") or "session"))
-            visitor.resume(session, self.models.bench_of(visitor).generator)
-        except InputError as error:
-            return {self.notice: words.problem(str(error)), self.photo.session: None}
-        finally:
-            showing.discard_upload(file["path"])
-        return {**self._subject(visitor, visitor.edit), self.photo.session: None}
-
     # ---- edits
 
-    def _subject(self, visitor: Visitor, edit: Edit | None = None) -> Update:
+    def show_subject(self, visitor: Visitor, edit: Edit | None = None) -> Update:
         """Show a visitor's subject, and open the sliders."""
         subject, bench, edit = subject_of(visitor), self.models.bench_of(visitor), edit or Edit()
         pasted = subject.photo is not None  # There it keeps the photo's own detail.
@@ -367,7 +189,8 @@ class EditTab:
             self._measuring[visitor] = None if measuring.done() else (measuring, wanted)
         except InputError as error:
             return {self.notice: words.problem(str(error))}
-        return {self.notice: "", **picture, **effect, **self.side.buttons(visitor)}
+        # The visitor is given back, so that Gradio counts the hour from here.
+        return {self.visitor: visitor, self.notice: "", **picture, **effect, **self.side.buttons(visitor)}
 
     async def on_measured(self, visitor: Visitor) -> Update:
         """The numbers of an edit whose picture did not wait for them."""
@@ -422,7 +245,7 @@ class EditTab:
         """Show an edit that the sliders are to follow."""
         bench, subject = self.models.bench_of(visitor), subject_of(visitor)
         visitor.edit, visitor.wanted = edit, None
-        return {**self._painted(visitor, bench, edit, compare, pasted, beside, VIEW_SIDE),
+        return {self.visitor: visitor, **self._painted(visitor, bench, edit, compare, pasted, beside, VIEW_SIDE),
                 self.side.effect: self._effect(bench, subject, edit), **self.side.buttons(visitor),
                 **self.sliders.show(bench, edit)}
 

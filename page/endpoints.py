@@ -36,7 +36,6 @@ from page.visitor import Visitor, recipe
 from weights.errors import InputError
 
 Preset = Literal["fast", "balanced", "faithful"]
-MOST_STRENGTH, LEAST_STEP = 20.0, 0.05  # What lies beyond takes seconds and looks like nobody.
 MOST_SEED, MOST_TRUNCATION = 2 ** 32 - 1, 1.5
 
 
@@ -303,16 +302,12 @@ class Endpoints:
 
 def _edit(strengths: Mapping[str, float], keep: Sequence[str] | None, layers: Sequence[int] | None = None,
           step: float | None = None, method: str | None = None) -> Edit:
-    far = next((name for name, value in strengths.items() if abs(value) > MOST_STRENGTH), None)
-    if far is not None:
-        raise InputError(f"strengths: {far} {strengths[far]:g} is too far; give {-MOST_STRENGTH:g} to "
-                         f"{MOST_STRENGTH:g}, where 1 flips the attribute of a typical sample")
     if layers is not None and len(layers) != 2:
         raise InputError(f"layers: {list(layers)} is no layer range; give two numbers, start and stop, as in [2, 8]")
-    if step is not None and step < LEAST_STEP:
-        raise InputError(f"step: {step:g} is too short; give {LEAST_STEP:g} or more, or none")
-    return Edit(strengths=dict(strengths), step=step, method=method, keep=None if keep is None else tuple(keep),
+    edit = Edit(strengths=dict(strengths), step=step, method=method, keep=None if keep is None else tuple(keep),
                 layers=None if layers is None else (layers[0], layers[1]))
+    edit.check()
+    return edit
 
 
 def _check_sample(seed: int, truncation: float) -> None:

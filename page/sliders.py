@@ -81,8 +81,10 @@ class Sliders:
             kept = None
         if channels is not None and keeps(bench.controls_of(method)):
             kept = dict.fromkeys(keep, int(channels))
-        return Edit(strengths=strengths, keep=kept, layers=_layers(layers), step=_step(step),
+        edit = Edit(strengths=strengths, keep=kept, layers=_layers(layers), step=_step(step),
                     method=name_of(method or OWN))
+        edit.check()  # A browser keeps to the sliders' ends; other programs need not.
+        return edit
 
     def show(self, bench: Bench, edit: Edit) -> Update:
         """Updates by which the slots become a bench's, and show an edit."""

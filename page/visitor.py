@@ -281,6 +281,7 @@ class Visitor:
         if session.generator != generator.hash:
             raise InputError(f"this session was saved with generator {session.generator[:12]}, and "
                              f"{generator.hash[:12]} is loaded; choose the session's generator in the tab Models")
+        session.edit.check()
         self.end()
         if isinstance(session.source, SampleSource):
             self.sample(generator, session.source.seed, session.source.truncation)

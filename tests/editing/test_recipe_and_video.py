@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from editing import (
+    Edit,
     Editor,
     PhotoSource,
     Recipe,
@@ -141,3 +142,19 @@ def test_bundled_controls_belong_to_the_bundled_generator(editor: Editor) -> Non
     assert editor.controls.generator_hash == editor.generator.hash
     assert {"smile", "gender", "age", "hair", "pose"} <= set(editor.controls)
     editor.set_latents(torch.zeros(1, editor.generator.w_dim))
+
+
+# ---- edits out of all measure
+
+@pytest.mark.parametrize(("edit", "words"), [
+    (Edit(strengths={"smile": 1e9}), "smile 1e\\+09 is too far"), (Edit(strengths={"smile": -21}), "smile -21"),
+    (Edit(strengths={"smile": float("nan")}), "smile nan"), (Edit(step=1e-9), "step 1e-09"),
+    (Edit(step=float("inf")), "step inf"),
+])
+def test_an_edit_that_would_take_for_ever_is_refused(edit: Edit, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        edit.check()
+
+
+def test_an_edit_within_measure_passes() -> None:
+    Edit(strengths={"smile": -20.0, "hair:blond": 20.0}, step=0.05).check()

@@ -141,12 +141,13 @@ def test_only_the_last_of_several_moves_settles(tab: EditTab, at_hand: Visitor) 
     import asyncio
 
     async def moves() -> list[Any]:
-        return await asyncio.gather(*(tab.on_settle(at_hand, *asked(tab, at_hand, strengths={"smile": value}))
-                                      for value in (0.5, 1.0, 1.5)))
+        found = await asyncio.gather(*(tab.on_settle(at_hand, *asked(tab, at_hand, strengths={"smile": value}))
+                                       for value in (0.5, 1.0, 1.5)))
+        return [*found, await tab.on_measured(at_hand)]
 
-    *earlier, last = asyncio.run(moves())
+    *earlier, last, numbers = asyncio.run(moves())
     assert earlier == [gr.skip(), gr.skip()]
-    assert "smile +1.5" in last[tab.side.effect]
+    assert "smile +1.5" in {**numbers, **last}[tab.side.effect]
     assert at_hand.history.undo() == Edit()  # The moves on the way are no edits.
 
 

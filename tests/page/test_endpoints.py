@@ -30,11 +30,12 @@ from serving import client_of, endpoints_of, served
 import app
 from editing import Editor, load_recipe, load_session, reproduce, save_session
 from editing.control_files import load_any
+from editing.edit import MOST_STRENGTH
 from gradctrl import Controls
 from inversion import PRESETS, Photo, open_photo, paste_back
 from page import KEPT_SECONDS, arguments, showing
 from page.arguments import checked
-from page.endpoints import MOST_STRENGTH, Preset
+from page.endpoints import Preset
 from page.kept import tidy
 from page.models import Models
 from weights.errors import InputError
