@@ -43,8 +43,12 @@ def dragged(tab: EditTab, visitor: Visitor, *values: Any) -> dict[Any, Any]:
 
 
 def settled(tab: EditTab, visitor: Visitor, values: list[Any]) -> dict[Any, Any]:
-    """What comes of a move, once it rests."""
-    return asyncio.run(tab.on_settle(visitor, *values))  # type: ignore[no-any-return]
+    """What comes of a move, once it rests: the picture, and its numbers, for which the picture does not wait."""
+    async def both() -> dict[Any, Any]:
+        picture = await tab.on_settle(visitor, *values)
+        return {**await tab.on_measured(visitor), **picture}
+
+    return asyncio.run(both())
 
 
 def shown(update: dict[Any, Any], tab: EditTab) -> tuple[np.ndarray, np.ndarray]:

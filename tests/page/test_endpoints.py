@@ -210,7 +210,7 @@ def bad_edits(session: str, other_controls: str) -> list[tuple[dict[str, Any], s
         ({"layers": [1, 2, 3]}, r"layers: \[1, 2, 3\] is no layer range; give two numbers"),
         ({"layers": [4, 90]}, "layer range 4:90: this generator has 12 layers"),
         ({"layers": [0.5, 2]}, r"layers\[0\]: 0.5 is not a whole number"),
-        ({"step": 0.001}, "step: 0.001 is too short"),
+        ({"step": 0.001}, "step 0.001 is no length of a step; give 0.05 or more"),
         ({"method": "magic"}, "cannot be steered by the method magic; give project or paper"),
         ({"keep": ["hat"]}, "hat: no such attribute"),
         ({"keep": "age"}, "keep: 'age' is not a list"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from handling import asked, shown
+from handling import asked, dragged, shown
 from safetensors.torch import load_file, save_file
 
 from gradctrl import Control, save_controls
@@ -90,7 +90,7 @@ def test_a_control_file_gives_another_slider_that_works(tab: ModelsTab, page: Pa
     followed = page.edit.on_bench(visitor)
     number = list(tab.models.bench_of(visitor).controls).index("grin")
     assert followed[page.edit.sliders.strengths[number]]["elem_id"] == "control-grin"
-    still, moved = (shown(page.edit.on_drag(visitor, *asked(page.edit, visitor, strengths=strengths)), page.edit)[1]
+    still, moved = (shown(dragged(page.edit, visitor, *asked(page.edit, visitor, strengths=strengths)), page.edit)[1]
                     for strengths in ({}, {"grin": 2.0}))
     assert (still != moved).any()
     assert "grin" not in tab.models.bench_of(other).controls  # Another visitor's page is as it was.

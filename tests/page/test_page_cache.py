@@ -223,7 +223,7 @@ def test_who_leaves_is_forgotten_unless_they_come_back(keeping: Page, tab: EditT
         visitors.came(visitor, request)
         visitors.left(request)
         if returns:
-            tab.on_drag(visitor, *asked(tab, visitor, strengths={"smile": 1.0}))
+            dragged(tab, visitor, *asked(tab, visitor, strengths={"smile": 1.0}))
         time.sleep(0.6)
         assert (visitor.subject is not None) is returns
         assert bool(shown_to(visitor)) is returns
