@@ -46,6 +46,7 @@ def _short_presets() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, settings in (("fast", QUICK), ("balanced", OTHER), ("faithful", LONG)):
             patch.setitem(PRESETS, name, settings)
+        patch.setattr("page.edit_tab.NUMBERS", 60.0)  # Numbers come with their picture, however slow the machine is.
         yield
 
 
