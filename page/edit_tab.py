@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 import weakref
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +28,6 @@ from page.wiring import EDITS, PRIVATE, QUICK, Update, shown_errors
 from weights.errors import InputError
 
 SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
-OVERTAKEN = 3.0  # Seconds that a picture in full waits for moves that are being painted, where it seems out of date.
 NUMBERS = 0.3   # Seconds that a picture in full waits for its numbers.
 LOOK = 0.1      # Seconds between two looks at whether a visitor whose edit is to be measured has moved on.
 # On a phone the result stands below the button; where it is in sight already, nothing moves.
@@ -48,7 +46,6 @@ class EditTab:
         self.models, self.visitor = models, visitor
         # What each visitor's page shows in full, as long as nothing else was painted there.
         self._in_full: weakref.WeakKeyDictionary[Visitor, Update] = weakref.WeakKeyDictionary()
-        self._dragged: Counter[int] = Counter()  # Moves that are being painted, by the visitor's identity.
         self._measuring: weakref.WeakKeyDictionary[Visitor, Any] = weakref.WeakKeyDictionary()
         self.notice = gr.HTML("", elem_id="notice", elem_classes="notice")
         with gr.Row(equal_height=False, elem_id="edit-columns"):
@@ -328,12 +325,7 @@ class EditTab:
             bench, _, edit = self.read(visitor, *values)
             # Noted before anything is waited for: one that came late must not pass for a move after the last one.
             visitor.wanted = wanted = (edit, compare, pasted, beside)
-            self._dragged[id(visitor)] += 1
-            try:
-                picture = await desk().wait(self._preview, visitor, bench, wanted)
-            finally:
-                self._dragged[id(visitor)] -= 1
-                self._dragged += Counter()  # Drops those that are done.
+            picture = await desk().wait(self._preview, visitor, bench, wanted)
         except InputError as error:
             return {self.notice: words.problem(str(error))}
         if visitor.settled is not None and visitor.settled == visitor.wanted:
@@ -356,10 +348,6 @@ class EditTab:
             return {self.notice: words.problem(str(error))}
         wanted = visitor.wanted = (edit, compare, pasted, beside)
         await asyncio.sleep(SETTLED)  # Waiting costs no thread.
-        for _ in range(round(OVERTAKEN / LOOK)):  # An earlier move that was overtaken on its way is no move on.
-            if visitor.wanted == wanted or not self._dragged[id(visitor)]:
-                break
-            await asyncio.sleep(LOOK)
         if visitor.wanted != wanted or visitor.subject is not subject:
             return gr.skip()  # It moves on, and this comes again.
         if visitor.settled == wanted:

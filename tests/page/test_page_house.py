@@ -28,7 +28,7 @@ def test_edits_never_wait_behind_inversions() -> None:
             assert function.concurrency_limit is None
     assert len(lanes["on_invert"]) == 1
     assert all(not ids & lanes["on_invert"] for name, ids in lanes.items() if name != "on_invert")
-    at_once = {function.fn.__qualname__ for function in functions if function.fn and not function.queue}
+    at_once = {getattr(function.fn, "__qualname__", "") for function in functions if not function.queue}
     assert {"EditTab.on_begin", "EditTab.on_stop", "BatchTab.on_begin", "BatchTab.on_cancel",
             "Page.on_forget"} <= at_once
 
