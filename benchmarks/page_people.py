@@ -89,10 +89,9 @@ class Person:
             self._moved_at = time.monotonic()
             self.tally.moves += 1
             self._send(self._drag)
-            self._send(self._settle)
             if number < POSITIONS:
                 await asyncio.sleep(self._chance.uniform(*BETWEEN))
-        self._send(self._settle)  # Let go.
+        self._send(self._drag)  # Let go.
         try:
             await asyncio.wait_for(self._full.wait(), SETTLED_WITHIN)
         except asyncio.TimeoutError:
@@ -119,6 +118,8 @@ class Person:
             self._note(event, outputs, position, moved_at, sent)
             if event is self._settle:
                 self._follow(outputs, moved_at)
+            else:
+                self._send(self._settle)
             if event.index not in self._later:
                 break
             self._later.discard(event.index)
@@ -144,7 +145,7 @@ class Person:
 
     def _note(self, event: Event, outputs: list[Any], position: int, moved_at: float, sent: float) -> None:
         now = time.monotonic()
-        painted = any(isinstance(value, dict) and value.get("value") for value in outputs[1:3])
+        painted = any(isinstance(value, dict) and value.get("value") for value in outputs[1:4])
         if not painted:
             return
         full = event is self._settle
@@ -227,6 +228,6 @@ class Inverter:
 def _move_events(plan: Plan, result: int) -> tuple[Event, Event]:
     """What a slider's move sets off: what can be shown at once, and what comes when it rests."""
     moved = [event for event in plan.events if event.mode == "always_last" and result in event.outputs]
-    settle = next(event for event in moved if any(name == "release" for _, name in event.targets))
-    drag = next(event for event in moved if event is not settle)
+    drag = next(event for event in moved if any(name == "release" for _, name in event.targets))
+    settle = next(event for event in plan.after(drag) if result in event.outputs)
     return drag, settle

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections import Counter
 from typing import Any
 
 import gradio as gr
@@ -26,7 +25,6 @@ from page.wiring import EDITS, PRIVATE, QUICK, Update, shown_errors
 from weights.errors import InputError
 
 SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
-OVERTAKEN = 3.0  # Seconds that a picture in full waits for moves that are being painted, where it seems out of date.
 NUMBERS = 0.3   # Seconds that a picture in full waits for its numbers.
 LOOK = 0.1      # Seconds between two looks at whether a visitor whose edit is to be measured has moved on.
 
@@ -43,7 +41,6 @@ class EditTab(Beginning):
         self.models, self.visitor = models, visitor
         # What each visitor's page shows in full, as long as nothing else was painted there.
         self._in_full: weakref.WeakKeyDictionary[Visitor, Update] = weakref.WeakKeyDictionary()
-        self._dragged: Counter[int] = Counter()  # Moves that are being painted, by the visitor's identity.
         self._measuring: weakref.WeakKeyDictionary[Visitor, Any] = weakref.WeakKeyDictionary()
         self.notice = gr.HTML("", elem_id="notice", elem_classes="notice")
         with gr.Row(equal_height=False, elem_id="edit-columns"):
@@ -77,12 +74,13 @@ class EditTab(Beginning):
         released = [slider.release for slider in self.sliders.strengths]
         # always_last: while one picture is made, only the newest of the later positions waits.
         # preprocess=False: Gradio would send each of the many values through a thread, to be left as it is.
-        gr.on([*moved, *submitted], self.on_drag, settings, shown, trigger_mode="always_last", queue=False,
-              show_progress="hidden", preprocess=False, **PRIVATE)
+        dragged = gr.on([*moved, *submitted, *released], self.on_drag, settings, shown, trigger_mode="always_last",
+                        queue=False, show_progress="hidden", preprocess=False, **PRIVATE)
         settled: dict[str, Any] = {"fn": self.on_settle, "inputs": settings, "show_progress": "hidden", **PRIVATE,
                                    "outputs": [self.visitor, *shown, side.effect, *side.history],
                                    "concurrency_limit": None, "preprocess": False}
-        rested = gr.on([*moved, *submitted, *released], trigger_mode="always_last", **settled)
+        # After the last drag, not beside it: one that comes late would pass for a move after the last one.
+        rested = dragged.then(trigger_mode="always_last", **settled)
         for event in (rested, method.then(**settled), pasted.then(**settled)):
             event.then(self.on_measured, self.visitor, [self.notice, side.effect], queue=False, show_progress="hidden",
                        **PRIVATE)
@@ -157,12 +155,7 @@ class EditTab(Beginning):
             bench, _, edit = self.read(visitor, *values)
             # Noted before anything is waited for: one that came late must not pass for a move after the last one.
             visitor.wanted = wanted = (edit, compare, pasted, beside)
-            self._dragged[id(visitor)] += 1
-            try:
-                picture = await desk().wait(self._preview, visitor, bench, wanted)
-            finally:
-                self._dragged[id(visitor)] -= 1
-                self._dragged += Counter()  # Drops those that are done.
+            picture = await desk().wait(self._preview, visitor, bench, wanted)
         except InputError as error:
             return {self.notice: words.problem(str(error))}
         if visitor.settled is not None and visitor.settled == visitor.wanted:
@@ -185,10 +178,6 @@ class EditTab(Beginning):
             return {self.notice: words.problem(str(error))}
         wanted = visitor.wanted = (edit, compare, pasted, beside)
         await asyncio.sleep(SETTLED)  # Waiting costs no thread.
-        for _ in range(round(OVERTAKEN / LOOK)):  # An earlier move that was overtaken on its way is no move on.
-            if visitor.wanted == wanted or not self._dragged[id(visitor)]:
-                break
-            await asyncio.sleep(LOOK)
         if visitor.wanted != wanted or visitor.subject is not subject:
             return gr.skip()  # It moves on, and this comes again.
         if visitor.settled == wanted:

@@ -43,6 +43,11 @@ def tidy(folder: Path, seconds: float) -> None:
     The cache of inversions counts from the last use of each, and batches from their end: they look after themselves.
     """
     oldest = time.time() - seconds
+    with suppress(OSError):  # A folder that goes while it is looked through; the rest is for the next time.
+        _tidy(folder, oldest)
+
+
+def _tidy(folder: Path, oldest: float) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):  # What is in a folder before the folder.
         if any(part == "inversions" or part.startswith(BATCH) for part in path.relative_to(folder).parts):
             continue

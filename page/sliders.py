@@ -79,8 +79,9 @@ class Sliders:
         kept: dict[str, int] | tuple[str, ...] | None = tuple(keep)
         if set(keep) == set(own_keep(bench.controls_of(method))) or not keeps(bench.controls_of(method)):
             kept = None
-        if channels is not None and keeps(bench.controls_of(method)):
-            kept = dict.fromkeys(keep, int(channels))
+        masked = _channels(channels)
+        if masked is not None and keeps(bench.controls_of(method)):
+            kept = dict.fromkeys(keep, masked)
         edit = Edit(strengths=strengths, keep=kept, layers=_layers(layers), step=_step(step),
                     method=name_of(method or OWN))
         edit.check()  # A browser keeps to the sliders' ends; other programs need not.
@@ -179,3 +180,9 @@ def _step(value: float | None) -> float | None:
     if value is not None and not value > 0:
         raise InputError(f"Step: {value:g} is no length; write one above 0, or nothing")
     return None if value is None else float(value)
+
+
+def _channels(value: float | None) -> int | None:
+    if value is not None and not value >= 0:
+        raise InputError(f"Channels: {value:g} is no number of channels; write 0 or more, or nothing")
+    return None if value is None else int(value)
