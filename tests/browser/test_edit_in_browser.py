@@ -316,5 +316,7 @@ def test_a_photo_comes_from_the_clipboard_or_the_webcam_too(visit: Callable[[], 
     filmed = visit()  # By Chromium's own camera, which shows no face.
     filmed.get_by_label("Capture from camera").click()
     filmed.get_by_title("grant webcam access").click()
+    filmed.wait_for_function("[...document.querySelectorAll('#upload video')].some(video => video.videoWidth)")
+    filmed.wait_for_timeout(500)
     filmed.get_by_title("capture photo").click()
     filmed.wait_for_selector("#notice >> text=no face was found")
