@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,9 +11,7 @@ from pathlib import Path
 import click
 
 from commands.messages import note, one_line
-from weights.errors import InputError
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # The next photo could not be written either.
+from weights.errors import InputError, is_no_room
 
 
 class Run:
@@ -37,7 +34,7 @@ class Run:
         try:
             yield
         except InputError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM:
+            if is_no_room(error):
                 raise
             self.failed += 1
             note(f"Error: {one_line(error)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import sys
@@ -49,7 +48,7 @@ from inversion import (
     save_picture,
     with_warnings,
 )
-from weights.errors import InputError
+from weights.errors import InputError, is_no_room
 
 if TYPE_CHECKING:
     from stylegan2 import Generator
@@ -63,7 +62,6 @@ FAULT = "could not be edited, by a fault of the program; its log says more"
 CANCELLED = "cancelled before it was done"
 NOT_BEGUN = "not begun, as nothing more can be written; free some space and begin again"
 FIELDS = ("file", "face", "state", "reason", "lpips", "identity", "seconds", "picture", "latent", "warnings")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # The next photo could not be written either.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +196,7 @@ class Batch:
             self._stopped, reason, state = True, CANCELLED, "cancelled"
         except InputError as error:
             reason = self._reason(error, source)
-            self._no_room = isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_ROOM
+            self._no_room = is_no_room(error)
         except Exception:  # noqa: BLE001 (a fault that one photo meets must not cost the others)
             traceback.print_exc(file=sys.stderr)
             reason = FAULT
@@ -256,7 +254,7 @@ class Batch:
                 self._tell(key, state="done", latent=latent, picture=path,
                            thumbnails=(thumbnail(inversion.crop), thumbnail(picture)))
         except InputError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_ROOM:
+            if is_no_room(error):
                 raise
             self._tell(key, state="failed", reason=self._reason(error, source))
 

@@ -60,6 +60,13 @@ def _tidy(folder: Path, oldest: float) -> None:
                 path.unlink()
 
 
+def forget(visitor: Visitor, cache: InversionCache | None) -> None:
+    """Delete all that is there of a visitor: the photo and what was made of it, kept inversions, and files."""
+    folder = visitor.folder
+    visitor.forget(cache)
+    showing.forget(folder)
+
+
 class Visitors:
     """Who is here, so that what somebody leaves behind can be deleted.
 
@@ -87,9 +94,7 @@ class Visitors:
     def _forget(self, visitor: Visitor, seen: float) -> None:
         if visitor.seen != seen:
             return  # Back again.
-        folder = visitor.folder
-        visitor.forget(self.cache)
-        showing.forget(folder)
+        forget(visitor, self.cache)
 
 
 def _session(request: Any) -> str:

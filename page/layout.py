@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gradio as gr
 
-from page import KEPT_SECONDS, examples, showing
+from page import KEPT_SECONDS, examples
 from page.batch import BatchTab
 from page.edit_tab import EditTab
 from page.endpoints import Endpoints
-from page.kept import Visitors
+from page.kept import Visitors, forget
 from page.models import Models
 from page.models_tab import ModelsTab
 from page.teach import TeachTab
@@ -53,9 +53,7 @@ class Page:
 
     def on_forget(self, visitor: Visitor) -> Update:
         """Delete all that is there of a visitor, and begin again."""
-        folder = visitor.folder
-        visitor.forget(self.models.cache)
-        showing.forget(folder)
+        forget(visitor, self.models.cache)
         return {**self.edit.forgotten(visitor), **self.batch.on_forget()}
 
     def wire_visits(self, demo: gr.Blocks) -> None:
