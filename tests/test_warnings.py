@@ -17,7 +17,7 @@ from inversion import InversionCache, Photo, Projector, ProjectorSettings, load_
 from inversion.faces import Face
 from inversion.settings import PRESETS
 from inversion.whitening import Whitening
-from page import showing
+from page import words
 from page.visitor import Visitor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -69,7 +69,7 @@ def test_the_page_shows_the_warnings_beside_the_numbers(tiny: Path, tmp_path: Pa
         visitor.choose(0)
         list(visitor.invert(projector, QUICK, cache))
         assert visitor.subject is not None
-        shown.append(showing.numbers(visitor.subject).partition("<ul class='warnings'>"))
+        shown.append(words.numbers(visitor.subject).partition("<ul class='warnings'>"))
     assert "kept from before" in shown[1][0]
     assert shown[0][2] == shown[1][2]
     assert shown[0][2].startswith(f"<li>{TINY}")
@@ -85,6 +85,6 @@ def test_the_page_escapes_warnings_and_shows_no_empty_list(tiny: Path) -> None:
     assert subject.inversion is not None
     assert torch.equal(subject.latent, subject.inversion.latent)
     odd = replace(subject, inversion=replace(subject.inversion, warnings=("<b>1 & 2</b>",)))
-    assert "<li>&lt;b&gt;1 &amp; 2&lt;/b&gt;.</li>" in showing.numbers(odd)
+    assert "<li>&lt;b&gt;1 &amp; 2&lt;/b&gt;.</li>" in words.numbers(odd)
     plain = replace(subject, inversion=replace(subject.inversion, warnings=()))
-    assert "warnings" not in showing.numbers(plain)
+    assert "warnings" not in words.numbers(plain)
