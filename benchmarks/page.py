@@ -170,6 +170,7 @@ def main() -> None:
         if arguments.browser:
             from benchmarks.page_browser import in_chromium
 
+            server.rest()
             print(in_chromium(server.address, [PHOTO, *arguments.photo]), flush=True)
         loads = asyncio.run(run_loads(server, arguments))
         print("\n" + report(loads))

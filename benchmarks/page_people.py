@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.page_protocol import Event, PageError, Plan, Tab
+from benchmarks.page_protocol import Event, PageError, Plan, Tab, files
 
 POSITIONS = 8
 BETWEEN = (0.06, 0.12)  # Seconds between two positions of a drag.
@@ -53,8 +53,8 @@ class Person:
     def __init__(self, tab: Tab, tally: Tally, seed: int) -> None:
         self.tab, self.tally, self.seed = tab, tally, seed
         self._chance = random.Random(seed)
-        result = tab.plan.ids["result"]
-        self._drag, self._settle = _move_events(tab.plan, result)
+        self._drags, self._settle = _move_events(tab.plan)
+        self._moved = next(part for part, name in self._settle.targets if part is not None and name == "change")
         self._position, self._moved_at = 0, 0.0
         self._shown, self._full = asyncio.Event(), asyncio.Event()
         self._busy: set[int] = set()
@@ -88,10 +88,10 @@ class Person:
             self._position += 1
             self._moved_at = time.monotonic()
             self.tally.moves += 1
-            self._send(self._drag)
+            self._send(self._drags[slider])
             if number < POSITIONS:
                 await asyncio.sleep(self._chance.uniform(*BETWEEN))
-        self._send(self._drag)  # Let go.
+        self._send(self._drags[slider])  # Let go.
         try:
             await asyncio.wait_for(self._full.wait(), SETTLED_WITHIN)
         except asyncio.TimeoutError:
@@ -110,6 +110,7 @@ class Person:
     async def _answered(self, event: Event) -> None:
         while True:
             position, moved_at, sent = self._position, self._moved_at, time.monotonic()
+            moved = self.tab.values[self._moved]
             try:
                 outputs = await self.tab.call(event)
             except (PageError, httpx.HTTPError, asyncio.TimeoutError) as error:
@@ -118,7 +119,7 @@ class Person:
             self._note(event, outputs, position, moved_at, sent)
             if event is self._settle:
                 self._follow(outputs, moved_at)
-            else:
+            elif self.tab.values[self._moved] != moved:
                 self._send(self._settle)
             if event.index not in self._later:
                 break
@@ -145,8 +146,8 @@ class Person:
 
     def _note(self, event: Event, outputs: list[Any], position: int, moved_at: float, sent: float) -> None:
         now = time.monotonic()
-        painted = any(isinstance(value, dict) and value.get("value") for value in outputs[1:4])
-        if not painted:
+        updates = [value.get("value") if isinstance(value, dict) and "value" in value else value for value in outputs]
+        if not files(updates):
             return
         full = event is self._settle
         (self.tally.settled if full else self.tally.drags).append(now - sent)
@@ -225,9 +226,9 @@ class Inverter:
         await self.tab.call(self.tab.plan.events_of(self.tab.plan.ids["stop"], "click")[0])
 
 
-def _move_events(plan: Plan, result: int) -> tuple[Event, Event]:
-    """What a slider's move sets off: what can be shown at once, and what comes when it rests."""
-    moved = [event for event in plan.events if event.mode == "always_last" and result in event.outputs]
-    drag = next(event for event in moved if any(name == "release" for _, name in event.targets))
-    settle = next(event for event in plan.after(drag) if result in event.outputs)
-    return drag, settle
+def _move_events(plan: Plan) -> tuple[dict[int, Event], Event]:
+    """What a slider's move sets off: by slider what can be shown at once, and what comes when it rests."""
+    moved = [event for event in plan.events if event.mode == "always_last" and plan.ids["result"] in event.outputs]
+    drags = {part: event for event in moved for part, name in event.targets if part is not None and name == "release"}
+    settle = next(event for event in moved if any(name == "change" for _, name in event.targets))
+    return drags, settle

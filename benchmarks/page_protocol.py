@@ -193,7 +193,7 @@ class Tab:
             else:
                 self.values[part] = value
             if self.plan.types[part] in ("image", "imageslider"):
-                pictures += [file["url"] for file in _files(self.values[part])]
+                pictures += [file["url"] for file in files(self.values[part]) if not file["url"].startswith("data:")]
         for url in pictures:
             if url not in self._loaded:  # A browser loads a picture once.
                 reply = await self.http.get(url, timeout=LONGEST)
@@ -202,9 +202,10 @@ class Tab:
                 self._loaded.add(url)
 
 
-def _files(value: Any) -> list[dict[str, Any]]:
+def files(value: Any) -> list[dict[str, Any]]:
+    """All files in a value or an update, by their addresses, or with what is in them as a data URL."""
     if isinstance(value, dict) and value.get("url"):
         return [value]
     if isinstance(value, (list, tuple)):
-        return [file for part in value for file in _files(part)]
+        return [file for part in value for file in files(part)]
     return []

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 
 STARTING = 120.0  # Seconds that it may take to answer.
+WARMING = 180.0   # Seconds that it may be busy with itself then: it times an inversion.
 _START = "import sys, app; app.launch(port=int(sys.argv[1]))"
 
 
@@ -38,6 +39,19 @@ class Server:
         """Processor time so far, of all threads."""
         fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rest(self) -> None:
+        """Wait until it has nothing to do.
+
+        Raises:
+            RuntimeError: it has not come to rest in time.
+        """
+        for _ in range(round(WARMING / 2)):
+            worked = self.seconds_worked()
+            time.sleep(2)
+            if self.seconds_worked() - worked < 0.4:  # Its queue looks for work by the clock.
+                return
+        raise RuntimeError(f"the page is still at work after {WARMING:g} s, and nobody has asked it for anything")
 
     def disk(self) -> float:
         """Size of its temporary files in MB."""

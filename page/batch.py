@@ -19,14 +19,14 @@ from page.batch_run import Inbox, Running
 from page.models import Bench, Models
 from page.photo_stage import PRESET_WORDS, presets_in_words
 from page.visitor import Visitor
-from page.wiring import FOLLOW, PRIVATE, QUICK, SAVING, Update, shown_errors
+from page.wiring import FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, shown_errors
 from page.words import problem
 from weights.errors import InputError
 
 INTRO = (f"One edit for many photos: choose up to {MOST_PHOTOS} photos, or ZIPs of them. Each is inverted and edited "
          "by itself; a file that cannot be used is named and stops nothing.")
 OF_PAGE, OF_RECIPE = "page", "recipe"
-RUNNING: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 16, "concurrency_id": "batch", **PRIVATE}
+RUNNING: dict[str, Any] = {"concurrency_limit": 16, "concurrency_id": "batch", **HIDDEN, **PRIVATE}
 # On a phone the progress stands below the button; where it is in sight already, nothing moves.
 SHOW_STATUS = "() => setTimeout(() => document.querySelector('#batch-status')?.scrollIntoView({block: 'nearest'}), 700)"
 
@@ -108,10 +108,10 @@ class BatchTab:
         running = [*chosen, self.results, self.cancel, self.status, self.table]
         # Before the queue, so that Cancel reaches a batch that still waits there.
         self.start.click(self.on_begin, [self.visitor, self.chosen, self.edit_from, self.recipe],
-                         [self.notice, self.start, self.cancel, self.download], queue=False, **PRIVATE
+                         [self.notice, self.start, self.cancel, self.download], queue=False, **HIDDEN, **PRIVATE
                          ).then(self.on_run, settings, running, **RUNNING)
         self.start.click(None, js=SHOW_STATUS, **PRIVATE)
-        self.cancel.click(self.on_cancel, self.visitor, self.cancel, queue=False, **PRIVATE)
+        self.cancel.click(self.on_cancel, self.visitor, self.cancel, queue=False, **HIDDEN, **PRIVATE)
         self.download.click(self.on_download, self.results, [self.notice, self.link], **SAVING
                             ).then(None, js=FOLLOW % "batch-link", **PRIVATE)
 

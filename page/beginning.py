@@ -19,7 +19,7 @@ from page.photo_stage import PhotoStage, presets_in_words
 from page.progress import Course, starting, waiting
 from page.result_side import ResultSide
 from page.visitor import VIEW_SIDE, Visitor, Waiting
-from page.wiring import EDITS, PRIVATE, QUICK, Update, shown_errors
+from page.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, shown_errors
 from weights.errors import InputError
 
 TIMED, LOOK = 60.0, 0.5  # Seconds that the presets' times are waited for at most, and between two looks.
@@ -57,23 +57,23 @@ class Beginning(ABC):
         photo, found = self.photo, [self.visitor, self.notice, *self.photo.outputs]
         # preprocess=False: the file goes to our own reader as it came; Gradio's would decode it first.
         photo.upload.upload(self.on_upload, [self.visitor, photo.upload], found, preprocess=False, concurrency_limit=2,
-                            concurrency_id="photos", **PRIVATE
+                            concurrency_id="photos", show_progress_on=photo.upload, **PRIVATE
                             ).then(self.on_times, self.visitor, photo.preset, concurrency_limit=None,
-                                   show_progress="hidden", **PRIVATE)
+                                   **HIDDEN, **PRIVATE)
         photo.face.input(self.on_choose, [self.visitor, photo.face], found, **QUICK)
         photo.outlined.select(self.on_click, self.visitor, found, **QUICK)
         photo.another.click(self.on_another, self.visitor, found, **QUICK)
         # Before the queue, so that Stop reaches an inversion that still waits there.
         photo.invert.click(self.on_begin, [self.visitor, photo.preset], [self.notice, photo.invert, photo.stop],
-                           queue=False, **PRIVATE
+                           queue=False, **HIDDEN, **PRIVATE
                            ).then(self.on_invert, [self.visitor, photo.preset], self.subject_outputs,
-                                  concurrency_limit=None, show_progress="hidden", **PRIVATE
+                                  concurrency_limit=None, **HIDDEN, **PRIVATE
                                   ).then(None, js=SHOW_SLIDERS, **PRIVATE)
         photo.invert.click(None, js=SHOW_RESULT, **PRIVATE)
-        photo.stop.click(self.on_stop, self.visitor, photo.stop, queue=False, **PRIVATE)
+        photo.stop.click(self.on_stop, self.visitor, photo.stop, queue=False, **HIDDEN, **PRIVATE)
         drawn = [
             photo.examples.select(self.on_example, self.visitor, [*found, *self.subject_outputs], concurrency_limit=2,
-                                  concurrency_id="photos", **PRIVATE),
+                                  concurrency_id="photos", show_progress_on=photo.examples, **PRIVATE),
             photo.surprise.click(self.on_surprise, [self.visitor, photo.truncation],
                                  [photo.seed, *self.subject_outputs], **EDITS),
             photo.draw.click(self.on_draw, [self.visitor, photo.seed, photo.truncation], self.subject_outputs, **EDITS),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -21,12 +24,13 @@ from page.photo_stage import PhotoStage
 from page.result_side import BEFORE, EMPTY, FORGOTTEN, INVERSION, PINNED, ResultSide
 from page.sliders import Sliders
 from page.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor
-from page.wiring import EDITS, PRIVATE, QUICK, Update, shown_errors
+from page.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, shown_errors
 from weights.errors import InputError
 
 SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
 NUMBERS = 0.3   # Seconds that a picture in full waits for its numbers.
 LOOK = 0.1      # Seconds between two looks at whether a visitor whose edit is to be measured has moved on.
+_MOVES = itertools.count(1)
 
 
 class EditTab(Beginning):
@@ -39,8 +43,6 @@ class EditTab(Beginning):
 
     def __init__(self, models: Models, visitor: gr.State) -> None:
         self.models, self.visitor = models, visitor
-        # What each visitor's page shows in full, as long as nothing else was painted there.
-        self._in_full: weakref.WeakKeyDictionary[Visitor, Update] = weakref.WeakKeyDictionary()
         self._measuring: weakref.WeakKeyDictionary[Visitor, Any] = weakref.WeakKeyDictionary()
         self.notice = gr.HTML("", elem_id="notice", elem_classes="notice")
         with gr.Row(equal_height=False, elem_id="edit-columns"):
@@ -54,6 +56,7 @@ class EditTab(Beginning):
             with gr.Column(scale=6, min_width=300, elem_id="right-side"):
                 self.side = ResultSide()
                 self.outputs = Outputs(models, visitor, self.notice, self.side)
+        self.moved = gr.Number(0, visible=False)  # Is another one after each repaint, which begins the rest.
         self._wire()
 
     # ---- wiring
@@ -66,28 +69,39 @@ class EditTab(Beginning):
     def _wire_edits(self) -> None:
         side, settings = self.side, [self.visitor, *self.side.view, *self.sliders.inputs]
         shown = [self.notice, side.result, side.pair]
-        moved = [part.input for part in (side.compare, side.beside, self.sliders.keep, *self.sliders.strengths,
-                                         *self.sliders.targets)]
+        moved = [part.input for part in (side.compare, side.beside, self.sliders.keep)]
         submitted = [part.submit for part in (self.sliders.layers, self.sliders.channels, self.sliders.step)]
         method = self.sliders.method.input(self.on_method, settings, self.sliders.outputs, **QUICK)
         pasted = side.pasted.input(self.on_pasted, [self.visitor, side.compare, side.pasted], side.compare, **QUICK)
-        released = [slider.release for slider in self.sliders.strengths]
         # always_last: while one picture is made, only the newest of the later positions waits.
         # preprocess=False: Gradio would send each of the many values through a thread, to be left as it is.
-        dragged = gr.on([*moved, *submitted, *released], self.on_drag, settings, shown, trigger_mode="always_last",
-                        queue=False, show_progress="hidden", preprocess=False, **PRIVATE)
-        settled: dict[str, Any] = {"fn": self.on_settle, "inputs": settings, "show_progress": "hidden", **PRIVATE,
+        at_once: dict[str, Any] = {"outputs": [*shown, self.moved], "trigger_mode": "always_last", "queue": False,
+                                   "preprocess": False, **HIDDEN, **PRIVATE}
+        gr.on([*moved, *submitted], self.on_drag, settings, **at_once)
+        self._wire_slots(at_once)
+        settled: dict[str, Any] = {"fn": self.on_settle, "inputs": [self.visitor, *side.view], **HIDDEN, **PRIVATE,
                                    "outputs": [self.visitor, *shown, side.effect, *side.history],
                                    "concurrency_limit": None, "preprocess": False}
         # After the last drag, not beside it: one that comes late would pass for a move after the last one.
-        rested = dragged.then(trigger_mode="always_last", **settled)
+        rested = self.moved.change(trigger_mode="always_last", **settled)
         for event in (rested, method.then(**settled), pasted.then(**settled)):
-            event.then(self.on_measured, self.visitor, [self.notice, side.effect], queue=False, show_progress="hidden",
-                       **PRIVATE)
+            event.then(self.on_measured, self.visitor, [self.notice, side.effect], queue=False, **HIDDEN, **PRIVATE)
         again = [self.visitor, *shown, side.effect, *side.history, *self.sliders.outputs]
         for button, handler in ((side.undo, self.on_undo), (side.redo, self.on_redo), (side.reset, self.on_reset)):
             button.click(handler, [self.visitor, *side.view], again, **EDITS)
         side.pin.click(self.on_pin, settings, [*shown, side.compare], **EDITS)
+
+    def _wire_slots(self, at_once: dict[str, Any]) -> None:
+        """Each slider sends itself alone: the browser takes a millisecond for each value that it sends."""
+        for number, part in enumerate(self.sliders.inputs):
+            if part in self.sliders.strengths:
+                triggers = [part.input, part.release]
+            elif part in self.sliders.targets:
+                triggers = [part.input]
+            else:
+                continue
+            gr.on(triggers, partial(self.on_slide, number), [self.visitor, *self.side.view, part], postprocess=False,
+                  **at_once)
 
     @property
     def subject_outputs(self) -> list[Any]:
@@ -115,7 +129,12 @@ class EditTab(Beginning):
                 self.side.pasted: gr.update(value=pasted, visible=pasted),
                 **self.side.choices(visitor, BEFORE, pasted=pasted), **self.side.buttons(visitor),
                 **self._painted(visitor, bench, edit, BEFORE, pasted, False, VIEW_SIDE),
-                **self.sliders.show(bench, edit), **self.outputs.show(visitor, bench)}
+                **self._sliders(visitor, bench, edit), **self.outputs.show(visitor, bench)}
+
+    def _sliders(self, visitor: Visitor, bench: Bench, edit: Edit) -> Update:
+        update = self.sliders.show(bench, edit)
+        visitor.values = [update.get(part, {}).get("value") for part in self.sliders.inputs]
+        return update
 
     def read(self, visitor: Visitor, *values: Any) -> tuple[Bench, Subject, Edit]:
         """What the sliders ask for.
@@ -130,10 +149,10 @@ class EditTab(Beginning):
                  side: int) -> Update:
         """The result's pictures: what an edit is compared with, and the edit."""
         visitor.settled = None
-        return self._drawn(visitor, bench, edit, compare, pasted, beside, side)
+        return self.side.pictures(visitor, *self._drawn(visitor, bench, edit, compare, pasted, side), beside=beside)
 
-    def _drawn(self, visitor: Visitor, bench: Bench, edit: Edit, compare: str, pasted: bool, beside: bool,
-               side: int) -> Update:
+    def _drawn(self, visitor: Visitor, bench: Bench, edit: Edit, compare: str, pasted: bool,
+               side: int) -> tuple[np.ndarray, np.ndarray]:
         subject = subject_of(visitor)
 
         def drawn(wanted: Edit) -> tuple[np.ndarray, np.ndarray]:
@@ -146,34 +165,48 @@ class EditTab(Beginning):
         before, after = drawn(edit)
         if compare == PINNED and visitor.pinned is not None:
             before = drawn(visitor.pinned)[1]
-        return self.side.pictures(visitor, before, after, beside=beside)
+        return before, after
+
+    async def on_slide(self, number: int, visitor: Visitor, compare: str, pasted: bool, beside: bool,
+                       value: Any) -> Update:
+        """One slider moves; `number` is its place among the sliders' inputs."""
+        if visitor.values:
+            visitor.values[number] = value
+        return await self._moved(visitor, compare, pasted, beside, self.side.moving)
 
     async def on_drag(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
-        """A slider moves: what can be shown at once."""
+        """Anything else changes that an edit follows from."""
+        visitor.values = [*values]
+        return await self._moved(visitor, compare, pasted, beside, self.side.pictures)
+
+    async def _moved(self, visitor: Visitor, compare: str, pasted: bool, beside: bool,
+                     paint: Callable[..., Update]) -> Update:
+        """What can be shown at once."""
         visitor.seen = time.monotonic()
         try:
-            bench, _, edit = self.read(visitor, *values)
+            bench, _, edit = self.read(visitor, *visitor.values)
             # Noted before anything is waited for: one that came late must not pass for a move after the last one.
             visitor.wanted = wanted = (edit, compare, pasted, beside)
-            picture = await desk().wait(self._preview, visitor, bench, wanted)
+            picture = await desk().wait(self._preview, visitor, bench, wanted, paint)
         except InputError as error:
             return {self.notice: words.problem(str(error))}
-        if visitor.settled is not None and visitor.settled == visitor.wanted:
-            return {self.notice: "", **_copied(self._in_full[visitor])}  # Done first; this must not replace it.
+        if visitor.settled == wanted or visitor.wanted != wanted:
+            return gr.skip()  # The picture in full was first, or that of another slider; this must not replace it.
         visitor.settled = None
-        return {self.notice: "", **picture}
+        return {self.notice: "", self.moved: next(_MOVES), **picture}
 
-    def _preview(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool]) -> Update:
-        if visitor.settled is not None and visitor.settled == visitor.wanted:
+    def _preview(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool],
+                 paint: Callable[..., Update]) -> Update:
+        if visitor.settled == wanted:
             return {}
-        return self._drawn(visitor, bench, *wanted, PREVIEW_SIDE)
+        edit, compare, pasted, beside = wanted
+        return paint(visitor, *self._drawn(visitor, bench, edit, compare, pasted, PREVIEW_SIDE), beside=beside)
 
-    async def on_settle(self, visitor: Visitor, compare: str, pasted: bool, beside: bool,
-                        *values: Any) -> Update:
+    async def on_settle(self, visitor: Visitor, compare: str, pasted: bool, beside: bool) -> Update:
         """A slider has moved and rests: the picture in full, and what the edit did."""
         visitor.seen = time.monotonic()
         try:
-            bench, subject, edit = self.read(visitor, *values)
+            bench, subject, edit = self.read(visitor, *visitor.values)
         except InputError as error:
             return {self.notice: words.problem(str(error))}
         wanted = visitor.wanted = (edit, compare, pasted, beside)
@@ -211,10 +244,11 @@ class EditTab(Beginning):
             return {self.notice: words.problem(str(error))}
 
     def _settled(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool]) -> Update:
-        picture = self._drawn(visitor, bench, *wanted, VIEW_SIDE)
-        visitor.edit = wanted[0]
-        visitor.history.push(wanted[0])
-        self._in_full[visitor] = _copied(picture)
+        edit, compare, pasted, beside = wanted
+        pictures = self._drawn(visitor, bench, edit, compare, pasted, VIEW_SIDE)
+        picture = self.side.pictures(visitor, *pictures, beside=beside)
+        visitor.edit = edit
+        visitor.history.push(edit)
         visitor.settled = wanted
         return picture
 
@@ -248,13 +282,13 @@ class EditTab(Beginning):
         visitor.edit, visitor.wanted = edit, None
         return {self.visitor: visitor, **self._painted(visitor, bench, edit, compare, pasted, beside, VIEW_SIDE),
                 self.side.effect: self._effect(bench, subject, edit), **self.side.buttons(visitor),
-                **self.sliders.show(bench, edit)}
+                **self._sliders(visitor, bench, edit)}
 
     @shown_errors
     def on_method(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
         """Give the sliders the ranges that are safe by a method."""
         bench, _, edit = self.read(visitor, *values)
-        return self.sliders.show(bench, Edit(strengths=edit.strengths, method=edit.method))
+        return self._sliders(visitor, bench, Edit(strengths=edit.strengths, method=edit.method))
 
     def on_pasted(self, visitor: Visitor, compare: str, pasted: bool) -> Update:
         return self.side.choices(visitor, compare, pasted=pasted)
@@ -276,7 +310,8 @@ class EditTab(Beginning):
             return {self.visitor: visitor, **self.blank(EMPTY), **self.on_back(visitor)}
         if subject is None:
             return {self.notice: ""}
-        return {**self.sliders.show(bench, visitor.edit), **self.outputs.show(visitor, bench), self.visitor: visitor}
+        return {self.visitor: visitor, **self._sliders(visitor, bench, visitor.edit),
+                **self.outputs.show(visitor, bench)}
 
     # ---- the end
 
@@ -295,8 +330,3 @@ class EditTab(Beginning):
                 self.photo.about: "", self.photo.face: gr.update(choices=[], value=None, visible=False),
                 self.photo.session: None, self.photo.invert: gr.update(visible=True),
                 self.photo.stop: gr.update(visible=False), **dict.fromkeys(self.outputs.links.values())}
-
-
-def _copied(update: Update) -> Update:
-    """An update to be returned once more; Gradio takes values out of those that it is given."""
-    return {part: dict(change) for part, change in update.items()}

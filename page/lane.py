@@ -13,6 +13,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
 
+import torch
+
 from weights.errors import InputError
 
 MOST_WAITING = 20  # Inversions that wait; whoever comes later is asked to come back.
@@ -138,14 +140,28 @@ class Desk:
 
         with self._changed:
             if not self._threads:
-                self._threads = [threading.Thread(target=self._sit, name=f"edits-{number}", daemon=True)
-                                 for number in range(self.places)]
-                for thread in self._threads:
-                    thread.start()
-                atexit.register(self.close)
+                self._open()
             self._work.append(do)
             self._changed.notify_all()
         return future
+
+    def _open(self) -> None:
+        """Start the threads. Together they take as many cores as torch was to take for one piece of work."""
+        share, seated = torch.get_num_threads(), threading.Barrier(self.places + 1)
+
+        def sit() -> None:
+            torch.get_num_threads()  # The first call in a thread takes over what holds for new threads.
+            torch.set_num_threads(max(1, share // DESKS))
+            seated.wait()
+            self._sit()
+
+        self._threads = [threading.Thread(target=sit, name=f"edits-{number}", daemon=True)
+                         for number in range(self.places)]
+        for thread in self._threads:
+            thread.start()
+        seated.wait()
+        torch.set_num_threads(share)  # What a thread sets for itself is also what later threads begin with.
+        atexit.register(self.close)
 
     async def wait(self, work: Callable[..., Result], *args: Any) -> Result:
         """As `ask`, and wait for the result without a thread."""

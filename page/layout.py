@@ -13,7 +13,7 @@ from page.models import Models
 from page.models_tab import ModelsTab
 from page.teach import TeachTab
 from page.visitor import Visitor
-from page.wiring import PRIVATE, QUICK, Update
+from page.wiring import HIDDEN, PRIVATE, QUICK, Update
 from weights.errors import InputError
 
 INTRO = ("# Face editor\nDrop in a photo of a face and change it: a smile, another age, other hair; everything else "
@@ -49,7 +49,7 @@ class Page:
             event.then(self.edit.on_bench, self.visitor, self.edit.all_outputs, **QUICK)
         models_tab.select(self.shelf.on_show, self.visitor, [self.shelf.notice, *self.shelf.outputs], **QUICK)
         self.forget.click(self.on_forget, self.visitor, [*self.edit.all_outputs, *self.batch.forgotten], queue=False,
-                          **PRIVATE)
+                          **HIDDEN, **PRIVATE)
 
     def on_forget(self, visitor: Visitor) -> Update:
         """Delete all that is there of a visitor, and begin again."""

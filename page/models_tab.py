@@ -13,7 +13,7 @@ from page import showing, words
 from page.models import Bench, Models
 from page.shelf import GENERATORS, Shelf
 from page.visitor import Visitor
-from page.wiring import EDITS, PRIVATE, QUICK, Update, shown_errors
+from page.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, shown_errors
 from weights.errors import InputError
 from weights.manifest import entries
 
@@ -59,7 +59,7 @@ class ModelsTab:
         shown = [self.visitor, self.notice, self.card, self.known]
         one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "models", **PRIVATE}
         self.get.click(self.on_fetch, [self.visitor, self.known], [self.notice, self.fetching, self.known],
-                       show_progress="hidden", **one)
+                       **HIDDEN, **one)
         self.changed = [
             self.use.click(self.on_use, [self.visitor, self.known], shown, **one),
             self.file.upload(self.on_file, [self.visitor, self.file], [*shown, self.file], preprocess=False, **one),

@@ -45,6 +45,17 @@ class ResultSide:
                 self.beside = gr.Checkbox(False, label="Side by side, in place of one over the other",
                                           elem_id="beside")
 
+    def moving(self, visitor: Visitor, before: np.ndarray, after: np.ndarray, *, beside: bool) -> Update:
+        """As `pictures` while a slider moves, for an event with `postprocess=False`.
+
+        Values alone: for each update of another kind, and for each component that is left out, Gradio builds the
+        component anew. Which of the two components is in sight has been said before, by `pictures`.
+        """
+        if beside:
+            return {self.result: None, self.pair: showing.within(_joined(before, after))}
+        before_file = showing.at(showing.for_browser(before, visitor.folder))
+        return {self.result: [before_file, showing.within(after)], self.pair: None}
+
     @property
     def view(self) -> list[Any]:
         """What decides how a picture is shown: `compare`, `pasted`, `beside`."""
@@ -66,10 +77,8 @@ class ResultSide:
         if not beside:
             pair = showing.for_browser(before, visitor.folder), showing.for_browser(after, visitor.folder)
             return {self.result: gr.update(value=pair, visible=True), self.pair: gr.update(visible=False)}
-        gap = np.full((before.shape[0], GAP, 3), 255, np.uint8)
-        joined = np.concatenate([before, gap, after], axis=1)
-        return {self.result: gr.update(visible=False),
-                self.pair: gr.update(value=showing.for_browser(joined, visitor.folder), visible=True)}
+        path = showing.for_browser(_joined(before, after), visitor.folder)
+        return {self.result: gr.update(visible=False), self.pair: gr.update(value=path, visible=True)}
 
     def buttons(self, visitor: Visitor) -> Update:
         """Undo and redo as they can be pressed now."""
@@ -87,3 +96,8 @@ class ResultSide:
             choices.append(("the pinned edit", PINNED))
         known = compare in [value for _, value in choices]
         return {self.compare: gr.update(choices=choices, value=compare if known else BEFORE)}
+
+
+def _joined(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    gap = np.full((before.shape[0], GAP, 3), 255, np.uint8)
+    return np.concatenate([before, gap, after], axis=1)

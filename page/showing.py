@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import functools
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -13,13 +15,16 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from gradio.data_classes import FileData
 from PIL import Image, ImageDraw, ImageFont
 
 from inversion import Face, Photo, save_picture
 from page.visitor import VIEW_SIDE, scaled
 
+PREVIEW_QUALITY = 85  # Of 100: JPEG takes colour at half its resolution, and is followed by the picture in full.
 BATCH = "batch-"  # Begins the names of the folders of batches, which may run for hours.
 CHOSEN, OTHER = (99, 102, 241), (255, 255, 255)
 _SALT = secrets.token_bytes(16)  # Nobody can tell a picture's address from the picture.
@@ -43,6 +48,21 @@ def for_browser(picture: np.ndarray, owner: str = "shown") -> str:
     folder.mkdir(parents=True, exist_ok=True)
     save_picture(folder / "picture.jpg", picture)
     return str(folder / "picture.jpg")
+
+
+def within(picture: np.ndarray) -> dict[str, Any]:
+    """A picture as Gradio gives files to the browser, within the message: nothing is written, and nothing is fetched.
+
+    For an event with `postprocess=False`.
+    """
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "JPEG", quality=PREVIEW_QUALITY)
+    return {"url": "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()}
+
+
+def at(path: str) -> dict[str, Any]:
+    """A file of `for_browser` as Gradio gives it to the browser, for an event with `postprocess=False`."""
+    return FileData(path=path).model_dump()
 
 
 def forget(owner: str) -> None:

@@ -21,7 +21,7 @@ from gradctrl import Control, Controls, save_controls
 from page import showing
 from page.models import Bench, Models
 from page.visitor import Visitor
-from page.wiring import EDITS, FOLLOW, PRIVATE, QUICK, SAVING, Update, shown_errors
+from page.wiring import EDITS, FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, shown_errors
 from page.words import problem, title_of
 from stylegan2 import Generator
 from weights.errors import InputError
@@ -36,8 +36,8 @@ STRIP_SEEDS, STRIP_TRUNCATION = (11, 5, 42), 0.7  # The three faces of the strip
 WEAK = 0.65         # Balanced accuracy of two classes below which a control is hardly better than guessing.
 SMALLEST_VIEW = 512  # Pixels a side of a sample as it is shown: crisp on the screens of phones, too.
 # Before the queue: the next sample is rendered already, and must not wait for what is not.
-AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
-TRAINING: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "training", "show_progress": "hidden", **PRIVATE}
+AT_ONCE: dict[str, Any] = {"queue": False, **HIDDEN, **PRIVATE}
+TRAINING: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "training", **HIDDEN, **PRIVATE}
 
 # Keys work while the lesson is in sight and nothing that is typed into has the focus. Space belongs to a button that
 # has the focus; a button that was clicked with the mouse gives it back, or Space would click it again.

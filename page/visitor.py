@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -128,6 +128,7 @@ class Visitor:
         # What the page was asked to show last, and what it shows in full: the edit, and how it is looked at.
         self.wanted: tuple[Edit, str, bool, bool] | None = None
         self.settled: tuple[Edit, str, bool, bool] | None = None
+        self.values: list[Any] = []         # Of the sliders and settings of the tab Edit, as the visitor sees them.
         self.preset = DEFAULT_PRESET        # Of the inversion that was asked for last.
         self.seen = 0.0                     # When the visitor last did something, by time.monotonic.
         self._folder = ""

@@ -14,9 +14,12 @@ from weights.errors import InputError
 Update = dict[Any, Any]  # What a handler returns: new values by component; components that are left out stay.
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+# No sign of being at work, on no component: by default all outputs have one, and on each event Gradio's frontend goes
+# through all components that ever had one. That took a part of the time of each slider's move.
+HIDDEN: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": []}
 # Lanes of the queue: what is cheap never waits behind somebody's inversion.
-QUICK: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 8, "concurrency_id": "quick", **PRIVATE}
-EDITS: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "concurrency_id": "edits", **PRIVATE}
+QUICK: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "quick", **HIDDEN, **PRIVATE}
+EDITS: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "edits", **HIDDEN, **PRIVATE}
 SAVING: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "saving", **PRIVATE}
 # A file is made on the click, then a hidden link to it (a gr.DownloadButton) is followed.
 FOLLOW = "() => { const link = document.querySelector('#%s'); (link.querySelector('a, button') || link).click(); }"

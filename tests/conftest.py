@@ -1,4 +1,4 @@
-"""What all tests share: two threads, and one real photograph (NASA's portrait of Eileen Collins, public domain)."""
+"""What all tests share: one thread, and one real photograph (NASA's portrait of Eileen Collins, public domain)."""
 
 # ruff: noqa: E402 (the number of threads is read when torch and numpy are first imported)
 from __future__ import annotations
@@ -7,10 +7,11 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # As the page does it; see app.py.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_variable, "2")
+    # Tests run in several processes at once, and results must not depend on how many threads a thread has.
+    os.environ.setdefault(_variable, "1")
 os.environ["GRADCTRL_INVERSIONS"] = "off"  # No test may use or fill the inversions that the user keeps.
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +21,6 @@ import pytest
 from inversion.alignment import align
 from inversion.faces import Face, find_faces
 from inversion.photo import Photo, open_photo
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks and pictures this small gain nothing from more threads, and a busy machine loses much by them."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,6 @@ from page.visitor import Visitor
 QUICK = ProjectorSettings(steps=3, start="samples", samples=2, plateau=0.0)
 LONG = ProjectorSettings(steps=5000, start="samples", samples=2, plateau=0.0)
 EDIT = Edit(strengths={"smile": 2.0, "hair:blond": 1.0})
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

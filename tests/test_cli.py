@@ -41,8 +41,6 @@ from inversion.settings import DEFAULT_PRESET, PRESETS
 from inversion.whitening import Whitening
 from stylegan2 import Generator, load, to_pixels
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "gradio", "dlib", "lpips", "cv2", "torchvision", "av", "numpy", "PIL"}
 QUICK = ProjectorSettings(steps=3, start="samples", samples=8)

@@ -22,8 +22,6 @@ from editing.scorers import BundledScorer, FaceClassifier, save_face_classifier,
 from gradctrl.prepare import load_examples, prepare
 from stylegan2 import Generator, load
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ROOT = Path(__file__).parents[1]
 COUNT = 24
 

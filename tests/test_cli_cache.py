@@ -21,8 +21,6 @@ from inversion.settings import PRESETS
 from inversion.whitening import Whitening
 from weights.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TOLD = "Inversions are kept in"
 
 

@@ -21,8 +21,6 @@ from inversion.settings import PRESETS
 from inversion.whitening import Whitening
 from stylegan2 import Generator, GeneratorConfig, load, readers
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,8 +27,6 @@ from gradctrl.accuracy import accuracy_report
 from stylegan2 import Generator, GeneratorConfig, load, readers
 from weights.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 COUNT = 500
 QUICK = partial(TuneSettings, margins=(0.0, 1.0), search_margins=(0.0,), margin_samples=5,
                 layer_parts=((0, 1), (0, 0.5)), counts=(0, 50))
@@ -69,7 +67,7 @@ def make_generator(path: Path, seed: int) -> Generator:
 
 
 @pytest.fixture(scope="module")
-def world(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("world")
     generator = make_generator(folder / "generator.safetensors", 0)
     bank = write_bank(generator, folder / "bank", count=COUNT, seed=3, batch=60)

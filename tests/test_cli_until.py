@@ -22,8 +22,6 @@ from gradctrl import METHODS, Controls, load_controls, save_controls
 from inversion import Inversion, Photo, find_faces, paste_back, save_inversion
 from stylegan2 import load
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SEED = 11
 
 

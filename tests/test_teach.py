@@ -19,8 +19,6 @@ from page.teach import KEYS, PARTS, TeachTab, attribute_of, enlarged
 from page.visitor import Visitor
 from stylegan2 import Generator, GeneratorConfig
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def made(name: str, seed: int) -> Control:
     rng = torch.Generator().manual_seed(seed)

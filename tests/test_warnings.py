@@ -20,8 +20,6 @@ from inversion.whitening import Whitening
 from page import words
 from page.visitor import Visitor
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 QUICK = ProjectorSettings(steps=2, start="samples", samples=2)
 TINY = "The face is 70 pixels across where the generator draws 128: "
 

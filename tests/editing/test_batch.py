@@ -42,7 +42,6 @@ from weights.errors import InputError
 
 QUICK = ProjectorSettings(steps=2, start="samples", samples=2, plateau=0.0)
 EDIT = Edit(strengths={"smile": 2.0})
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,6 @@ from gradctrl.authors import DEMO_STEP, DEMO_STEPS, FFHQ, FFHQ_KEEP, FFHQ_LAYERS
 from stylegan2 import Generator, load
 from weights.manifest import entries, entry_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SHARED = Path(__file__).parents[3] / "shared" / "gradctrl-authors"
 
 
@@ -48,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def generator(one_thread: None) -> Generator:
+def generator() -> Generator:
     return load("bundled")
 
 

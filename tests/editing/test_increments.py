@@ -16,8 +16,6 @@ from gradctrl import Classifier, Control, Controls, Steerable
 from stylegan2 import Generator, GeneratorConfig
 from weights.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CLASSES = ("left", "front", "right")
 
 

@@ -15,7 +15,6 @@ from gradctrl import Classifier, Control, Controls, load_controls, save_controls
 from stylegan2 import Generator, GeneratorConfig, load, to_pixels
 from weights.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 Person = Callable[[int], str]  # The class of the sample with a seed.
 
 

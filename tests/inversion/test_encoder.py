@@ -15,7 +15,6 @@ from inversion.whitening import Whitening
 from stylegan2 import Generator, GeneratorConfig, from_pixels, load
 from weights.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = EncoderSettings(count=1000, held_out=32, pool=500)
 
 

@@ -22,7 +22,6 @@ from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
 RESOLUTION = 128
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from inversion.tuning import tuned_weights
 from stylegan2 import Generator, load
 from weights.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SEARCH = ProjectorSettings(start="samples", samples=8, steps=8)
 TUNED = ProjectorSettings(start="samples", samples=8, steps=8, tuning_steps=12)
 

@@ -14,8 +14,6 @@ from inversion.search import face_window
 from stylegan2 import Generator, load, to_pixels
 from weights.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class FailingDistance(PerceptualDistance):
     """LPIPS whose numbers are none after so many calls."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +44,30 @@ def dragged(tab: EditTab, visitor: Visitor, *values: Any) -> dict[Any, Any]:
     return asyncio.run(tab.on_drag(visitor, *values))
 
 
+async def slid(tab: EditTab, visitor: Visitor, name: str, strength: float, beside: bool = False) -> dict[Any, Any]:
+    """What comes at once of a move of one control's slider."""
+    slider = tab.sliders.strengths[list(tab.models.bench_of(visitor).controls).index(name)]
+    return await tab.on_slide(tab.sliders.inputs.index(slider), visitor, BEFORE, False, beside, strength)
+
+
+def within(value: dict[str, str]) -> np.ndarray:
+    """The picture within a data URL."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(value["url"].partition("base64,")[2]))))
+
+
 def settled(tab: EditTab, visitor: Visitor, values: list[Any]) -> dict[Any, Any]:
     """What comes of a move, once it rests: the picture, and its numbers, for which the picture does not wait."""
     async def both() -> dict[Any, Any]:
-        picture = await tab.on_settle(visitor, *values)
+        picture = await resting(tab, visitor, values)
         return {**await tab.on_measured(visitor), **picture}
 
     return asyncio.run(both())
+
+
+async def resting(tab: EditTab, visitor: Visitor, values: list[Any]) -> dict[Any, Any]:
+    """What comes of a move, once it rests, without its numbers where they take long."""
+    visitor.values = values[3:]
+    return await tab.on_settle(visitor, *values[:3])
 
 
 def shown(update: dict[Any, Any], tab: EditTab) -> tuple[np.ndarray, np.ndarray]:

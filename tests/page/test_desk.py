@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from handling import asked, dragged, settled
+from handling import asked, dragged, resting, settled
 
 from editing import Edit
 from inversion import describe_crop
@@ -132,14 +132,6 @@ def test_an_edit_asked_for_again_is_the_picture_that_an_editor_makes(models: Mod
         assert np.array_equal(bench.edit(subject, edit), expected)
 
 
-def test_a_full_picture_that_is_shown_twice_is_whole_both_times(tab: EditTab, drawn: Visitor) -> None:
-    values = asked(tab, drawn, strengths={"smile": 2.0})
-    rested = settled(tab, drawn, values)
-    expected = rested[tab.side.result].pop("value")  # As Gradio does.
-    assert dragged(tab, drawn, *values)[tab.side.result].pop("value") == expected
-    assert dragged(tab, drawn, *values)[tab.side.result]["value"] == expected
-
-
 def test_what_is_let_go_where_it_rests_is_not_painted_again(tab: EditTab, drawn: Visitor) -> None:
     values = asked(tab, drawn, strengths={"smile": 2.0})
     assert tab.side.result in settled(tab, drawn, values)
@@ -161,7 +153,7 @@ def test_numbers_that_take_long_follow_their_picture(tab: EditTab, drawn: Visito
     values = asked(tab, drawn, strengths={"smile": 2.0})
 
     async def rest() -> tuple[dict[object, object], dict[object, object], dict[object, object]]:
-        picture = await tab.on_settle(drawn, *values)
+        picture = await resting(tab, drawn, values)
         return picture, await tab.on_measured(drawn), await tab.on_measured(drawn)
 
     picture, numbers, again = asyncio.run(rest())

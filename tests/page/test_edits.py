@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
 import pytest
-from handling import addresses, asked, dragged, settled, shown, sliders
+from handling import addresses, asked, dragged, resting, settled, shown, slid, sliders, within
 from PIL import Image
 
 from editing import Edit, Editor, load_session, parse_recipe, reproduce
@@ -134,14 +135,49 @@ def test_a_dragged_picture_is_small_and_a_settled_one_in_full(tab: EditTab, at_h
     assert 128 < max(full.shape) <= VIEW_SIDE
     assert at_hand.edit.strengths == {"smile": 2.0}
     late = dragged(tab, at_hand, *values)  # Its turn comes after the full one: it must not take its place.
-    assert addresses(late, tab) == addresses(rested, tab)
+    assert late == gr.skip()
+
+
+def test_one_slider_is_sent_and_the_others_are_known(tab: EditTab, at_hand: Visitor) -> None:
+    values = asked(tab, at_hand, strengths={"smile": 2.0, "gender": -1.0})
+    full = shown(dragged(tab, at_hand, *values), tab)
+    expected = at_hand.wanted
+    dragged(tab, at_hand, *asked(tab, at_hand, strengths={"gender": -1.0}))
+    update = asyncio.run(slid(tab, at_hand, "smile", 2.0))
+    assert at_hand.wanted == expected
+    before, after = update[tab.side.result]
+    assert Path(before["path"]).exists()
+    assert "path" not in after  # Nothing is written of a picture that lasts for a moment.
+    picture = within(after)
+    assert picture.shape == full[1].shape
+    assert np.abs(picture.astype(int) - full[1]).mean() < 3  # JPEG.
+    again = asyncio.run(slid(tab, at_hand, "smile", 1.0))
+    assert again[tab.moved] > update[tab.moved]  # Each one begins the rest anew.
+
+
+def test_an_older_picture_of_another_slider_is_not_shown(tab: EditTab, at_hand: Visitor) -> None:
+    dragged(tab, at_hand, *asked(tab, at_hand))
+
+    async def both() -> list[Any]:
+        return await asyncio.gather(slid(tab, at_hand, "smile", 2.0), slid(tab, at_hand, "gender", -1.0))
+
+    earlier, later = asyncio.run(both())
+    assert earlier == gr.skip()
+    assert later[tab.side.result]
+    assert at_hand.wanted is not None
+    assert at_hand.wanted[0].strengths == {"smile": 2.0, "gender": -1.0}
+
+
+def test_side_by_side_a_moving_slider_paints_the_pair(tab: EditTab, at_hand: Visitor) -> None:
+    dragged(tab, at_hand, *asked(tab, at_hand, beside=True))
+    update = asyncio.run(slid(tab, at_hand, "smile", 2.0, beside=True))
+    assert update[tab.side.result] is None
+    assert within(update[tab.side.pair]).shape[1] > 2 * within(update[tab.side.pair]).shape[0]
 
 
 def test_only_the_last_of_several_moves_settles(tab: EditTab, at_hand: Visitor) -> None:
-    import asyncio
-
     async def moves() -> list[Any]:
-        found = await asyncio.gather(*(tab.on_settle(at_hand, *asked(tab, at_hand, strengths={"smile": value}))
+        found = await asyncio.gather(*(resting(tab, at_hand, asked(tab, at_hand, strengths={"smile": value}))
                                        for value in (0.5, 1.0, 1.5)))
         return [*found, await tab.on_measured(at_hand)]
 

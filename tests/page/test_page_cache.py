@@ -23,7 +23,6 @@ from page.kept import Visitors
 from page.layout import Page
 from page.visitor import Visitor
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def tab(keeping: Page) -> EditTab:

@@ -25,7 +25,6 @@ from inversion.whitening import Whitening
 from page import gpu
 from page.models import Models
 
-pytestmark = pytest.mark.usefixtures("one_thread")  # As the lent process has it.
 REAL = list(PRESETS.values())  # Other tests of the page see shorter ones.
 ROOT = Path(app.__file__).parent
 

@@ -26,8 +26,6 @@ from editing.scorers.bundled import FORMAT, SIDE
 from inversion import save_picture
 from weights.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def network() -> FaceClassifier:
     """Random weights, and statistics as after some training."""

@@ -22,8 +22,6 @@ from editing.scorers.files import prepare_pictures, to_logits
 from stylegan2 import from_pixels
 from weights.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SMILE = {"attribute": "smile", "classes": ["serious", "smiling"], "columns": [0], "kind": "logit"}
 HAIR = {"attribute": "hair", "classes": ["black", "brown", "blond"], "columns": [2, 0, 1], "kind": "probability",
         "ordered": True}
