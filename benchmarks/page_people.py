@@ -57,6 +57,8 @@ class Person:
         self._moved = next(part for part, name in self._settle.targets if part is not None and name == "change")
         self._position, self._moved_at = 0, 0.0
         self._shown, self._full = asyncio.Event(), asyncio.Event()
+        self._full_at = 0.0       # When the last picture in full came.
+        self._overtaken = False   # Whether the next one shows the last position, however early it was asked for.
         self._busy: set[int] = set()
         self._later: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,9 +82,12 @@ class Person:
     async def move(self) -> None:
         """Drag a slider and let it go, and wait for what comes of it."""
         slider = self._chance.choice(self._sliders())
-        begin, end = self.tab.values[slider] or 0.0, self._somewhere(slider)
+        begin = end = self.tab.values[slider] or 0.0
+        while end == begin:  # Where a slider is already, nothing is painted anew.
+            end = self._somewhere(slider)
         self._shown.clear()
         self._full.clear()
+        self._overtaken = False
         for number in range(1, POSITIONS + 1):
             self.tab.values[slider] = round(begin + (end - begin) * number / POSITIONS, 3)
             self._position += 1
@@ -145,20 +150,35 @@ class Person:
                 self.tally.numbers.append(time.monotonic() - moved_at)
 
     def _note(self, event: Event, outputs: list[Any], position: int, moved_at: float, sent: float) -> None:
-        now = time.monotonic()
+        now, full = time.monotonic(), event is self._settle
         updates = [value.get("value") if isinstance(value, dict) and "value" in value else value for value in outputs]
         if not files(updates):
+            if not full and position == self._position:
+                self._overtake(sent, moved_at)
             return
-        full = event is self._settle
+        if full:
+            self._full_at = now
         (self.tally.settled if full else self.tally.drags).append(now - sent)
-        if position != self._position:
-            return
+        if position == self._position or (full and self._overtaken):
+            self._seen(now - self._moved_at, full)
+
+    def _overtake(self, sent: float, moved_at: float) -> None:
+        """The page paints nothing for the last position: the picture in full is before it, or has come already.
+
+        That rest was asked for before the position was sent, and begun after it had come.
+        """
+        if self._full_at > sent:
+            self._seen(self._full_at - moved_at, True)
+        else:
+            self._overtaken = True
+
+    def _seen(self, seconds: float, full: bool) -> None:
         if not self._shown.is_set():
             self._shown.set()
-            self.tally.stops.append(now - moved_at)
+            self.tally.stops.append(seconds)
         if full and not self._full.is_set():
             self._full.set()
-            self.tally.finished.append(now - moved_at)
+            self.tally.finished.append(seconds)
 
     def _sliders(self) -> list[int]:
         """The sliders that are in sight and need no class chosen."""

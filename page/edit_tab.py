@@ -24,7 +24,7 @@ from page.photo_stage import PhotoStage
 from page.result_side import BEFORE, EMPTY, FORGOTTEN, INVERSION, PINNED, ResultSide
 from page.sliders import Sliders
 from page.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor
-from page.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, shown_errors
+from page.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, as_updates, shown_errors
 from weights.errors import InputError
 
 SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
@@ -79,13 +79,14 @@ class EditTab(Beginning):
                                    "preprocess": False, **HIDDEN, **PRIVATE}
         gr.on([*moved, *submitted], self.on_drag, settings, **at_once)
         self._wire_slots(at_once)
-        settled: dict[str, Any] = {"fn": self.on_settle, "inputs": [self.visitor, *side.view], **HIDDEN, **PRIVATE,
+        settled: dict[str, Any] = {"fn": as_updates(self.on_settle), "inputs": [self.visitor, *side.view],
                                    "outputs": [self.visitor, *shown, side.effect, *side.history],
-                                   "concurrency_limit": None, "preprocess": False}
+                                   "concurrency_limit": None, "preprocess": False, **HIDDEN, **PRIVATE}
         # After the last drag, not beside it: one that comes late would pass for a move after the last one.
         rested = self.moved.change(trigger_mode="always_last", **settled)
         for event in (rested, method.then(**settled), pasted.then(**settled)):
-            event.then(self.on_measured, self.visitor, [self.notice, side.effect], queue=False, **HIDDEN, **PRIVATE)
+            event.then(as_updates(self.on_measured), self.visitor, [self.notice, side.effect], queue=False, **HIDDEN,
+                       **PRIVATE)
         again = [self.visitor, *shown, side.effect, *side.history, *self.sliders.outputs]
         for button, handler in ((side.undo, self.on_undo), (side.redo, self.on_redo), (side.reset, self.on_reset)):
             button.click(handler, [self.visitor, *side.view], again, **EDITS)

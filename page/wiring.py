@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any
+
+import gradio as gr
 
 from page import words
 from page.visitor import Visitor
@@ -23,6 +25,22 @@ EDITS: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "edits", **HI
 SAVING: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "saving", **PRIVATE}
 # A file is made on the click, then a hidden link to it (a gr.DownloadButton) is followed.
 FOLLOW = "() => { const link = document.querySelector('#%s'); (link.querySelector('a, button') || link).click(); }"
+
+
+def as_updates(handler: Callable[..., Coroutine[Any, Any, Update]]) -> Callable[..., Coroutine[Any, Any, Update]]:
+    """Have a handler's values leave it as updates.
+
+    A session of Gradio's keeps a component for good each time that one is given a value after an update, and each event
+    that leaves a component alone counts as an update of it. For handlers that run again and again.
+    """
+    @wraps(handler)
+    async def wrapped(*args: Any) -> Update:
+        found = await handler(*args)
+        if "__type__" in found:
+            return found  # gr.skip().
+        return {part: value if isinstance(part, gr.State) or isinstance(value, dict) else gr.update(value=value)
+                for part, value in found.items()}
+    return wrapped
 
 
 def shown_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
