@@ -133,7 +133,7 @@ class Person:
 
     def _follow(self, outputs: list[Any], moved_at: float) -> None:
         """What follows a picture in full: its numbers, if they did not come with it."""
-        if any(isinstance(value, str) and "effect" in value for value in outputs):
+        if _numbers_in(outputs):
             self.tally.numbers.append(time.monotonic() - moved_at)
         task = asyncio.create_task(self._numbers(moved_at))
         self._tasks.add(task)
@@ -146,13 +146,12 @@ class Person:
             except (PageError, httpx.HTTPError, asyncio.TimeoutError) as error:
                 self.tally.errors.append(f"{type(error).__name__}: {error}")
                 continue
-            if any(isinstance(value, str) and "effect" in value for value in outputs):
+            if _numbers_in(outputs):
                 self.tally.numbers.append(time.monotonic() - moved_at)
 
     def _note(self, event: Event, outputs: list[Any], position: int, moved_at: float, sent: float) -> None:
         now, full = time.monotonic(), event is self._settle
-        updates = [value.get("value") if isinstance(value, dict) and "value" in value else value for value in outputs]
-        if not files(updates):
+        if not files(_values(outputs)):
             if not full and position == self._position:
                 self._overtake(sent, moved_at)
             return
@@ -244,6 +243,14 @@ class Inverter:
     async def _stop_at(self, until: float) -> None:
         await asyncio.sleep(max(0.0, until - time.monotonic()))
         await self.tab.call(self.tab.plan.events_of(self.tab.plan.ids["stop"], "click")[0])
+
+
+def _values(outputs: list[Any]) -> list[Any]:
+    return [value["value"] if isinstance(value, dict) and "value" in value else value for value in outputs]
+
+
+def _numbers_in(outputs: list[Any]) -> bool:
+    return any(isinstance(value, str) and "effect" in value for value in _values(outputs))
 
 
 def _move_events(plan: Plan) -> tuple[dict[int, Event], Event]:
