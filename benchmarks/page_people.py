@@ -233,10 +233,12 @@ class Inverter:
         await tab.call(begin)
         started = 0.0
         stopper = asyncio.create_task(self._stop_at(until))
-        async for outputs in tab.stream(plan.after(begin)[0]):
+        running = plan.after(begin)[0]
+        async for outputs in tab.stream(running):
             if not started and any("picture.jpg" in str(value) for value in outputs):
                 started = time.monotonic()  # Its turn has come, and its first picture.
         stopper.cancel()
+        await tab.call(plan.after(running)[0])  # The sliders.
         if time.monotonic() < until:
             self.tally.inversions.append(time.monotonic() - started)
 

@@ -19,7 +19,7 @@ from page.photo_stage import PhotoStage, presets_in_words
 from page.progress import Course, starting, waiting
 from page.result_side import ResultSide
 from page.visitor import VIEW_SIDE, Visitor, Waiting
-from page.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, shown_errors
+from page.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, as_updates, shown_errors
 from weights.errors import InputError
 
 TIMED, LOOK = 60.0, 0.5  # Seconds that the presets' times are waited for at most, and between two looks.
@@ -53,6 +53,12 @@ class Beginning(ABC):
     def subject_outputs(self) -> list[Any]:
         """What changes when there is another subject."""
 
+    @property
+    def streamed(self) -> list[Any]:
+        """What changes while an inversion runs. For each update, Gradio builds anew all outputs that an event has."""
+        side = self.side
+        return [self.notice, side.status, side.empty, side.area, side.tools, self.outputs.area, side.result, side.pair]
+
     def wire_photo(self) -> None:
         photo, found = self.photo, [self.visitor, self.notice, *self.photo.outputs]
         # preprocess=False: the file goes to our own reader as it came; Gradio's would decode it first.
@@ -66,9 +72,10 @@ class Beginning(ABC):
         # Before the queue, so that Stop reaches an inversion that still waits there.
         photo.invert.click(self.on_begin, [self.visitor, photo.preset], [self.notice, photo.invert, photo.stop],
                            queue=False, **HIDDEN, **PRIVATE
-                           ).then(self.on_invert, [self.visitor, photo.preset], self.subject_outputs,
+                           ).then(as_updates(self.on_invert), [self.visitor, photo.preset], self.streamed,
                                   concurrency_limit=None, **HIDDEN, **PRIVATE
-                                  ).then(None, js=SHOW_SLIDERS, **PRIVATE)
+                                  ).then(self.on_inverted, self.visitor, self.subject_outputs, **EDITS
+                                         ).then(None, js=SHOW_SLIDERS, **PRIVATE)
         photo.invert.click(None, js=SHOW_RESULT, **PRIVATE)
         photo.stop.click(self.on_stop, self.visitor, photo.stop, queue=False, **HIDDEN, **PRIVATE)
         drawn = [
@@ -152,7 +159,7 @@ class Beginning(ABC):
 
     def on_begin(self, visitor: Visitor, preset: str) -> Update:
         visitor.begin()
-        visitor.preset = preset
+        visitor.preset, visitor.before = preset, visitor.subject
         return {self.notice: "", self.photo.invert: gr.update(visible=False),
                 self.photo.stop: gr.update(visible=True, interactive=True)}
 
@@ -161,27 +168,26 @@ class Beginning(ABC):
         return {self.photo.stop: gr.update(interactive=False)}
 
     def on_invert(self, visitor: Visitor, preset: str) -> Iterator[Update]:
-        """Stream the best so far beside the crop, then open the sliders."""
-        idle = {self.photo.invert: gr.update(visible=True), self.photo.stop: gr.update(visible=False)}
+        """Stream the best so far beside the crop."""
         if preset not in PRESETS:
-            yield {self.notice: words.problem(f"{preset}: no such preset"), **idle}
+            yield {self.notice: words.problem(f"{preset}: no such preset")}
             return
         if visitor.photo is None and visitor.stop is not None and visitor.stop.is_set():
-            yield idle  # Forgotten while it waited.
-            return
-        before = visitor.subject
+            return  # Forgotten while it waited.
         try:
             yield from self._inverting(visitor, preset)
-            if visitor.subject is not None and visitor.subject is not before:
-                inversion = visitor.subject.inversion
-                timing = self.models.bench_of(visitor).loaded.timing
-                if inversion is not None and not visitor.subject.kept and not inversion.stopped:
-                    timing.learn(PRESETS[preset], inversion.seconds)
-                yield {**idle, **self.show_subject(visitor)}
-            else:
-                yield {**idle, **self._unchanged(visitor)}
         except InputError as error:
-            yield {**idle, **self._unchanged(visitor), self.notice: words.problem(str(error))}
+            yield {self.notice: words.problem(str(error))}
+
+    def on_inverted(self, visitor: Visitor) -> Update:
+        """Open the sliders after an inversion, or show again what was there before one that came to nothing."""
+        idle = {self.photo.invert: gr.update(visible=True), self.photo.stop: gr.update(visible=False)}
+        if visitor.subject is None or visitor.subject is visitor.before:
+            return {**idle, **self._unchanged(visitor)}
+        inversion = visitor.subject.inversion
+        if inversion is not None and not visitor.subject.kept and not inversion.stopped:
+            self.models.bench_of(visitor).loaded.timing.learn(PRESETS[visitor.preset], inversion.seconds)
+        return {**idle, **self.show_subject(visitor)}
 
     def _inverting(self, visitor: Visitor, preset: str) -> Iterator[Update]:
         bench, settings, side = self.models.bench_of(visitor), PRESETS[preset], self.side
@@ -201,10 +207,12 @@ class Beginning(ABC):
                        side.status: course.after(report)}
 
     def _unchanged(self, visitor: Visitor) -> Update:
-        """The result as it was before an inversion that came to nothing."""
+        """The result as it was before an inversion that came to nothing; the notice says why."""
         if visitor.subject is not None:
-            return {**self.show_subject(visitor, visitor.edit), self.stage: gr.update(visible=True),
-                    self.edit_area: gr.update(visible=False), self.onward: gr.update(visible=True)}
+            shown = self.show_subject(visitor, visitor.edit)
+            del shown[self.notice]
+            return {**shown, self.stage: gr.update(visible=True), self.edit_area: gr.update(visible=False),
+                    self.onward: gr.update(visible=True)}
         return {self.side.status: "", self.side.area: gr.update(visible=False),
                 self.side.empty: gr.update(visible=True)}
 

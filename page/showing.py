@@ -44,10 +44,13 @@ def for_browser(picture: np.ndarray, owner: str = "shown") -> str:
     The same picture has the same path, so that a browser does not load it again. JPEG takes a tenth of PNG's time.
     """
     name = hashlib.blake2b(picture.tobytes(), key=_SALT, digest_size=16).hexdigest()
-    folder = private_dir() / owner / name
-    folder.mkdir(parents=True, exist_ok=True)
-    save_picture(folder / "picture.jpg", picture)
-    return str(folder / "picture.jpg")
+    path = private_dir() / owner / name / "picture.jpg"
+    try:
+        os.utime(path)  # It is there, and is kept from now on for as long as one that is written now.
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_picture(path, picture)
+    return str(path)
 
 
 def within(picture: np.ndarray) -> dict[str, Any]:

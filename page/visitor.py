@@ -129,6 +129,7 @@ class Visitor:
         self.wanted: tuple[Edit, str, bool, bool] | None = None
         self.settled: tuple[Edit, str, bool, bool] | None = None
         self.values: list[Any] = []         # Of the sliders and settings of the tab Edit, as the visitor sees them.
+        self.before: Subject | None = None  # The subject when the inversion began that was asked for last.
         self.preset = DEFAULT_PRESET        # Of the inversion that was asked for last.
         self.seen = 0.0                     # When the visitor last did something, by time.monotonic.
         self._folder = ""
@@ -189,7 +190,7 @@ class Visitor:
             self.batch_stop.set()
         self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
         self.edit, self.history, self.pinned = Edit(), History(), None
-        self.lesson = None
+        self.before = self.lesson = None
         keys, self.keys = self.keys, set()
         if cache is not None:
             for key in keys:

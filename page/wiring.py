@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -27,20 +28,29 @@ SAVING: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "saving", **
 FOLLOW = "() => { const link = document.querySelector('#%s'); (link.querySelector('a, button') || link).click(); }"
 
 
-def as_updates(handler: Callable[..., Coroutine[Any, Any, Update]]) -> Callable[..., Coroutine[Any, Any, Update]]:
+def as_updates(handler: Callable[..., Any]) -> Callable[..., Any]:
     """Have a handler's values leave it as updates.
 
     A session of Gradio's keeps a component for good each time that one is given a value after an update, and each event
-    that leaves a component alone counts as an update of it. For handlers that run again and again.
+    that leaves a component alone counts as an update of it. For handlers that answer again and again, be they
+    asynchronous or generators.
     """
     @wraps(handler)
-    async def wrapped(*args: Any) -> Update:
-        found = await handler(*args)
-        if "__type__" in found:
-            return found  # gr.skip().
-        return {part: value if isinstance(part, gr.State) or isinstance(value, dict) else gr.update(value=value)
-                for part, value in found.items()}
-    return wrapped
+    async def once(*args: Any) -> Update:
+        return _as_updates(await handler(*args))
+
+    @wraps(handler)
+    def several(*args: Any) -> Iterator[Update]:
+        yield from map(_as_updates, handler(*args))
+
+    return several if inspect.isgeneratorfunction(handler) else once
+
+
+def _as_updates(found: Update) -> Update:
+    if "__type__" in found:
+        return found  # gr.skip().
+    return {part: value if isinstance(part, gr.State) or isinstance(value, dict) else gr.update(value=value)
+            for part, value in found.items()}
 
 
 def shown_errors(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,4 +87,10 @@ def invert(tab: EditTab, photo: Path, preset: str = "fast") -> tuple[Visitor, li
     visitor = Visitor()
     tab.on_upload(visitor, {"path": str(photo)})
     tab.on_begin(visitor, preset)
-    return visitor, list(tab.on_invert(visitor, preset))
+    return visitor, list(inverting(tab, visitor, preset))
+
+
+def inverting(tab: EditTab, visitor: Visitor, preset: str = "fast") -> Iterator[dict[Any, Any]]:
+    """What is shown while an inversion runs that was begun, and then."""
+    yield from tab.on_invert(visitor, preset)
+    yield tab.on_inverted(visitor)

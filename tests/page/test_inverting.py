@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from handling import LONG, QUICK, addresses, invert
+from handling import LONG, QUICK, addresses, invert, inverting
 
 from page import words
 from page.edit_tab import EditTab
@@ -21,7 +21,7 @@ def test_an_inversion_streams_and_opens_the_sliders(tab: EditTab, astronaut_file
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     begun = tab.on_begin(visitor, "fast")
     assert begun[tab.photo.stop]["visible"] is True
-    updates = list(tab.on_invert(visitor, "fast"))
+    updates = list(inverting(tab, visitor, "fast"))
     steps = [update[tab.side.status] for update in updates if "value=" in str(update.get(tab.side.status))]
     assert len(steps) >= 3
     assert "step 12 of 12" in steps[-1]
@@ -43,7 +43,7 @@ def test_stop_reaches_the_running_inversion_and_keeps_the_best_so_far(tab: EditT
     visitor = Visitor()
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
-    updates = tab.on_invert(visitor, "faithful")
+    updates = inverting(tab, visitor, "faithful")
     while "step" not in next(updates)[tab.side.status]:
         pass
     next(updates)
@@ -64,7 +64,7 @@ def test_stop_reaches_an_inversion_that_still_waits(tab: EditTab, astronaut_file
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
     tab.on_stop(visitor)
-    updates = list(tab.on_invert(visitor, "faithful"))
+    updates = list(inverting(tab, visitor, "faithful"))
     assert visitor.subject.inversion.steps == 1
     assert updates[-1][tab.photo.invert]["visible"] is True
 
@@ -74,7 +74,7 @@ def test_another_photo_is_not_overwritten_by_an_inversion_of_the_last(tab: EditT
     visitor = Visitor()
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
-    updates = tab.on_invert(visitor, "faithful")
+    updates = inverting(tab, visitor, "faithful")
     while "step" not in next(updates)[tab.side.status]:
         pass
     tab.on_upload(visitor, {"path": str(two_faces)})  # Ends it.
@@ -104,7 +104,7 @@ def test_inversions_wait_in_a_lane_and_tell_their_place(tab: EditTab, astronaut_
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
     with lane.join(40.0):
-        updates = tab.on_invert(visitor, "fast")
+        updates = inverting(tab, visitor, "fast")
         next(updates)
         told = next(updates)[tab.side.status]
         assert "number 2 in the queue: 1 inversion is before yours, about 40 s" in told
@@ -121,7 +121,7 @@ def test_who_stops_while_waiting_leaves_the_lane_and_all_as_it_was(tab: EditTab,
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
     with lane.join():
-        updates = tab.on_invert(visitor, "fast")
+        updates = inverting(tab, visitor, "fast")
         next(updates)
         next(updates)
         tab.on_stop(visitor)

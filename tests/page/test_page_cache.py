@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-from handling import QUICK, asked, dragged, invert
+from handling import QUICK, asked, dragged, invert, inverting
 from PIL import Image
 
 import app
@@ -76,7 +76,7 @@ def test_what_was_stopped_is_not_kept(tab: EditTab, astronaut_file: Path) -> Non
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
     tab.on_stop(visitor)
-    list(tab.on_invert(visitor, "faithful"))
+    list(inverting(tab, visitor, "faithful"))
     assert visitor.subject.inversion.steps == 1
     assert tab.models.cache.size()[0] == 0
 
@@ -114,7 +114,7 @@ def test_an_inversion_that_runs_or_waits_is_forgotten_too(keeping: Page, tab: Ed
     visitor = Visitor()
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
-    updates = tab.on_invert(visitor, "faithful")
+    updates = inverting(tab, visitor, "faithful")
     while "step" not in next(updates)[tab.side.status]:
         pass
     files = shown_to(visitor)
@@ -129,8 +129,10 @@ def test_an_inversion_that_runs_or_waits_is_forgotten_too(keeping: Page, tab: Ed
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
     keeping.on_forget(visitor)
-    assert list(tab.on_invert(visitor, "fast")) == [{tab.photo.invert: gr.update(visible=True),
-                                                     tab.photo.stop: gr.update(visible=False)}]
+    [update] = inverting(tab, visitor, "fast")
+    assert update[tab.photo.invert] == gr.update(visible=True)
+    assert update[tab.photo.stop] == gr.update(visible=False)
+    assert tab.side.result not in update
     assert visitor.subject is None
     assert tab.models.cache.size()[0] == 0
 
