@@ -146,7 +146,8 @@ def test_a_full_lane_is_told(tab: EditTab, astronaut_file: Path, monkeypatch: py
     monkeypatch.setattr(tab.models, "lane", lane)
     with lane.join():
         visitor, updates = invert(tab, astronaut_file)
-    assert "0 inversions are waiting already; come back" in updates[-1][tab.notice]
+    assert "0 inversions are waiting already; come back" in updates[-2][tab.notice]
+    assert tab.notice not in updates[-1]  # It stays to be read.
     assert visitor.subject is None
 
 
