@@ -6,7 +6,9 @@ GENERATOR is "bundled" or a file, FOLDER holds pictures (subfolders included). T
 "GANs Trained by a Two Time-Scale Update Rule" (2017), equation 6, on other features than theirs: compare it with no
 published number, but with others that are called the AlexNet Frechet distance and have the same counts of pictures,
 since few pictures make it larger. `--floor` adds what chance alone makes of it: the distance between two halves of the
-folder.
+folder. Of faces at 256x256 (700 in each set), pictures brought to 128x128 and back were 36 times as far from others as
+these were from each other, to 64x64 and back 200 times, with noise of 4 levels in 255 31 times: it is strict about
+softness and noise, and less about variety.
 """
 
 from __future__ import annotations
