@@ -30,7 +30,7 @@ from weights.training.compare.sheets import CAPTION, GAP, SHOWN, Group, brought,
 from weights.training.frechet import NAME
 
 sys.path.append(str(Path(__file__).parents[2] / "editing" / "evaluation"))
-from glass import Glass, Reader, along, binary  # noqa: E402
+from glass import Glass, Reader, along, binary
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FACTS = {"old": {"hash": "a" * 64, "resolution": 32, "numbers": 1}, "new": {"hash": "b" * 64, "resolution": 64,
@@ -190,8 +190,10 @@ def test_inversions_are_measured_at_the_larger_size_and_kept(
 
 
 def test_means_and_who_is_nearer() -> None:
-    rows = [{"old": {"lpips": 0.3, "identity": 0.6, "seconds": 1}, "new": {"lpips": 0.1, "identity": 0.7, "seconds": 3}},
-            {"old": {"lpips": 0.2, "identity": 0.6, "seconds": 2}, "new": {"lpips": 0.3, "identity": 0.6, "seconds": 3}}]
+    def row(lpips: float, identity: float, seconds: float) -> dict[str, float]:
+        return {"lpips": lpips, "identity": identity, "seconds": seconds}
+
+    rows = [{"old": row(0.3, 0.6, 1), "new": row(0.1, 0.7, 3)}, {"old": row(0.2, 0.6, 2), "new": row(0.3, 0.6, 3)}]
     found = means(rows)
     assert found["old"] == {"lpips": 0.25, "identity": 0.6, "seconds": 1.5}
     assert found["new"] == {"lpips": 0.2, "identity": 0.65, "seconds": 3}
@@ -229,9 +231,9 @@ def test_controls_are_made_for_both_and_cut_ones_go_on(glasses: tuple[Pair, Read
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare_controls(pair, tmp_path, reader, count=300, settings=settings, on_progress=stop)
+        compare_controls(pair, tmp_path, reader, count=400, settings=settings, on_progress=stop)
     there = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors") if "measured" not in path.parts}
-    found = compare_controls(pair, tmp_path, reader, count=300, settings=settings,
+    found = compare_controls(pair, tmp_path, reader, count=400, settings=settings,
                              on_progress=lambda *_: None)
     assert {path: path.stat().st_mtime_ns for path in there} == there
     for which, generator in pair:
@@ -240,10 +242,10 @@ def test_controls_are_made_for_both_and_cut_ones_go_on(glasses: tuple[Pair, Read
         made = load_controls(tmp_path / found[which]["controls"])
         assert made.generator_hash == generator.hash
         # What the file records is what was found, so that a later comparison can take it from there.
-        assert measured_on(made, wanted_samples(generator, 300)) == found[which]["attributes"]
-        assert measured_on(made, wanted_samples(generator, 301)) is None
+        assert measured_on(made, wanted_samples(generator, 400)) == found[which]["attributes"]
+        assert measured_on(made, wanted_samples(generator, 401)) is None
     old = load_controls(tmp_path / found["old"]["controls"])
-    again = compare_controls(pair, tmp_path, reader, count=300, settings=settings, recorded=old,
+    again = compare_controls(pair, tmp_path, reader, count=400, settings=settings, recorded=old,
                              on_progress=lambda *_: None)
     assert again["old"] == {"attributes": found["old"]["attributes"], "controls": "as recorded in its controls"}
 
@@ -314,7 +316,8 @@ def test_the_command_goes_on_with_the_parts_that_are_not_done(files: list[str], 
     faces = tmp_path / "faces"
     faces.mkdir()
     for index in range(3):
-        Image.fromarray(np.random.default_rng(index).integers(0, 256, [32, 32, 3], np.uint8)).save(faces / f"{index}.png")
+        pixels = np.random.default_rng(index).integers(0, 256, [32, 32, 3], np.uint8)
+        Image.fromarray(pixels).save(faces / f"{index}.png")
     out = tmp_path / "out"
     common = [*files, "--out", str(out), "--device", "cpu", "--threads", "1", "--seeds", "2", "--samples", "3"]
     assert main([*common, "--parts", "seeds"]) == 0
