@@ -253,8 +253,8 @@ def tables(given: argparse.Namespace, device: torch.device) -> Iterator[Table]:
 
     def generators() -> Iterator[tuple[str, Generator]]:
         yield name, own
-        for title, *sizes in amount.shapes:
-            yield title, random_generator(*sizes, device)
+        for title, side, channel_base, channel_max in amount.shapes:
+            yield title, random_generator(side, channel_base, channel_max, device)
 
     parts = given.parts.split(",")
     if "renders" in parts:
@@ -263,7 +263,8 @@ def tables(given: argparse.Namespace, device: torch.device) -> Iterator[Table]:
         yield from inversions(generators(), ways, amount)
     if "edits" in parts:
         controls = load_controls(given.controls)
-        yield edits(name, own, controls.to(own.device, own.dtype), ways, amount)
+        Editor(own, controls)  # Refuses those of another generator at once, and not in every cell.
+        yield edits(name, own, controls, ways, amount)
 
 
 def head(device: torch.device) -> str:

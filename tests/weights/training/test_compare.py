@@ -15,11 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from editing.evaluation import TuneSettings
+from editing.scorers import load_scorer
 from gradctrl import load_controls
 from inversion import Projector, ProjectorSettings
-from stylegan2 import Generator, GeneratorConfig, to_pixels
+from stylegan2 import Generator, GeneratorConfig, load, to_pixels
 from stylegan2.readers.own import write
 from weights.errors import InputError
+from weights.training.compare import controls as controls_module
 from weights.training.compare.__main__ import main
 from weights.training.compare.controls import compare_controls, evaluation_settings, measured_on, wanted_samples
 from weights.training.compare.photos import PhotoComparison, means, projector_settings, spread
@@ -211,7 +213,7 @@ def test_both_generators_begin_the_same_way() -> None:
 def glasses() -> tuple[Pair, Reader]:
     """Two generators whose pictures show w+, and a classifier that reads it."""
     old, new = Glass(), Glass()
-    new.mapping.fc1.bias.data += 0.1  # Another generator, of another hash.
+    new.mapping.fc1.bias.data += 1e-4  # Another generator, of another hash, that draws the same people.
     w = old.sample(range(500))
     centre, deviation = w.mean(dim=0), w.std(dim=0)
 
@@ -221,6 +223,7 @@ def glasses() -> tuple[Pair, Reader]:
     return Pair(old, new), Reader({"smile": logit(0, 1, 2), "age": logit(8, 9)})
 
 
+@pytest.mark.slow
 def test_controls_are_made_for_both_and_cut_ones_go_on(glasses: tuple[Pair, Reader], tmp_path: Path) -> None:
     pair, reader = glasses
     settings = replace(evaluation_settings(quick=True), trials=20, edits=4, tune=TuneSettings(
@@ -248,6 +251,24 @@ def test_controls_are_made_for_both_and_cut_ones_go_on(glasses: tuple[Pair, Read
     again = compare_controls(pair, tmp_path, reader, count=400, settings=settings, recorded=old,
                              on_progress=lambda *_: None)
     assert again["old"] == {"attributes": found["old"]["attributes"], "controls": "as recorded in its controls"}
+
+
+def test_what_the_old_controls_record_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it was measured on as many samples; else controls are made for the old generator too."""
+    made: list[str] = []
+
+    def make(generator: Generator, folder: Path, which: str, *_: object) -> dict[str, object]:
+        made.append(which)
+        return {"attributes": {}, "controls": which}
+
+    monkeypatch.setattr(controls_module, "_made", make)
+    bundled, quiet_pair = load_controls("bundled"), Pair(load("bundled"), made_generator(32))
+    for count, expected in ((30_000, ["new"]), (20_000, ["old", "new"])):
+        made.clear()
+        found = compare_controls(quiet_pair, tmp_path, load_scorer("bundled"), count=count, recorded=bundled,
+                                 settings=evaluation_settings(quick=False), on_progress=quiet)
+        assert made == expected
+        assert (found["old"]["controls"] == "as recorded in its controls") == (expected == ["new"])
 
 
 def test_the_bundled_controls_record_the_full_recipe() -> None:
