@@ -24,6 +24,8 @@ SYMLET = (0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.
           0.787641141030194, 0.3379294217276218, -0.07263752278646252, -0.021060292512300564, 0.04472490177066578,
           0.0017677118642428036, -0.007800708325034148)
 TAPS = len(SYMLET)
+MIDDLE = sum(place * tap for place, tap in enumerate(SYMLET)) / sum(SYMLET)  # Its centre of mass, in taps.
+CUT = TAPS // 2 - 1  # Of its TAPS, those that an enlarged picture begins earlier with.
 MARGIN = TAPS // 2  # Pixels of the reflected picture that are kept around it.
 
 
@@ -173,15 +175,16 @@ def warp(pictures: Tensor, matrix: Tensor) -> Tensor:
     count, side = len(pictures), pictures.shape[-1]
     taps = torch.tensor(SYMLET, device=pictures.device, dtype=pictures.dtype)
     large = _enlarge(F.pad(pictures, [MARGIN] * 4, mode="reflect"), taps)
-    # Value k of the enlarged picture lies at the pixel (k + 0.5) / 2 - 0.5 - MARGIN; so do the values that are drawn,
-    # of which there are TAPS / 2 more than the picture has on each side, for the filter that shrinks them.
-    places = (torch.arange(2 * side + TAPS - 2, device=pictures.device, dtype=pictures.dtype) + 0.5) / 2
-    places = places - (TAPS - 2) / 4 - 0.5 - (side - 1) / 2  # In pixels from the middle.
+    # Value k of an enlarged picture lies at the pixel (k + CUT - MIDDLE) / 2. What is drawn begins at k = -CUT, for the
+    # filter that shrinks it.
+    places = (torch.arange(2 * side + TAPS - 2, device=pictures.device, dtype=pictures.dtype) - MIDDLE) / 2
+    places = places - (side - 1) / 2  # In pixels from the middle.
     y, x = torch.meshgrid(places, places, indexing="ij")
     new = torch.stack([x, y, torch.ones_like(x)], dim=-1).reshape(1, -1, 3)
     old = (new @ matrix.to(pictures.dtype)[:, :2].transpose(1, 2)).reshape(count, *x.shape, 2)
     old = _fold(old + (side - 1) / 2, side - 1)
-    grid = (old + 0.5 + MARGIN) / (side + 2 * MARGIN) * 2 - 1
+    index = (old + MARGIN) * 2 + MIDDLE - CUT
+    grid = (2 * index + 1) / large.shape[-1] - 1
     drawn = F.grid_sample(large, grid, mode="bilinear", padding_mode="border", align_corners=False)
     still = (matrix == torch.eye(3, device=matrix.device)).all(dim=2).all(dim=1)
     return torch.where(still[:, None, None, None], pictures, _shrink(drawn, taps))
@@ -196,9 +199,8 @@ def _fold(places: Tensor, last: int) -> Tensor:
 def _enlarge(x: Tensor, taps: Tensor) -> Tensor:  # [N, C, H, W] -> [N, C, 2 H, 2 W]
     count, channels, height, width = x.shape
     x = x.reshape(-1, 1, height, width)
-    cut = TAPS // 2 - 1
-    x = F.conv_transpose2d(x, taps[None, None, None] * sqrt(2), stride=(1, 2), padding=(0, cut))
-    x = F.conv_transpose2d(x, taps[None, None, :, None] * sqrt(2), stride=(2, 1), padding=(cut, 0))
+    x = F.conv_transpose2d(x, taps[None, None, None] * sqrt(2), stride=(1, 2), padding=(0, CUT))
+    x = F.conv_transpose2d(x, taps[None, None, :, None] * sqrt(2), stride=(2, 1), padding=(CUT, 0))
     return x.reshape(count, channels, 2 * height, 2 * width)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -38,7 +37,6 @@ class Saved:
     tensors: dict[str, Tensor]
     counters: dict[str, float]
     pictures: str = ""
-    notes: dict[str, Any] = field(default_factory=dict)
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors whose name begins with `name` and a point, without that."""
@@ -51,13 +49,16 @@ def write_state(path: str | os.PathLike[str], saved: Saved) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    metadata = {"format": FORMAT, "settings": saved.settings.to_json(), "counters": json.dumps(saved.counters),
-                "pictures": saved.pictures, "notes": json.dumps(saved.notes)}
     tensors = {name: value.detach().cpu().contiguous() for name, value in saved.tensors.items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        save_file(tensors, temporary, {"format": FORMAT, **describe(saved)})
         with open(temporary, "rb+") as file:  # On the disk before it takes the place of the last one.
             os.fsync(file.fileno())
+
+
+def describe(saved: Saved) -> dict[str, str]:
+    """All of it but the tensors, as metadata."""
+    return {"settings": saved.settings.to_json(), "counters": json.dumps(saved.counters), "pictures": saved.pictures}
 
 
 def read_state(path: str | os.PathLike[str]) -> Saved:
@@ -75,18 +76,22 @@ def read_state(path: str | os.PathLike[str]) -> Saved:
         raise InputError(f"{path}: no such file; check the name") from error
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not readable as a checkpoint ({error}); {REMEDY}") from error
-    return _understood(path, metadata, tensors)
-
-
-def _understood(path: Path, metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> Saved:
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path}: not a checkpoint of a training run; {REMEDY}")
+    return understand(path, metadata, tensors)
+
+
+def understand(path: Path, metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> Saved:
+    """Put together what `describe` and the tensors say.
+
+    Raises:
+        InputError: not of this version; names the file.
+    """
     try:
         counters = json.loads(metadata["counters"])
         if not all(isinstance(value, (int, float)) for value in counters.values()):
             raise ValueError("its counters are no numbers")
-        return Saved(from_json(metadata["settings"]), tensors, counters, metadata["pictures"],
-                     json.loads(metadata["notes"]))
+        return Saved(from_json(metadata["settings"]), tensors, counters, metadata["pictures"])
     except InputError:
         raise
     except (KeyError, ValueError, TypeError, AttributeError) as error:
