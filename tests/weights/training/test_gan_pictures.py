@@ -23,9 +23,9 @@ def save(path: Path, size: tuple[int, int] = (40, 40), mode: str = "RGB") -> Pat
 
 
 def test_all_formats_sizes_and_subfolders_are_found_and_read(tmp_path: Path) -> None:
-    wanted = [save(tmp_path / "a.png"), save(tmp_path / "b.jpg", (90, 40)), save(tmp_path / "c" / "d.webp", (10, 12)),
-              save(tmp_path / "e.gif", mode="P"), save(tmp_path / "f.bmp", mode="L"), save(tmp_path / "g.png", mode="RGBA"),
-              save(tmp_path / "h.tiff", mode="CMYK")]
+    wanted = [save(tmp_path / "a.png"), save(tmp_path / "b.jpg", (90, 40)), save(tmp_path / "c/d.webp", (10, 12)),
+              save(tmp_path / "e.gif", mode="P"), save(tmp_path / "f.bmp", mode="L"),
+              save(tmp_path / "g.png", mode="RGBA"), save(tmp_path / "h.tiff", mode="CMYK")]
     for name in ("labels.csv", "README.md", ".DS_Store", ".hidden/x.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("no picture")
