@@ -255,6 +255,24 @@ def test_the_probe_refuses_a_way_that_fails_or_computes_something_else(monkeypat
     assert told[-1] == "fused: not used: no such kernel"
 
 
+@pytest.mark.slow
+def test_what_is_compiled_has_no_gaps_and_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def traced(function: Any, *, mode: str, dynamic: bool) -> Any:
+        return compiler(function, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", traced)
+    plain, compiled = trainer(), trainer()
+    compiled.way = WAYS["fused-graphs"]
+    for run in (plain, compiled):
+        steps(run, 1)
+    for name in ("generator", "discriminator"):
+        for first, second in zip(getattr(plain, name).parameters(), getattr(compiled, name).parameters(), strict=True):
+            assert (first.grad is None) == (second.grad is None)
+            if first.grad is not None:
+                assert torch.allclose(first.grad, second.grad, rtol=1e-2, atol=1e-3)
+
+
 # Settings and the checkpoint.
 
 @pytest.mark.parametrize(("changes", "message"), [

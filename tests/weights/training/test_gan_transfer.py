@@ -44,8 +44,11 @@ def test_a_wider_and_larger_generator_draws_the_same_pictures_enlarged() -> None
     assert "synthesis.b16.conv0.weight" in done.widened
     assert "synthesis.b128.conv0.weight" in done.new
     assert set(done.copied) | set(done.widened) | set(done.new) == set(large.state_dict())
-    assert "new: " in done.describe()
-    assert "b128" in done.describe()
+    new, widened, copied = done.describe().split("; ")
+    assert new.startswith("new: ")
+    assert new.endswith("(b64, b128)")
+    assert widened.endswith("(b16, b32)")
+    assert copied.endswith("(mapping, b4, b8)")
 
 
 def test_the_same_sizes_are_copied_bit_for_bit() -> None:

@@ -27,14 +27,18 @@ class Transfer:
     new: tuple[str, ...]      # Left at random.
 
     def describe(self) -> str:
-        """One line: how many, and what was done where."""
-        blocks = {kind: _blocks(names) for kind, names in
-                  (("copied", self.copied), ("widened", self.widened), ("new", self.new))}
-        return "; ".join(f"{kind}: {len(getattr(self, kind))} weights ({', '.join(found)})"
-                         for kind, found in blocks.items() if found)
+        """One line: how many weights, and of which parts of the network; each part is named once."""
+        told, parts = [], set()
+        for kind in ("new", "widened", "copied"):
+            names = getattr(self, kind)
+            found = [part for part in _parts(names) if part not in parts]
+            parts.update(found)
+            if names:
+                told.append(f"{kind}: {len(names)} weights ({', '.join(found) or 'of parts named before'})")
+        return "; ".join(told)
 
 
-def _blocks(names: tuple[str, ...]) -> list[str]:
+def _parts(names: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys("mapping" if name.startswith("mapping.") else name.split(".")[1] for name in names))
 
 

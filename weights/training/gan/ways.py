@@ -77,7 +77,7 @@ def probe(trainer: Trainer, *, compilers: bool, seconds_left: float = float("inf
     Args:
         trainer: What to time.
         compilers: Whether to try torch.compile as well; it takes minutes to start, each time that the command is run.
-        seconds_left: When less than ten minutes are left, compiling is not tried: it would not pay for itself.
+        seconds_left: When less than five minutes are left, compiling is not tried: it would not pay for itself.
         repeats: Steps that are timed, after as many to warm up.
         on_finding: Called with each finding.
     Raises:
@@ -90,7 +90,7 @@ def probe(trainer: Trainer, *, compilers: bool, seconds_left: float = float("inf
     fused = _tried(trainer, WAYS["fused"], expected, repeats, tell)
     prefix = "fused-" if fused.seconds < WORTH * best.seconds else ""
     best = fused if prefix else best
-    for kind in ("compile", "graphs") if compilers and seconds_left >= 600 else ():
+    for kind in ("compile", "graphs") if compilers and seconds_left >= 300 else ():
         finding = _tried(trainer, WAYS[prefix + kind], expected, repeats, tell)
         if finding.seconds > WORTH * best.seconds:
             break
