@@ -9,6 +9,7 @@ while widening as well, by doubled channels; here the new ones are random, so th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from torch import Tensor
@@ -69,7 +70,7 @@ def transfer(source: Generator, target: Generator, name: str = "the generator to
     for key, value in target.state_dict().items():  # The values are the weights themselves.
         if key not in known:
             kinds["new"].append(key)
-            if key.endswith("torgb.weight"):
+            if key.endswith(("torgb.weight", "torgb.bias")):
                 value.zero_()  # A block that is new adds nothing to the picture yet.
         elif known[key].shape == value.shape:
             value.copy_(known[key])
@@ -82,6 +83,9 @@ def transfer(source: Generator, target: Generator, name: str = "the generator to
 
 def _widen(narrow: Tensor, wide: Tensor, key: str) -> None:
     """Put a weight into the first channels of a wider one, so that no old output depends on a new input."""
+    gain = 1.0
     if key.endswith(("conv0.weight", "conv1.weight", "torgb.weight")):  # [O, C, K, K]
         wide[:len(narrow), narrow.shape[1]:] = 0
-    wide[tuple(slice(size) for size in narrow.shape)] = narrow
+    if key.endswith("torgb.weight"):  # Scaled at run time by 1 / sqrt(C); the others are demodulated.
+        gain = sqrt(wide.shape[1] / narrow.shape[1])
+    wide[tuple(slice(size) for size in narrow.shape)] = narrow * gain
