@@ -118,6 +118,7 @@ def test_measuring_and_drawing_samples_do_not_change_the_run() -> None:
     assert all(torch.equal(value, result[name]) for name, value in expected.items())
 
 
+@pytest.mark.slow
 def test_it_learns_the_colour_of_its_pictures() -> None:
     settings = Settings(**{**SMALL, "batch": 8, "lr": 0.01, "augment_p": 0.0, "path_every": 0, "r1_every": 16})
     flat = torch.tensor([200, 60, 30], dtype=torch.uint8)[None, :, None, None].expand(8, 3, 32, 32)
@@ -389,7 +390,7 @@ def test_a_run_travels_in_small_parts(folder: Path, tmp_path: Path, capsys: pyte
     written = pack(run, parts, largest=300_000)
     assert len(written) > 2
     assert sorted(path.name for path in parts.iterdir()) == ["log.csv", *sorted(path.name for path in written)]
-    assert sum(path.stat().st_size for path in written) < (run / CHECKPOINT).stat().st_size / 3
+    assert sum(path.stat().st_size for path in written) < (run / CHECKPOINT).stat().st_size / 2
     assert unpack(parts, other) == 0.016
     before, after = read_state(run / CHECKPOINT), read_state(other / CHECKPOINT)
     assert after.settings == before.settings

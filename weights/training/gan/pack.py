@@ -3,7 +3,7 @@
     python -m weights.training.gan.pack RUN FOLDER       # Writes FOLDER/state-KIMG-1-of-5.safetensors ... and log.csv.
     python -m weights.training.gan.pack --unpack FOLDER RUN   # Makes RUN/checkpoint.safetensors of them.
 
-That is a seventh of the checkpoint's size or less. What is lost is the last digits of the weights, and Adam's memory,
+That is about a third of the checkpoint's size. What is lost is the last digits of the weights, and Adam's memory,
 which is a hundred steps long: a run that goes on from it learns as before, but not bit for bit.
 """
 
