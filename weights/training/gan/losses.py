@@ -1,4 +1,4 @@
-"""The losses of StyleGAN2. Each returns a scalar to be minimised, and what is worth noting about it."""
+"""The losses of StyleGAN2, to be minimised, and the penalties, with what is worth noting about them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from torch import Tensor
 MEAN_DECAY = 0.01  # Of the running mean of path lengths (Karras et al. 2020, appendix B: 0.99 is kept).
 
 
-def generator_loss(fake_logits: Tensor) -> Tensor:
-    """Non-saturating logistic loss of the generator, mean of softplus(-D(G(z))) (Goodfellow et al. 2014, section 3)."""
-    return F.softplus(-fake_logits).mean()
+def loss_as_real(logits: Tensor) -> Tensor:
+    """-log sigmoid D, mean over pictures that are to pass for real: softplus(-D).
+
+    Of fakes it is the generator's non-saturating loss (Goodfellow et al. 2014, section 3); of real pictures it is one
+    half of the discriminator's loss.
+    """
+    return F.softplus(-logits).mean()
 
 
-def discriminator_loss(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
-    """Logistic loss of the discriminator, mean of softplus(D(G(z))) + softplus(-D(x)) (the same)."""
-    return F.softplus(fake_logits).mean() + F.softplus(-real_logits).mean()
+def loss_as_fake(logits: Tensor) -> Tensor:
+    """-log(1 - sigmoid D), mean over pictures that are to be found out: softplus(D); the discriminator's other half."""
+    return F.softplus(logits).mean()
 
 
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> tuple[Tensor, Tensor]:
