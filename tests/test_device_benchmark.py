@@ -15,7 +15,6 @@ from benchmarks.device import QUICK, Table, main, measure, random_generator, ren
 from benchmarks.device_ways import WAYS, Way, failure, quicker, ways_of
 from weights.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 TINY = (32, 256, 8)
 

@@ -34,7 +34,6 @@ from weights.training.frechet import NAME
 sys.path.append(str(Path(__file__).parents[2] / "editing" / "evaluation"))
 from glass import Glass, Reader, along, binary
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 FACTS = {"old": {"hash": "a" * 64, "resolution": 32, "numbers": 1}, "new": {"hash": "b" * 64, "resolution": 64,
                                                                          "numbers": 2}}
 

@@ -29,8 +29,6 @@ from weights.training.frechet import (
 )
 from weights.training.moments import joined
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def drawn(seed: int, count: int = 50, width: int = 8) -> Tensor:
     rng = torch.Generator().manual_seed(seed)

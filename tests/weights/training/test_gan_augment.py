@@ -20,8 +20,6 @@ from weights.training.gan.augment import (
 )
 from weights.training.gan.chance import generator
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def smooth(count: int, side: int = 32) -> Tensor:
     """Soft random pictures in [-1, 1], which resampling can reproduce."""

@@ -19,8 +19,6 @@ from weights.training.gan.filters import Filters, down_convolve, up_convolve
 from weights.training.gan.precision import Precision, choose_precision
 from weights.training.gan.synthesis import draw_noise, render
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TINY = GeneratorConfig(img_resolution=32, channels=(6, 5, 4, 3), z_dim=8, w_dim=8, mapping_layers=2)
 FULL = Precision()
 
@@ -153,7 +151,7 @@ def test_its_parameters_are_of_unit_variance_and_its_activations_too() -> None:
     discriminator = Discriminator(config)
     spreads = []
     for side in (64, 16, 8):
-        getattr(discriminator, f"b{side}").register_forward_hook(lambda _, __, y: spreads.append(float(y.std())))
+        getattr(discriminator, f"b{side}").register_forward_hook(lambda _, __, y: spreads.append(float(y.detach().std())))
     discriminator(torch.randn(4, 3, 64, 64))
     assert all(0.3 < spread < 2 for spread in spreads)
     stored = [float(weight.std()) for name, weight in discriminator.named_parameters() if name.endswith("weight")]

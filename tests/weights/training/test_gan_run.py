@@ -33,8 +33,6 @@ from weights.training.gan.state import read_state, write_state
 from weights.training.gan.trainer import Trainer
 from weights.training.gan.ways import WAYS, probe
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ROOT = Path(__file__).parents[3]
 SMALL: dict[str, Any] = {
     "resolution": 32, "channel_base": 128, "channel_max": 8, "mapping_layers": 2, "batch": 4, "r1_every": 3,

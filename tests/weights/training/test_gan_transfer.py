@@ -13,8 +13,6 @@ from weights.training.gan.settings import Settings
 from weights.training.gan.trainer import Trainer
 from weights.training.gan.transfer import transfer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def make(channels: tuple[int, ...], seed: int = 0, **sizes: int) -> Generator:
     torch.manual_seed(seed)
