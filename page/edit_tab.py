@@ -70,7 +70,8 @@ class EditTab(Beginning):
         side, settings = self.side, [self.visitor, *self.side.view, *self.sliders.inputs]
         shown = [self.notice, side.result, side.pair]
         moved = [part.input for part in (side.compare, side.beside, self.sliders.keep)]
-        submitted = [part.submit for part in (self.sliders.layers, self.sliders.channels, self.sliders.step)]
+        submitted = [event for part in (self.sliders.layers, self.sliders.channels, self.sliders.step)
+                     for event in (part.submit, part.blur)]
         method = self.sliders.method.input(self.on_method, settings, self.sliders.outputs, **QUICK)
         pasted = side.pasted.input(self.on_pasted, [self.visitor, side.compare, side.pasted], side.compare, **QUICK)
         # always_last: while one picture is made, only the newest of the later positions waits.

@@ -151,7 +151,8 @@ def test_its_parameters_are_of_unit_variance_and_its_activations_too() -> None:
     discriminator = Discriminator(config)
     spreads = []
     for side in (64, 16, 8):
-        getattr(discriminator, f"b{side}").register_forward_hook(lambda _, __, y: spreads.append(float(y.detach().std())))
+        block = getattr(discriminator, f"b{side}")
+        block.register_forward_hook(lambda _, __, y: spreads.append(float(y.detach().std())))
     discriminator(torch.randn(4, 3, 64, 64))
     assert all(0.3 < spread < 2 for spread in spreads)
     stored = [float(weight.std()) for name, weight in discriminator.named_parameters() if name.endswith("weight")]
