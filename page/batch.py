@@ -19,7 +19,7 @@ from page.batch_run import Inbox, Running
 from page.models import Bench, Models
 from page.photo_stage import PRESET_WORDS, presets_in_words
 from page.visitor import Visitor
-from page.wiring import FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, shown_errors
+from page.wiring import FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, as_updates, shown_errors
 from page.words import problem
 from weights.errors import InputError
 
@@ -109,7 +109,7 @@ class BatchTab:
         # Before the queue, so that Cancel reaches a batch that still waits there.
         self.start.click(self.on_begin, [self.visitor, self.chosen, self.edit_from, self.recipe],
                          [self.notice, self.start, self.cancel, self.download], queue=False, **HIDDEN, **PRIVATE
-                         ).then(self.on_run, settings, running, **RUNNING)
+                         ).then(as_updates(self.on_run), settings, running, **RUNNING)
         self.start.click(None, js=SHOW_STATUS, **PRIVATE)
         self.cancel.click(self.on_cancel, self.visitor, self.cancel, queue=False, **HIDDEN, **PRIVATE)
         self.download.click(self.on_download, self.results, [self.notice, self.link], **SAVING

@@ -191,6 +191,7 @@ class Visitor:
         self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
         self.edit, self.history, self.pinned = Edit(), History(), None
         self.before = self.lesson = None
+        self.values = []
         keys, self.keys = self.keys, set()
         if cache is not None:
             for key in keys:

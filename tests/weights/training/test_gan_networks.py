@@ -155,7 +155,8 @@ def test_its_parameters_are_of_unit_variance_and_its_activations_too() -> None:
         block.register_forward_hook(lambda _, __, y: spreads.append(float(y.detach().std())))
     discriminator(torch.randn(4, 3, 64, 64))
     assert all(0.3 < spread < 2 for spread in spreads)
-    stored = [float(weight.detach().std()) for name, weight in discriminator.named_parameters() if name.endswith("weight")]
+    stored = [float(weight.detach().std()) for name, weight in discriminator.named_parameters()
+              if name.endswith("weight")]
     assert all(0.8 < std < 1.2 for std in stored)
 
 
