@@ -186,10 +186,12 @@ def test_of_several_faces_one_is_chosen(visit: Callable[[], Page], astronaut: Ph
     page.wait_for_selector("#faces-words >> text=Face 1 is chosen")
     page.get_by_label("2", exact=True).check()
     page.wait_for_selector("#faces-words >> text=Face 2 is chosen")
-    shown = page.locator("#faces img").bounding_box()
+    outlined = page.locator("#faces img")
+    shown = outlined.bounding_box()
     assert shown is not None
-    left = shown["x"] + (shown["width"] - shown["height"] * 900 / 512) / 2  # The picture within its frame.
-    page.mouse.click(left + shown["height"] * 612 / 512, shown["y"] + shown["height"] * 0.25)  # The larger one.
+    left = (shown["width"] - shown["height"] * 900 / 512) / 2  # Of the picture within its frame.
+    # The larger one. This waits until nothing moves any more, as a click of the mouse somewhere would not.
+    outlined.click(position={"x": left + shown["height"] * 612 / 512, "y": shown["height"] * 0.25})
     page.wait_for_selector("#faces-words >> text=Face 1 is chosen")
     invert(page, "fast")
     page.wait_for_selector("#edit", state="visible")
