@@ -65,13 +65,15 @@ def test_who_closes_the_page_leaves_nothing(visit: Callable[[], Page], astronaut
 
 
 def test_when_the_time_is_over_all_is_deleted_and_said_so(visit: Callable[[], Page]) -> None:
+    before = visitors_files()  # Of other pages in this process, whose time is not over.
     page = visit()
     surprise(page)
     move(page, "smile", 1)
+    assert visitors_files() - before
     page.wait_for_timeout(1000 * SOON + 3000)
     box = page.locator("#control-smile input[type=number]")
     box.fill("2")
     box.press("Enter")
     page.wait_for_selector("#notice >> text=there is nothing to edit any more")
     kept.tidy(showing.private_dir(), 2)
-    assert not visitors_files()
+    assert not visitors_files() - before
