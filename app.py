@@ -95,8 +95,10 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when Gradio is imported, too.
 
     from page import batch_style, gpu, teach_style
+    from page.memory import share_arenas
     from page.style import CSS, HEAD
 
+    share_arenas()
     if not re.fullmatch(r"(?i)\d+ ?[kmgt]?b", upload_limit):
         raise InputError(f"{upload_limit}: not a size of files; give one as 64mb or 1gb")
     if mcp:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from inversion.limits import limits_of_face as limits_of_face
     from inversion.limits import limits_of_inversion as limits_of_inversion
     from inversion.limits import with_warnings as with_warnings
+    from inversion.paste import PasteBack as PasteBack
     from inversion.paste import paste_back as paste_back
     from inversion.paste import paste_mask as paste_mask
     from inversion.perceptual import PerceptualDistance as PerceptualDistance
@@ -45,8 +46,9 @@ _HOMES = {
     "align": "alignment", "FaceTooSmallError": "alignment", "quad_of": "alignment", "SAME_PERSON": "faces",
     "Face": "faces", "NoFaceError": "faces", "SeveralFacesError": "faces", "describe": "faces",
     "choose_face": "faces", "describe_crop": "faces", "find_faces": "faces", "identity_distance": "faces",
-    "paste_back": "paste", "paste_mask": "paste", "PerceptualDistance": "perceptual", "Photo": "photo",
-    "open_photo": "photo", "photo_from_array": "photo", "read_picture_metadata": "photo", "save_picture": "photo",
+    "PasteBack": "paste", "paste_back": "paste", "paste_mask": "paste", "PerceptualDistance": "perceptual",
+    "Photo": "photo", "open_photo": "photo", "photo_from_array": "photo", "read_picture_metadata": "photo",
+    "save_picture": "photo",
     "Progress": "projector", "Projector": "projector", "Inversion": "record", "load_inversion": "record",
     "save_inversion": "record", "InversionCache": "cache", "DEFAULT_PRESET": "settings", "PRESETS": "settings",
     "ProjectorSettings": "settings", "preset": "settings", "limits_of_face": "limits",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inversion.alignment import blurred
-from inversion.colours import apply_colours, averaged, fit_colours, grey
+from inversion.colours import ColourGuide, apply_colours, averaged, grey
 
 _COARSE_SIDE = 256  # Fits and masks are made at this side at most; only their use is in the photo's resolution.
 
@@ -48,44 +48,88 @@ class _Regions:
     head: _Floats      # With hair and ears.
 
 
-def blending_layer(photo: _Floats, picture: npt.NDArray[np.uint8], original: npt.NDArray[np.uint8],
-                   landmarks: npt.NDArray[np.float64]) -> _Floats:
-    """The layer that makes the edited photo of a photo: result = (1 - fade) photo + paint, in any resolution.
+@dataclass(frozen=True, eq=False)
+class Blending:
+    """What edits of one inversion do to its photo; what does not depend on the edit is made once, by `Blending.of`.
 
     Most of a change is one of tone: hair or skin that turns lighter. There the change is fitted to the photo's own
-    colours (see `fit_colours`) where the inversion agrees with the photo, and so follows the photo's edges and
+    colours (see `ColourGuide`) where the inversion agrees with the photo, and so follows the photo's edges and
     strands, not the inversion's. Among the features the change itself is added. Where the edit draws another shape
     (a mouth that closes), the picture itself is shown, its colours matched to the photo as those of the inversion
     are, and the photo's detail is faded out, all but fine grain. A mouth or an eye is drawn anew wholly or not.
-
-    photo: float32 [F, F, 3], 0..255: the photo in the quad's frame; F may be larger than S.
-    picture, original: uint8 [S, S, 3], the edited picture and that of the unedited inversion.
-    landmarks: [68, 2], x and y in sides of the crop, from its corner: 0..1.
-    Returns float32 [F, F, 4]: paint, in levels, then fade, 0..1. Both are 0 where nothing is changed.
     """
-    coarse = min(photo.shape[0], picture.shape[0], _COARSE_SIDE)
-    crop, old, new = (_resized(p.astype(np.float32, copy=False), coarse) for p in (photo, original, picture))
-    change, misfit = new - old, crop - old
-    error = np.abs(misfit - blurred(misfit, _MATCH_REACH * coarse)).max(axis=2)
-    trust = 1.0 / (1.0 + (error / _MISFIT) ** 2)
-    regions = _regions(landmarks, coarse)
-    tint = fit_colours(crop, change, trust, reach=_TINT_REACH * coarse, noise=_TINT_NOISE)
-    match = fit_colours(old, misfit, trust, reach=_MATCH_REACH * coarse, noise=_MATCH_NOISE)
-    redrawn = _redrawn(old, new, error, regions, landmarks)
-    seen = np.maximum(_seen(change, regions), redrawn)
 
-    side = photo.shape[0]  # From here on in the frame's resolution.
-    amounts = np.stack([seen * (1.0 - redrawn), seen * redrawn, regions.features], axis=2)
-    retouched, fade, features = np.split(_resized(amounts, side, smooth=False), 3, axis=2)
-    tinted = apply_colours(tint, photo)
-    tinted += features * (_resized(change, side) - tinted)
-    smooth = _resized(crop, side)
-    grain = _grain(photo - smooth)
-    drawn = _sharpened(picture.astype(np.float32)) + _resized(apply_colours(match, new), picture.shape[0])
-    drawn = _resized(drawn, side) - grain * smooth
-    tinted *= retouched
-    drawn *= fade
-    return np.dstack([tinted + drawn, fade * (1.0 - grain)])
+    photo: _Floats       # [F, F, 3], and
+    smooth: _Floats      # the same without its detail, of which
+    grain: _Floats       # so much may stay over another shape, [F, F, 1].
+    old: _Floats         # The inversion's picture at the coarse side, [C, C, 3], and
+    fine: _Floats        # its shapes,
+    error: _Floats       # how far it is off, in levels, [C, C],
+    match: _Floats       # and what its colours lack: fits [C, C, 12].
+    tint: ColourGuide    # The photo at the coarse side.
+    regions: _Regions
+    landmarks: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, photo: _Floats, original: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.float64]) -> Blending:
+        """Make a photo and its inversion ready.
+
+        photo: float32 [F, F, 3], 0..255: the photo in the quad's frame; F may be larger than S.
+        original: uint8 [S, S, 3], the picture of the unedited inversion.
+        landmarks: [68, 2], x and y in sides of the crop, from its corner: 0..1.
+        """
+        coarse = min(photo.shape[0], original.shape[0], _COARSE_SIDE)
+        crop, old = (_resized(p.astype(np.float32, copy=False), coarse) for p in (photo, original))
+        misfit = crop - old
+        error = np.abs(misfit - blurred(misfit, _MATCH_REACH * coarse)).max(axis=2)
+        trust = 1.0 / (1.0 + (error / _MISFIT) ** 2)
+        tint = ColourGuide.of(crop, trust, reach=_TINT_REACH * coarse, noise=_TINT_NOISE)
+        match = ColourGuide.of(old, trust, reach=_MATCH_REACH * coarse, noise=_MATCH_NOISE).fit(misfit)
+        smooth = _resized(crop, photo.shape[0])
+        return cls(photo=photo, smooth=smooth, grain=_grain(photo - smooth), old=old, fine=_shapes(old), error=error,
+                   match=match, tint=tint, regions=_regions(landmarks, coarse), landmarks=landmarks)
+
+    def layer(self, picture: npt.NDArray[np.uint8]) -> _Floats:
+        """The layer that makes the edited photo of the photo: result = (1 - fade) photo + paint, in any resolution.
+
+        picture: uint8 [S, S, 3], the edited picture.
+        Returns float32 [F, F, 4]: paint, in levels, then fade, 0..1. Both are 0 where nothing is changed.
+        """
+        side, coarse = self.photo.shape[0], self.old.shape[0]
+        new = _resized(picture.astype(np.float32), coarse)
+        change = new - self.old
+        redrawn = self._redrawn(new)
+        seen = np.maximum(_seen(change, self.regions), redrawn)
+        amounts = np.stack([seen * (1.0 - redrawn), seen * redrawn, self.regions.features], axis=2)
+
+        # From here on in the frame's resolution.
+        retouched, fade, features = np.split(_resized(amounts, side, smooth=False), 3, axis=2)
+        tinted = apply_colours(self.tint.fit(change), self.photo)
+        tinted += features * (_resized(change, side) - tinted)
+        drawn = _sharpened(picture.astype(np.float32)) + _resized(apply_colours(self.match, new), picture.shape[0])
+        drawn = _resized(drawn, side) - self.grain * self.smooth
+        tinted *= retouched
+        drawn *= fade
+        return np.dstack([tinted + drawn, fade * (1.0 - self.grain)])
+
+    def _redrawn(self, new: _Floats) -> _Floats:
+        """Where the edit draws another shape: [C, C], 0..1.
+
+        Measured is how much of the shapes in both pictures is not common to them: 0 for equal ones, also in another
+        light.
+        """
+        side, fine = new.shape[0], _shapes(new)
+        before, after, between = (averaged(grey(shape * shape), _SHAPE_REACH / 2 * side)
+                                  for shape in (self.fine, fine, fine - self.fine))
+        share = _step(between / (before + after + _FLAT**2), *_CHANGED)
+        lost = _step(averaged(self.error, _MATCH_REACH / 2 * side), *_LOST)
+        share *= 1.0 - lost * (1.0 - self.regions.features)
+        for where, growth in _FEATURES:
+            mask = _hull(self.landmarks[where], side, growth)
+            if mask.any():
+                amount = _step(np.quantile(share[mask > 0], 0.75), *_WHOLE)
+                share = np.maximum(share, amount * averaged(mask, _MEAN_REACH * side))
+        return np.asarray(share, np.float32)
 
 
 def _seen(change: _Floats, regions: _Regions) -> _Floats:
@@ -98,25 +142,9 @@ def _seen(change: _Floats, regions: _Regions) -> _Floats:
     return _step(amount, low, high)
 
 
-def _redrawn(old: _Floats, new: _Floats, error: _Floats, regions: _Regions,
-             landmarks: npt.NDArray[np.float64]) -> _Floats:
-    """Where the edit draws another shape: [S, S], 0..1.
-
-    Measured is how much of the shapes in both pictures is not common to them: 0 for equal ones, also in another light.
-    """
-    side = old.shape[0]
-    fine = [picture - blurred(picture, _SHAPE_REACH * side) for picture in (old, new)]
-    before, after, between = (averaged(grey(shape * shape), _SHAPE_REACH / 2 * side)
-                              for shape in (*fine, fine[1] - fine[0]))
-    share = _step(between / (before + after + _FLAT**2), *_CHANGED)
-    lost = _step(averaged(error, _MATCH_REACH / 2 * side), *_LOST)
-    share *= 1.0 - lost * (1.0 - regions.features)
-    for where, growth in _FEATURES:
-        mask = _hull(landmarks[where], side, growth)
-        if mask.any():
-            amount = _step(np.quantile(share[mask > 0], 0.75), *_WHOLE)
-            share = np.maximum(share, amount * averaged(mask, _MEAN_REACH * side))
-    return np.asarray(share, np.float32)
+def _shapes(picture: _Floats) -> _Floats:
+    """What of a picture [S, S, 3] is shape, not light."""
+    return picture - blurred(picture, _SHAPE_REACH * picture.shape[0])
 
 
 def _regions(landmarks: npt.NDArray[np.float64], side: int) -> _Regions:

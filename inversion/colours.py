@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,34 +11,55 @@ _LEAST_TRUST = 0.02  # the least weight of a pixel, so that a window of bad ones
 _Floats = npt.NDArray[np.float32]
 
 
-def fit_colours(guide: _Floats, target: _Floats, trust: _Floats, *, reach: float, noise: float) -> _Floats:
-    """Fit target = A guide + b around each pixel, by weighted least squares in a Gaussian window.
+@dataclass(frozen=True, eq=False)
+class ColourGuide:
+    """A picture whose colours other quantities are fitted to; what does not depend on the quantity is made once.
 
     The guided filter (He, Sun and Tang 2013, "Guided Image Filtering", equations 14 and 15, with three channels in the
     guide) with a weight for each pixel. Fitted on a small guide and applied to a large one, the target takes the
-    large one's edges (He and Sun 2015, arXiv 1505.00996).
-
-    guide, target: float32 [S, S, 3].
-    trust: float32 [S, S], 0..1: how much each pixel counts.
-    reach: the window's standard deviation, in pixels.
-    noise: contrasts of the guide well below this, in its own units, are not taken for a cause.
-    Returns float32 [S, S, 12]: the rows of A for the guide's three channels, then b. See `apply_colours`.
+    large one's edges (He and Sun 2015, arXiv 1505.00996). Made by `ColourGuide.of`.
     """
-    weight = np.maximum(trust, _LEAST_TRUST)[..., None]
-    pairs = [guide[..., i : i + 1] * guide[..., i:] for i in range(3)]  # rr rg rb, gg gb, bb
-    products = [guide[..., i : i + 1] * target for i in range(3)]
-    means = averaged(weight * np.concatenate([guide, target, *pairs, *products], axis=2), reach)
-    total = averaged(weight, reach)
-    means /= total
-    mean_guide, mean_target = means[..., :3], means[..., 3:6]
-    moments = [means[..., 6 + n] - mean_guide[..., i] * mean_guide[..., j] + np.float32(noise**2 if i == j else 0.0)
-               for n, (i, j) in enumerate([(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)])]
-    cross = [means[..., 12 + 3 * i : 15 + 3 * i] - mean_guide[..., i : i + 1] * mean_target for i in range(3)]
-    gain = _solved(moments, cross)
-    offset = mean_target - sum(mean_guide[..., i : i + 1] * gain[i] for i in range(3))
-    # Each pixel lies in many windows: the fits of those around it are averaged too, the trusted ones first.
-    fits = averaged(weight * np.concatenate([*gain, offset], axis=2), reach / 2)
-    return np.asarray(fits / averaged(weight, reach / 2), np.float32)
+
+    picture: _Floats               # [S, S, 3]
+    weight: _Floats                # [S, S, 1]
+    reach: float
+    mean: _Floats                  # Of the picture in each window, [S, S, 3].
+    inverse: list[list[_Floats]]   # Of its covariance, three rows of three [S, S, 1].
+    totals: tuple[_Floats, _Floats]  # Of the weights, in the windows of the fits and of their means: [S, S, 1].
+
+    @classmethod
+    def of(cls, picture: _Floats, trust: _Floats, *, reach: float, noise: float) -> ColourGuide:
+        """Make a guide ready.
+
+        picture: float32 [S, S, 3].
+        trust: float32 [S, S], 0..1: how much each pixel counts.
+        reach: the window's standard deviation, in pixels.
+        noise: contrasts of the guide well below this, in its own units, are not taken for a cause.
+        """
+        weight = np.maximum(trust, _LEAST_TRUST)[..., None]
+        pairs = [picture[..., i : i + 1] * picture[..., i:] for i in range(3)]  # rr rg rb, gg gb, bb
+        total = averaged(weight, reach)
+        means = averaged(weight * np.concatenate([picture, *pairs], axis=2), reach) / total
+        mean = means[..., :3]
+        moments = [means[..., 3 + n] - mean[..., i] * mean[..., j] + np.float32(noise**2 if i == j else 0.0)
+                   for n, (i, j) in enumerate([(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)])]
+        return cls(picture, weight, reach, mean, _inverse(moments), (total, averaged(weight, reach / 2)))
+
+    def fit(self, target: _Floats) -> _Floats:
+        """Fit target = A guide + b around each pixel, by weighted least squares in a Gaussian window.
+
+        target: float32 [S, S, 3].
+        Returns float32 [S, S, 12]: the rows of A for the guide's three channels, then b. See `apply_colours`.
+        """
+        products = [self.picture[..., i : i + 1] * target for i in range(3)]
+        means = averaged(self.weight * np.concatenate([target, *products], axis=2), self.reach) / self.totals[0]
+        mean = means[..., :3]
+        cross = [means[..., 3 + 3 * i : 6 + 3 * i] - self.mean[..., i : i + 1] * mean for i in range(3)]
+        gain = [row[0] * cross[0] + row[1] * cross[1] + row[2] * cross[2] for row in self.inverse]
+        offset = mean - sum(self.mean[..., i : i + 1] * gain[i] for i in range(3))
+        # Each pixel lies in many windows: the fits of those around it are averaged too, the trusted ones first.
+        fits = averaged(self.weight * np.concatenate([*gain, offset], axis=2), self.reach / 2)
+        return np.asarray(fits / self.totals[1], np.float32)
 
 
 def apply_colours(fits: _Floats, guide: _Floats) -> _Floats:
@@ -69,13 +92,12 @@ def grey(picture: _Floats) -> _Floats:
     return np.asarray(cv2.transform(picture, np.full((1, 3), 1 / 3, np.float32)), np.float32).reshape(picture.shape[:2])
 
 
-def _solved(matrix: list[_Floats], right: list[_Floats]) -> list[_Floats]:
-    """x of M x = right for symmetric matrices given by rr, rg, rb, gg, gb, bb [S, S]; right and x: three [S, S, 3]."""
+def _inverse(matrix: list[_Floats]) -> list[list[_Floats]]:
+    """The inverse of symmetric matrices given by rr, rg, rb, gg, gb, bb [S, S]: three rows of three [S, S, 1]."""
     rr, rg, rb, gg, gb, bb = (entry.astype(np.float64) for entry in matrix)
     # The adjugate; symmetric as well. The noise keeps the determinant away from 0.
     a, b, c = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
     e, f, i = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
     determinant = rr * a + rg * b + rb * c
-    inverse = [[(entry / determinant).astype(np.float32)[..., None] for entry in row]
-               for row in ((a, b, c), (b, e, f), (c, f, i))]
-    return [row[0] * right[0] + row[1] * right[1] + row[2] * right[2] for row in inverse]
+    return [[(entry / determinant).astype(np.float32)[..., None] for entry in row]
+            for row in ((a, b, c), (b, e, f), (c, f, i))]

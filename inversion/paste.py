@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from inversion.alignment import quad_side
-from inversion.blending import blending_layer
+from inversion.blending import Blending
 
 if TYPE_CHECKING:
     from inversion.faces import Face
@@ -21,6 +22,7 @@ _ENLARGED = 4      # cv2 counts in 1/32 of a pixel: enlarged by more, its cubic 
 _FRAME_SIDE = 512  # the change is made ready at this side: sharper than a crop, and fast for a photo of any size
 _ROUNDNESS = 2.5  # exponent of the mask's outline: 2 is an ellipse, towards infinity a square
 _Floats = npt.NDArray[np.float32]
+_Bounds = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def paste_back(
@@ -38,9 +40,10 @@ def paste_back(
 
     Without `original` the picture itself is pasted: what is shown is what the generator drew, and nothing that the
     caller did not give is needed. With `original`, the photo is changed only as picture and original differ (see
-    `blending_layer`): equal pictures return the photo bit for bit, and what the edit did not touch keeps the photo's
-    pixels. Skin and hair that turn lighter keep the detail that the generator cannot draw; where a shape is another (a
-    mouth that closes), the generator's is shown, in the photo's colours. Prefer it: pictures are softer than photos.
+    `inversion.blending`): equal pictures return the photo bit for bit, and what the edit did not touch keeps the
+    photo's pixels. Skin and hair that turn lighter keep the detail that the generator cannot draw; where a shape is
+    another (a mouth that closes), the generator's is shown, in the photo's colours. Prefer it: pictures are softer than
+    photos. For many edits of one face see `PasteBack`.
 
     picture: uint8 [S, S, 3], RGB, the edited crop; any S.
     feather: width of the fading, as a fraction of half the quad's side; 0..0.96, 0 is a hard edge.
@@ -50,55 +53,105 @@ def paste_back(
     Raises:
         ValueError: pictures that are not [S, S, 3] or differ in size, or a feather out of range.
     """
-    _check(picture, original, feather)
-    result: npt.NDArray[np.uint8] = photo.pixels.copy()
-    (left, top), (right, bottom) = _bounds(face.quad, (photo.width, photo.height))
-    if right <= left or bottom <= top or (original is not None and np.array_equal(picture, original)):
+    if original is not None:
+        return PasteBack.of(photo, face, original, feather=feather)(picture)
+    _check(picture, feather)
+    result = photo.pixels.copy()
+    bounds = _bounds(face.quad, (photo.width, photo.height))
+    if _is_empty(bounds):
         return result
-    bounds = (left, top, right, bottom)
+    left, top, right, bottom = bounds
     part = result[top:bottom, left:right].astype(np.float32)
-    mask = _mask(face.quad, bounds, feather)
-    if original is None:
-        part += mask[..., None] * (_warped(picture.astype(np.float32), face.quad, bounds) - part)
-    else:
-        own = max(1, round(face.size))  # The quad's own side: in a frame of this size, nothing is enlarged.
-        side = min(own, max(_FRAME_SIDE, picture.shape[0], -(-own // _ENLARGED)))
-        layer = blending_layer(_framed(part, face.quad, bounds, side), picture, original,
-                               _in_quad(face.landmarks, face.quad))
-        layer = _warped(layer, face.quad, bounds)
-        for channel in range(3):  # Planes: broadcasting to three channels takes several times as long.
-            part[..., channel] += mask * (layer[..., channel] - layer[..., 3] * part[..., channel])
+    laid = _warped(picture.astype(np.float32), face.quad, bounds)
+    part += _mask(face.quad, bounds, feather)[..., None] * (laid - part)
     result[top:bottom, left:right] = np.rint(part).clip(0, 255).astype(np.uint8)
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class PasteBack:
+    """`paste_back` for many edits of one inversion; what does not depend on the edit is made once, by `PasteBack.of`.
+
+    Holds the photo, and some 30 bytes for each pixel that the face's quad has in it.
+    """
+
+    photo: Photo
+    original: npt.NDArray[np.uint8]
+    _quad: npt.NDArray[np.float64]
+    _bounds: _Bounds
+    _mask: _Floats | None        # These two are None for a face that lies outside of the photo.
+    _blending: Blending | None
+
+    @classmethod
+    def of(cls, photo: Photo, face: Face, original: npt.NDArray[np.uint8], *, feather: float = 0.35) -> PasteBack:
+        """Make a photo and the inversion of a face in it ready. The arguments are those of `paste_back`.
+
+        Raises:
+            ValueError: as `paste_back`.
+        """
+        _check(original, feather)
+        bounds = _bounds(face.quad, (photo.width, photo.height))
+        if _is_empty(bounds):
+            return cls(photo, original, face.quad, bounds, None, None)
+        left, top, right, bottom = bounds
+        own = max(1, round(face.size))  # The quad's own side: in a frame of this size, nothing is enlarged.
+        side = min(own, max(_FRAME_SIDE, original.shape[0], -(-own // _ENLARGED)))
+        part = photo.pixels[top:bottom, left:right].astype(np.float32)
+        blending = Blending.of(_framed(part, face.quad, bounds, side), original, _in_quad(face.landmarks, face.quad))
+        return cls(photo, original, face.quad, bounds, _mask(face.quad, bounds, feather), blending)
+
+    def __call__(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Put an edited picture, uint8 [S, S, 3], back into the photo: uint8 [H, W, 3], a new array.
+
+        Raises:
+            ValueError: not of the original's type and size.
+        """
+        _check(picture, 0.0)
+        if picture.shape != self.original.shape:
+            raise ValueError(f"the original is uint8 {list(picture.shape)} as the picture is, not "
+                             f"{self.original.dtype} {list(self.original.shape)}")
+        result = self.photo.pixels.copy()
+        if self._mask is None or self._blending is None or np.array_equal(picture, self.original):
+            return result
+        left, top, right, bottom = self._bounds
+        part = result[top:bottom, left:right].astype(np.float32)
+        layer = _warped(self._blending.layer(picture), self._quad, self._bounds)
+        for channel in range(3):  # Planes: broadcasting to three channels takes several times as long.
+            part[..., channel] += self._mask * (layer[..., channel] - layer[..., 3] * part[..., channel])
+        result[top:bottom, left:right] = np.rint(part).clip(0, 255).astype(np.uint8)
+        return result
 
 
 def paste_mask(photo: Photo, face: Face, *, feather: float = 0.35) -> _Floats:
     """Where `paste_back` may change the photo, and how much at most: float32 [H, W], 0..1, for the whole photo."""
     mask = np.zeros(photo.pixels.shape[:2], np.float32)
-    (left, top), (right, bottom) = _bounds(face.quad, (photo.width, photo.height))
-    if right > left and bottom > top:
-        mask[top:bottom, left:right] = _mask(face.quad, (left, top, right, bottom), feather)
+    bounds = _bounds(face.quad, (photo.width, photo.height))
+    if not _is_empty(bounds):
+        left, top, right, bottom = bounds
+        mask[top:bottom, left:right] = _mask(face.quad, bounds, feather)
     return mask
 
 
-def _check(picture: npt.NDArray[np.uint8], original: npt.NDArray[np.uint8] | None, feather: float) -> None:
+def _check(picture: npt.NDArray[np.uint8], feather: float) -> None:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.shape[0] != picture.shape[1]:
         raise ValueError(f"the picture is uint8 [S, S, 3], not {picture.dtype} {list(picture.shape)}")
-    if original is not None and (original.dtype != np.uint8 or original.shape != picture.shape):
-        raise ValueError(f"the original is uint8 {list(picture.shape)} as the picture is, not "
-                         f"{original.dtype} {list(original.shape)}")
     if not 0.0 <= feather <= MASK_EDGE:
         raise ValueError(f"feather is 0..{MASK_EDGE}, not {feather}")
 
 
-def _bounds(quad: npt.NDArray[np.float64], size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The quad's bounding box within the photo: (left, top), (right, bottom), the last two excluded."""
+def _bounds(quad: npt.NDArray[np.float64], size: tuple[int, int]) -> _Bounds:
+    """The quad's bounding box within the photo: left, top, right, bottom, the last two excluded."""
     start = np.maximum(np.floor(quad.min(0)).astype(int), 0)
     stop = np.minimum(np.ceil(quad.max(0)).astype(int) + 1, size)
-    return (int(start[0]), int(start[1])), (int(stop[0]), int(stop[1]))
+    return int(start[0]), int(start[1]), int(stop[0]), int(stop[1])
 
 
-def _mask(quad: npt.NDArray[np.float64], bounds: tuple[int, int, int, int], feather: float) -> _Floats:
+def _is_empty(bounds: _Bounds) -> bool:
+    left, top, right, bottom = bounds
+    return right <= left or bottom <= top
+
+
+def _mask(quad: npt.NDArray[np.float64], bounds: _Bounds, feather: float) -> _Floats:
     """1 inside, 0 from `MASK_EDGE` on, a smooth step between: float32 [h, w] over the bounds."""
     import cv2
 
@@ -116,7 +169,7 @@ def _mask(quad: npt.NDArray[np.float64], bounds: tuple[int, int, int, int], feat
     return np.asarray(inside * inside * (3.0 - 2.0 * inside), np.float32)
 
 
-def _warped(picture: _Floats, quad: npt.NDArray[np.float64], bounds: tuple[int, int, int, int]) -> _Floats:
+def _warped(picture: _Floats, quad: npt.NDArray[np.float64], bounds: _Bounds) -> _Floats:
     """A square picture [S, S, C] laid over the quad: float32 [h, w, C] over the bounds.
 
     One that is larger than the quad, or many times smaller, is first brought to the quad's own scale by Lanczos, which
@@ -141,7 +194,7 @@ def _warped(picture: _Floats, quad: npt.NDArray[np.float64], bounds: tuple[int, 
     return np.asarray(laid, np.float32)
 
 
-def _framed(part: _Floats, quad: npt.NDArray[np.float64], bounds: tuple[int, int, int, int], side: int) -> _Floats:
+def _framed(part: _Floats, quad: npt.NDArray[np.float64], bounds: _Bounds, side: int) -> _Floats:
     """The inverse of `_warped`: what the quad covers of a photo's part [h, w, C], as a square [side, side, C]."""
     import cv2
 

@@ -23,6 +23,7 @@ from page.visitor import Subject, Visitor
 from stylegan2 import Generator, choose_device, load
 from weights.errors import InputError
 
+LAST = 2     # Edits of each subject that are kept.
 OWN = "own"  # The method that each of the controls brings with it.
 
 
@@ -75,8 +76,9 @@ class Bench:
 
     loaded: Loaded
     controls: Controls
-    # Each subject's last edit: it is asked for while a slider is dragged, when it rests, and to be measured.
-    _last: weakref.WeakKeyDictionary[Subject, tuple[Edit, np.ndarray]] = field(
+    # Each subject's last edits: one is asked for while a slider is dragged, when it rests, and to be measured; another
+    # may be pinned beside it.
+    _last: weakref.WeakKeyDictionary[Subject, tuple[tuple[Edit, np.ndarray], ...]] = field(
         default_factory=weakref.WeakKeyDictionary, init=False, repr=False)
 
     @property
@@ -143,12 +145,14 @@ class Bench:
         """
         if not edit.changes:
             return subject.picture
-        last = self._last.get(subject)
-        if last is not None and last[0] == edit and [*last[0].strengths] == [*edit.strengths]:  # In this order.
-            return last[1]
+        last = self._last.get(subject, ())
+        for known in last:
+            if known[0] == edit and [*known[0].strengths] == [*edit.strengths]:  # In this order.
+                self._last[subject] = known, *(other for other in last if other is not known)
+                return known[1]
         picture = edit.apply(self.editor(subject, edit.method))
         picture.flags.writeable = False  # Others are given it too.
-        self._last[subject] = edit, picture
+        self._last[subject] = (edit, picture), *last[:LAST - 1]
         return picture
 
 

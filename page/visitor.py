@@ -20,6 +20,7 @@ from inversion import (
     Face,
     Inversion,
     InversionCache,
+    PasteBack,
     Photo,
     Progress,
     Projector,
@@ -35,6 +36,7 @@ from page import gpu
 from page.describing import describer
 from page.history import History
 from page.lane import Lane
+from page.recent import Recent
 from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 VIEW_SIDE = 1024    # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
 PREVIEW_SIDE = 512  # The same while a slider is dragged, when being quick counts.
+MOST_READY = 32     # Photos that are kept ready for previews; 2 MB each with the bundled generator.
 VIEW_REACH = 1.5    # Of an edited photo the part around the face is shown, so many times as wide as the crop.
 NOTHING = "there is nothing to edit any more (all is deleted after an hour); choose the photo again"
 LOOK = 0.5          # Seconds between two looks at whether an inversion's turn has come.
@@ -87,7 +90,10 @@ class Subject:
         if self.photo is None or self.face is None:
             raise ValueError("there is no photo to put the face back into")
         photo, face = (self.photo, self.face) if side is None else self._view(side)
-        return photo.pixels, paste_back(photo, face, picture, original=self.picture)
+        if side != PREVIEW_SIDE:
+            return photo.pixels, paste_back(photo, face, picture, original=self.picture)
+        # Asked for at each move of a slider; the photo's part of it takes longer than the edit's.
+        return photo.pixels, _READY.get(self, lambda: PasteBack.of(photo, face, self.picture))(picture)
 
     def _view(self, side: int) -> tuple[Photo, Face]:
         assert self.photo is not None
@@ -96,6 +102,9 @@ class Subject:
             photo, faces = scaled(*around(self.photo, self.face), side)
             self._views[side] = photo, faces[0]
         return self._views[side]
+
+
+_READY: Recent[Subject, PasteBack] = Recent(MOST_READY)
 
 
 @dataclass(frozen=True)

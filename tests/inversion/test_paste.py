@@ -11,7 +11,7 @@ import pytest
 
 from inversion.alignment import align
 from inversion.faces import Face
-from inversion.paste import MASK_EDGE, paste_back, paste_mask
+from inversion.paste import MASK_EDGE, PasteBack, paste_back, paste_mask
 from inversion.photo import Photo, photo_from_array
 
 
@@ -56,6 +56,20 @@ def test_equal_pictures_return_the_photo(
     astronaut: Photo, astronaut_faces: list[Face], edited: np.ndarray
 ) -> None:
     assert np.array_equal(paste_back(astronaut, astronaut_faces[0], edited, original=edited), astronaut.pixels)
+
+
+def test_one_paste_back_for_many_edits_is_each_edits_own(
+    astronaut: Photo, astronaut_faces: list[Face], astronaut_crop: np.ndarray, edited: np.ndarray
+) -> None:
+    face, before = astronaut_faces[0], astronaut.pixels.copy()
+    paste = PasteBack.of(astronaut, face, astronaut_crop, feather=0.2)
+    for picture in (edited, edited // 2, astronaut_crop, edited):
+        expected = paste_back(astronaut, face, picture, feather=0.2, original=astronaut_crop)
+        result = paste(picture)
+        assert np.array_equal(result, expected)
+        result[:] = 0  # The caller's own: neither the photo nor the next result has it.
+    assert np.array_equal(astronaut.pixels, before)
+    assert not np.array_equal(paste(edited), before)
 
 
 def test_mask_is_one_on_the_face_and_fades_out_before_the_quads_sides(
@@ -411,6 +425,8 @@ def test_wrong_arguments(astronaut: Photo, astronaut_faces: list[Face], edited: 
             paste_back(astronaut, face, picture)
     with pytest.raises(ValueError, match="the original is uint8"):
         paste_back(astronaut, face, edited, original=edited[:64, :64])
+    with pytest.raises(ValueError, match="the original is uint8"):
+        PasteBack.of(astronaut, face, edited)(edited[:64, :64])
     for feather in (-0.1, 1.0):
         with pytest.raises(ValueError, match="feather is"):
             paste_back(astronaut, face, edited, feather=feather)

@@ -132,6 +132,17 @@ def test_an_edit_asked_for_again_is_the_picture_that_an_editor_makes(models: Mod
         assert np.array_equal(bench.edit(subject, edit), expected)
 
 
+def test_the_edit_that_is_pinned_is_not_drawn_anew_at_each_move(models: Models, drawn: Visitor) -> None:
+    subject, bench = drawn.subject, models.bench
+    assert subject is not None
+    pinned = Edit(strengths={"smile": 1.0})
+    first = bench.edit(subject, pinned)
+    for strength in (0.5, 1.0, 1.5):
+        moved = Edit(strengths={"age": strength})
+        assert np.array_equal(bench.edit(subject, moved), moved.apply(bench.editor(subject)))
+        assert bench.edit(subject, pinned) is first
+
+
 def test_what_is_let_go_where_it_rests_is_not_painted_again(tab: EditTab, drawn: Visitor) -> None:
     values = asked(tab, drawn, strengths={"smile": 2.0})
     assert tab.side.result in settled(tab, drawn, values)

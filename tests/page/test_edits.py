@@ -13,14 +13,14 @@ from handling import addresses, asked, dragged, resting, settled, shown, slid, s
 from PIL import Image
 
 from editing import Edit, Editor, load_session, parse_recipe, reproduce
-from inversion import Photo, read_picture_metadata
+from inversion import Photo, paste_back, read_picture_metadata
 from inversion.photo import MARK
 from page.edit_tab import EditTab
 from page.measures import effect_of
 from page.outputs import WAY
 from page.result_side import INVERSION, PINNED
 from page.sliders import own_keep
-from page.visitor import VIEW_SIDE, Subject, Visitor, around
+from page.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor, around, scaled
 
 
 @pytest.fixture
@@ -217,6 +217,16 @@ def test_the_part_around_a_face_is_pasted_as_in_the_whole_photo(inverted: Visito
     difference = after.astype(int) - whole[start[1]:start[1] + height, start[0]:start[0] + width]
     assert np.abs(difference).max() <= 1
     assert np.abs(after.astype(int) - before).max() > 20
+
+
+def test_a_preview_is_what_paste_back_makes_of_each_edit(inverted: Visitor) -> None:
+    subject = subject_of(inverted)
+    photo, [face] = scaled(*around(subject.photo, subject.face), PREVIEW_SIDE)
+    for change in (40, -40):
+        edited = np.clip(subject.picture.astype(int) + change, 0, 255).astype(np.uint8)
+        before, after = subject.pasted(edited, side=PREVIEW_SIDE)
+        assert np.array_equal(before, photo.pixels)
+        assert np.array_equal(after, paste_back(photo, face, edited, original=subject.picture))
 
 
 # ---- what an edit did
