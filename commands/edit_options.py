@@ -90,6 +90,9 @@ result_options = several(
                  help="Write the whole photo with the face put back, or the face alone."),
     click.option("--format", "ending", type=click.Choice(["png", "jpg", "webp"]), default="png",
                  help="Of the picture; with png the rest of a photo stays bit for bit."),
+    click.option("--mark/--no-mark", default=True, show_default=True,
+                 help="Say in the metadata of pictures that a generator took part in them (IPTC's digital source "
+                      "type)."),
     click.option("--strip", "with_strip", is_flag=True, help="Also write each attribute at growing strengths."),
     click.option("--video", type=click.Choice(["gif", "mp4"]), help="Also write the way from the source to the edit."))
 file_options = several(

@@ -42,7 +42,7 @@ def write_edit(editor: Editor, subject: Subject, change: Change, outputs: Output
     change = change.found(editor, subject.stem)
     recipe = _recipe_of(editor, source, change) if source else None
     save_picture(paths["picture"], _picture(editor, subject.target if options["paste"] else None, change),
-                 metadata={RECIPE_KEY: recipe.to_json()} if recipe else None)
+                 metadata={RECIPE_KEY: recipe.to_json()} if recipe else None, mark=options["mark"])
     wrote(paths["picture"])
     if recipe is None:
         note(f"{subject.stem}: no recipe is stored, as none could make this again: the inversion was stopped, or the "
@@ -51,7 +51,7 @@ def write_edit(editor: Editor, subject: Subject, change: Change, outputs: Output
         save_recipe(paths["recipe"], recipe)
         wrote(paths["recipe"])
     if "strip" in paths:
-        save_picture(paths["strip"], _strips(editor, change))
+        save_picture(paths["strip"], _strips(editor, change), mark=options["mark"])
         wrote(paths["strip"])
     if "video" in paths:
         save_video(paths["video"], frames(editor, change.strengths, VIDEO_FRAMES, **change.how))
@@ -92,9 +92,10 @@ def write_through(editor: Editor, subject: Subject, name: str, change: Change, o
     note(f"{subject.stem}: {name} is {control.classes[own]}")
     pictures = [editor.render(edited)[0] for edited in through(editor, name, **change.how)]
     for path, picture in zip(paths, pictures, strict=True):
-        save_picture(path, _put_back(editor, subject.target if options["paste"] else None, picture))
+        save_picture(path, _put_back(editor, subject.target if options["paste"] else None, picture),
+                     mark=options["mark"])
         wrote(path)
-    save_picture(strip_path, np.concatenate(pictures, axis=1))
+    save_picture(strip_path, np.concatenate(pictures, axis=1), mark=options["mark"])
     wrote(strip_path)
 
 

@@ -167,7 +167,7 @@ def save_picture(
 
 
 def read_picture_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Read back the texts that `save_picture` stored; empty when there are none.
+    """Read back the texts that `save_picture` stored, without its mark; empty when there are none.
 
     Raises:
         InputError: not a readable JPEG, PNG or WebP.
@@ -178,7 +178,7 @@ def read_picture_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     try:
         if image.format == "PNG":
             image.load()  # a text may stand after the pixels
-            return {key: str(value) for key, value in getattr(image, "text", {}).items()}
+            return {key: str(value) for key, value in getattr(image, "text", {}).items() if key != _PNG_XMP}
         comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
         if not isinstance(comment, bytes) or not comment.startswith(_ASCII):
             return {}

@@ -95,13 +95,8 @@ class EditTab(Beginning):
 
     def _wire_slots(self, at_once: dict[str, Any]) -> None:
         """Each slider sends itself alone: the browser takes a millisecond for each value that it sends."""
-        for number, part in enumerate(self.sliders.inputs):
-            if part in self.sliders.strengths:
-                triggers = [part.input, part.release]
-            elif part in self.sliders.targets:
-                triggers = [part.input]
-            else:
-                continue
+        for number, part in self.sliders.slots.items():
+            triggers = [part.input, part.release] if isinstance(part, gr.Slider) else [part.input]
             gr.on(triggers, partial(self.on_slide, number), [self.visitor, *self.side.view, part], postprocess=False,
                   **at_once)
 
@@ -262,7 +257,7 @@ class EditTab(Beginning):
 
     def _effect(self, bench: Bench, subject: Subject, edit: Edit) -> str:
         if not edit.changes:
-            return words.UNCHANGED
+            return words.unchanged_in_words(subject)
         return words.effect_in_words(effect_of(bench, subject, edit, bench.edit(subject, edit)), edit)
 
     @shown_errors

@@ -54,7 +54,17 @@ class Sliders:
     @property
     def inputs(self) -> list[Any]:
         """What `read` takes the values of, in this order."""
-        return [self.keep, self.method, self.layers, self.channels, self.step, *self.strengths, *self.targets]
+        return [*self.settings, *self.slots.values()]
+
+    @property
+    def settings(self) -> list[Any]:
+        """What is folded below the sliders."""
+        return [self.keep, self.method, self.layers, self.channels, self.step]
+
+    @property
+    def slots(self) -> dict[int, gr.Slider | gr.Dropdown]:
+        """The sliders and the choices of classes, by their places among `inputs`."""
+        return dict(enumerate([*self.strengths, *self.targets], len(self.settings)))
 
     @property
     def outputs(self) -> list[Any]:

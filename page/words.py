@@ -8,10 +8,12 @@ from html import escape
 from editing import Edit
 from gradctrl import Steerable
 from inversion import SAME_PERSON, Face, Inversion
-from page.measures import Effect, Measure
+from page.measures import NOTICED, Effect, Measure
 from page.visitor import Subject
 
-UNCHANGED = "<p class='numbers' role='status'>Nothing is changed yet: move a slider.</p>"
+ESTIMATES = (f"Estimates of an image classifier that knows generated faces: below {round(100 * NOTICED)} points a "
+             "difference says little.")
+OWN_CONTROL = " Attributes marked * are judged by their own control."
 
 
 def faces_in_words(faces: Sequence[Face], chosen: int | None) -> str:
@@ -83,6 +85,13 @@ def warnings_in_words(warnings: Sequence[str]) -> str:
     return f"<ul class='warnings'>{items}</ul>" if items else ""
 
 
+def unchanged_in_words(subject: Subject) -> str:
+    """What stands in the place of an edit's effect where there is no edit, as HTML."""
+    # Strength 1 flips what is typical of samples, and photos are farther from where an attribute flips.
+    begin = " A photo takes more than a synthetic face: begin with 2." if subject.inversion is not None else ""
+    return f"<p class='numbers' role='status'>Nothing is changed yet: move a slider.{begin}</p>"
+
+
 def edit_in_words(edit: Edit) -> str:
     """What an edit changes: "smile +2, hair: blond +1"; with what it keeps, if that was chosen."""
     parts = [f"{name.replace('_', ' ').replace(':', ': ')} {strength:+g}".replace("-", "\N{MINUS SIGN}")
@@ -99,10 +108,10 @@ def effect_in_words(effect: Effect, edit: Edit) -> str:
     said = [f"Changed: {edit_in_words(edit)}. Identity distance {effect.identity:.2f}: {who} by dlib."]
     said += [f"{title_of(measure.attribute)} has changed as well." for measure in effect.unwanted]
     rows = "".join(_effect_row(measure) for measure in effect.measures)
+    whose = ESTIMATES + (OWN_CONTROL if any(measure.judge == "control" for measure in effect.measures) else "")
     return (f"<p class='numbers' role='status'>{escape(' '.join(said))}</p><table class='effect'><thead><tr><th>"
-            "Attribute</th><th>Before</th><th>After</th></tr></thead><tbody>" + rows + "</tbody></table>"
-            + ("<p class='numbers'>Attributes marked * are judged by their own control, the others by an image "
-               "classifier.</p>" if any(m.judge == "control" for m in effect.measures) else ""))
+            f"Attribute</th><th>Before</th><th>After</th></tr></thead><tbody>{rows}</tbody></table>"
+            f"<p class='numbers'>{whose}</p>")
 
 
 def _effect_row(measure: Measure) -> str:

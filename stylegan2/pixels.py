@@ -7,10 +7,14 @@ import torch
 from torch import Tensor
 
 
+def to_bytes(pictures: Tensor) -> Tensor:
+    """Round pictures in [-1, 1] to uint8 of the same shape, on their device; values outside are clipped."""
+    return (pictures.detach().float() * 127.5 + 127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
 def to_pixels(pictures: Tensor) -> np.ndarray:
     """Round pictures [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3]; values outside are clipped."""
-    scaled = (pictures.detach().float() * 127.5 + 127.5).round_().clamp_(0, 255).to(torch.uint8)
-    return scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return to_bytes(pictures).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def from_pixels(pixels: np.ndarray, *, device: torch.device | str = "cpu",

@@ -341,6 +341,16 @@ def test_a_pasted_face_leaves_the_rest_of_the_photo_alone(me: Path, astronaut: P
     assert np.array_equal(pixels(nothing), astronaut.pixels)
 
 
+def test_pictures_say_that_a_generator_took_part_unless_told_not_to(out: Path) -> None:
+    edit = ("edit", "--seed", 3, "--set", "smile=1", "--strip", "--out")
+    for folder, options, marked in ((out / "1", (), True), (out / "2", ("--no-mark",), False)):
+        picture, recipe_file, strip = fine(*edit, folder, *options)
+        assert load_recipe(recipe_file) == load_recipe(picture)
+        for path in (picture, strip):
+            assert (b"compositeWithTrainedAlgorithmicMedia" in path.read_bytes()) is marked
+    assert np.array_equal(pixels(out / "1" / picture.name), pixels(picture))
+
+
 def test_strength_zero_is_the_inversion(latent_file: Path, out: Path) -> None:
     result = run("edit", latent_file, "--set", "smile=0", "--out", out)
     assert result.stdout.splitlines() == [str(out / "you-smile+0.png")]

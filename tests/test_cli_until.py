@@ -191,6 +191,7 @@ def test_through_the_classes_of_a_photo(editor: Editor, astronaut: Photo, astron
     for path, edited in zip(written, through(editor, "smile"), strict=False):
         expected = paste_back(astronaut, face, editor.render(edited)[0], original=picture)
         assert np.array_equal(pixels(path), expected)
+    assert all(b"compositeWithTrainedAlgorithmicMedia" in path.read_bytes() for path in written)
     refused("edit", latent, "--paste", "--through", "smile", "--out", out / "more", words="--photo")
 
 

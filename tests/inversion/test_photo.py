@@ -300,6 +300,8 @@ def test_metadata_comes_back(picture: np.ndarray, tmp_path: Path, ending: str) -
     assert np.abs(open_photo(path).pixels.astype(int) - picture).max() <= (0 if ending == ".png" else 16)
     save_picture(path, picture)
     assert read_picture_metadata(path) == {}
+    save_picture(path, picture, metadata=TEXTS, mark=True)
+    assert read_picture_metadata(path) == TEXTS
 
 
 def test_other_programs_metadata_is_no_error(picture: np.ndarray, tmp_path: Path) -> None:

@@ -247,6 +247,15 @@ def test_an_edit_is_told_in_numbers(tab: EditTab, drawn: Visitor) -> None:
     told = settled(tab, drawn, asked(tab, drawn, strengths={"smile": -3.0}))[tab.side.effect]
     assert "smile \N{MINUS SIGN}3" in told
     assert f"Identity distance {effect.identity:.2f}" in told
+    assert "below 20 points a difference says little" in told
+    assert "own control" not in told  # The classifier knows all of the bundled ones.
+
+
+def test_before_an_edit_it_is_said_how_to_begin(tab: EditTab, drawn: Visitor, inverted: Visitor) -> None:
+    for visitor, hint in ((drawn, False), (inverted, True)):
+        said = tab.show_subject(visitor)[tab.side.effect]
+        assert "move a slider" in said
+        assert ("begin with 2" in said) is hint
 
 
 def test_an_unwanted_change_is_seen(tab: EditTab, drawn: Visitor) -> None:

@@ -31,7 +31,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from inversion import PerceptualDistance
-from stylegan2 import Generator, choose_device, load
+from stylegan2 import Generator, choose_device, load, to_bytes
 from weights.errors import InputError
 from weights.files import replacing
 from weights.training.moments import Moments, frechet_distance, joined
@@ -198,7 +198,7 @@ def _samples(generator: Generator, seeds: range, batch: int, truncation: float,
         if not pictures.isfinite().all():  # Rounded to pixels, it would look like black ones.
             raise InputError(f"this generator draws no finite picture of seed {seeds[start]} or one after it; load it "
                              "in float32, or take an earlier one")
-        yield (pictures.float() * 127.5 + 127.5).round_().clamp_(0, 255).to(torch.uint8)
+        yield to_bytes(pictures)
         tell(min(start + batch, len(seeds)))
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylegan2.pixels import to_pixels
+from stylegan2 import to_bytes, to_pixels
 from weights.errors import InputError
 from weights.files import replacing
 
@@ -100,5 +100,4 @@ class Distance:
         """Of the generator's pictures of `seeds`, batches [N, 3, R, R] in [-1, 1]."""
         from weights.training.frechet import Moments, frechet_distance
 
-        pixels = ((batch * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8) for batch in pictures)
-        return frechet_distance(self._real, Moments.of(self._features(batch) for batch in pixels))
+        return frechet_distance(self._real, Moments.of(self._features(to_bytes(batch)) for batch in pictures))
