@@ -39,7 +39,13 @@ CSS = """
 #examples .thumbnail-lg { aspect-ratio: 1; width: 100%; height: auto; }
 /* The picture stays in sight while sliders further down are moved. */
 #status { scroll-margin-bottom: 40px; }
-#right-side { position: sticky; top: 8px; }
+#right-side { position: sticky; top: 8px; } #right-side:has(.fullscreen) { z-index: 1000; }  /* Over the tabs. */
+/* Where the component is lower than its max_height, Gradio would show the two pictures at other sizes and places. */
+#result .slider-wrap, #result .wrap:has(> .content), #result .content { height: 100% !important;
+  max-height: 100% !important; }
+#result .content { position: relative; }
+#result .content img { position: absolute; top: 0; left: 0; width: 100%; height: 100% !important;
+  max-height: 100% !important; object-fit: contain; }
 #toolbar { flex-wrap: wrap; }
 #edit { isolation: isolate; }  /* Labels would lie over the picture that stays in sight above them. */
 .slot { gap: 8px; }

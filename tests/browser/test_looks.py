@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from driving import move, surprise, unfold, upload
+from driving import invert, move, surprise, unfold, upload
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
 CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8").partition("\n")[2]
+# Pictures in sight that are cut off by the component that shows them, or by the screen's sides.
+CUT_OFF = """() => [...document.querySelectorAll('img')].filter(image => image.checkVisibility()).filter(image => {
+  const frame = (image.closest('.block') || document.body).getBoundingClientRect(), box = image.getBoundingClientRect();
+  return box.left < frame.left - 1 || box.top < frame.top - 1 || box.right > frame.right + 1
+    || box.bottom > frame.bottom + 1;
+}).map(image => image.closest('.block')?.id + ' ' + image.alt)"""
 TABS = ("Edit", "Teach", "Batch", "Models")
 
 
@@ -34,6 +40,7 @@ def check(page: Page, where: str) -> None:
     page.wait_for_timeout(500)  # What fades in has done so.
     assert page.evaluate(CONTRAST) == [], where
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{where}: wider than the screen"
+    assert page.evaluate(CUT_OFF) == [], where
 
 
 def test_all_can_be_read_and_nothing_is_wider_than_the_screen(page: Page, astronaut_file: Path) -> None:
@@ -48,6 +55,9 @@ def test_all_can_be_read_and_nothing_is_wider_than_the_screen(page: Page, astron
     for area in ("#keep-area", "#advanced", "#view", "#more"):
         unfold(page, area)
     check(page, "edit")
+    page.get_by_label("Side by side").check()
+    page.wait_for_selector("#pair img")
+    check(page, "side by side")
     for tab in TABS[1:]:
         page.get_by_role("tab", name=tab).click()
         if tab == "Models":
@@ -58,6 +68,30 @@ def test_all_can_be_read_and_nothing_is_wider_than_the_screen(page: Page, astron
     page.click("#teach-begin")
     page.wait_for_selector("#teach-notice >> text=no name")
     check(page, "an error")
+
+
+def test_before_and_after_lie_upon_each_other(page: Page, astronaut_file: Path) -> None:
+    """Whatever the screen's size, a point of the face is at the same place in both."""
+    def boxes() -> list[dict[str, float]]:
+        page.wait_for_timeout(500)
+        images = page.locator("#result img")
+        assert images.count() == 2
+        return [images.nth(number).bounding_box() for number in range(2)]
+
+    surprise(page)
+    move(page, "smile", 2)
+    page.wait_for_selector("table.effect")
+    before, after = boxes()
+    frame = page.locator("#result").bounding_box()
+    assert before == after
+    assert frame["y"] <= before["y"] < before["y"] + before["height"] <= frame["y"] + frame["height"]
+    page.click("#back")
+    upload(page, astronaut_file)
+    page.wait_for_selector("#faces-words >> text=1 face found")
+    invert(page, "fast")
+    page.wait_for_selector("#edit", state="visible")
+    before, after = boxes()
+    assert before == after
 
 
 def test_the_picture_stays_in_sight_while_the_last_slider_is_moved(page: Page) -> None:
