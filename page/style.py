@@ -62,6 +62,8 @@ CSS = """
   linear-gradient(to right, var(--beyond) var(--from), var(--safe) var(--from), var(--safe) var(--to),
     var(--beyond) var(--to)); }
 .marked input[type=range]::-webkit-slider-runnable-track { background: var(--track) !important; }
+.slot input[type=range]::-webkit-slider-thumb { border: 2px solid #4f46e5 !important; box-sizing: border-box; }
+.slot input[type=range]::-moz-range-thumb { border: 2px solid #4f46e5 !important; box-sizing: border-box; }
 .marked input[type=range]::-moz-range-track { background: var(--track) !important; }
 .marked input[type=range]::-moz-range-progress { background: none !important; }
 table.effect { width: 100%; border-collapse: collapse; font-size: .88em; margin-top: .4em; }
