@@ -55,7 +55,8 @@ def paste_back(
     """
     if original is not None:
         return PasteBack.of(photo, face, original, feather=feather)(picture)
-    _check(picture, feather)
+    _check("the picture", picture)
+    _check_feather(feather)
     result = photo.pixels.copy()
     bounds = _bounds(face.quad, (photo.width, photo.height))
     if _is_empty(bounds):
@@ -72,7 +73,7 @@ def paste_back(
 class PasteBack:
     """`paste_back` for many edits of one inversion; what does not depend on the edit is made once, by `PasteBack.of`.
 
-    Holds the photo, and some 30 bytes for each pixel that the face's quad has in it.
+    Holds the photo, and 5 to 30 MB that grow with the pictures' side and with the face in the photo.
     """
 
     photo: Photo
@@ -89,7 +90,8 @@ class PasteBack:
         Raises:
             ValueError: as `paste_back`.
         """
-        _check(original, feather)
+        _check("the original", original)
+        _check_feather(feather)
         bounds = _bounds(face.quad, (photo.width, photo.height))
         if _is_empty(bounds):
             return cls(photo, original, face.quad, bounds, None, None)
@@ -106,7 +108,7 @@ class PasteBack:
         Raises:
             ValueError: not of the original's type and size.
         """
-        _check(picture, 0.0)
+        _check("the picture", picture)
         if picture.shape != self.original.shape:
             raise ValueError(f"the original is uint8 {list(picture.shape)} as the picture is, not "
                              f"{self.original.dtype} {list(self.original.shape)}")
@@ -132,9 +134,12 @@ def paste_mask(photo: Photo, face: Face, *, feather: float = 0.35) -> _Floats:
     return mask
 
 
-def _check(picture: npt.NDArray[np.uint8], feather: float) -> None:
+def _check(what: str, picture: npt.NDArray[np.uint8]) -> None:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.shape[0] != picture.shape[1]:
-        raise ValueError(f"the picture is uint8 [S, S, 3], not {picture.dtype} {list(picture.shape)}")
+        raise ValueError(f"{what} is uint8 [S, S, 3], not {picture.dtype} {list(picture.shape)}")
+
+
+def _check_feather(feather: float) -> None:
     if not 0.0 <= feather <= MASK_EDGE:
         raise ValueError(f"feather is 0..{MASK_EDGE}, not {feather}")
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 VIEW_SIDE = 1024    # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
 PREVIEW_SIDE = 512  # The same while a slider is dragged, when being quick counts.
-MOST_READY = 32     # Photos that are kept ready for previews; 2 MB each with the bundled generator.
+MOST_READY = 16     # Photos kept ready for previews: 5 to 8 MB each with the bundled generator, 20 with one of 1024.
 VIEW_REACH = 1.5    # Of an edited photo the part around the face is shown, so many times as wide as the crop.
 NOTHING = "there is nothing to edit any more (all is deleted after an hour); choose the photo again"
 LOOK = 0.5          # Seconds between two looks at whether an inversion's turn has come.

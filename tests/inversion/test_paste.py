@@ -427,6 +427,8 @@ def test_wrong_arguments(astronaut: Photo, astronaut_faces: list[Face], edited: 
         paste_back(astronaut, face, edited, original=edited[:64, :64])
     with pytest.raises(ValueError, match="the original is uint8"):
         PasteBack.of(astronaut, face, edited)(edited[:64, :64])
+    with pytest.raises(ValueError, match="the original is uint8"):
+        PasteBack.of(astronaut, face, edited.astype(np.float32))
     for feather in (-0.1, 1.0):
         with pytest.raises(ValueError, match="feather is"):
             paste_back(astronaut, face, edited, feather=feather)
