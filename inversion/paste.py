@@ -53,10 +53,13 @@ def paste_back(
     Raises:
         ValueError: pictures that are not [S, S, 3] or differ in size, or a feather out of range.
     """
-    if original is not None:
-        return PasteBack.of(photo, face, original, feather=feather)(picture)
     _check("the picture", picture)
     _check_feather(feather)
+    if original is not None:
+        _check("the original", original)
+        if np.array_equal(picture, original):  # Nothing to make ready for.
+            return photo.pixels.copy()
+        return PasteBack.of(photo, face, original, feather=feather)(picture)
     result = photo.pixels.copy()
     bounds = _bounds(face.quad, (photo.width, photo.height))
     if _is_empty(bounds):
