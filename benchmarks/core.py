@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.machine import describe, peak_memory
+from benchmarks.machine import describe, peak_memory, synchronise
 from editing import Editor
 from gradctrl import Controls, load_controls
 from inversion import PRESETS, Projector, align, find_faces, open_photo
@@ -32,8 +32,7 @@ def milliseconds(work: Callable[[], object], device: torch.device, *, runs: int 
     for _ in range(runs + 2):
         start = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronise(device)
         times.append((time.perf_counter() - start) * 1000)
     return median(times[2:])
 

@@ -23,7 +23,7 @@ from statistics import median
 import torch
 
 from benchmarks.device_ways import FAILURES, WAYS, Way, failure, forget, quicker, ways_of
-from benchmarks.machine import describe
+from benchmarks.machine import describe, synchronise
 from editing import Editor
 from gradctrl import Controls, load_controls
 from inversion import PRESETS, PerceptualDistance
@@ -72,14 +72,6 @@ class Table:
 
 
 # Measuring.
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all that it was told."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
 
 def seconds_of(work: Callable[[], object], device: torch.device, amount: Amount) -> float:
     """Median seconds of a call; the device is waited for before and after each. Warm it up before."""

@@ -1,4 +1,4 @@
-"""What a measurement was taken on."""
+"""What a measurement is taken on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def describe(device: torch.device) -> dict[str, str]:
         "date": date.today().isoformat(), "commit": _commit(), "device": _name(device),
         "threads": str(torch.get_num_threads()), "python": platform.python_version(), "torch": torch.__version__,
     }
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def peak_memory() -> float:

@@ -25,7 +25,7 @@ class ResultSide:
         self.empty = gr.HTML(EMPTY)
         with gr.Column(visible=False, elem_id="result-area") as self.area:
             self.result = gr.ImageSlider(label="Before | after", interactive=False, elem_id="result",
-                                         height="min(560px, 56vh, 92vw)", buttons=["fullscreen"], max_height=560)
+                                         height="min(560px, 56vh, 92vw)", buttons=["fullscreen"])
             self.pair = gr.Image(label="Before, and after", interactive=False, visible=False, elem_id="pair",
                                  height="min(560px, 56vh, 92vw)", buttons=["fullscreen"], format="jpeg")
         self.status = gr.HTML(elem_id="status")

@@ -40,7 +40,7 @@ CSS = """
 /* The picture stays in sight while sliders further down are moved. */
 #status { scroll-margin-bottom: 40px; }
 #right-side { position: sticky; top: 8px; } #right-side:has(.fullscreen) { z-index: 1000; }  /* Over the tabs. */
-/* Where the component is lower than its max_height, Gradio would show the two pictures at other sizes and places. */
+/* Gradio would give both pictures a height of its own, and show them at two places where the component is lower. */
 #result .slider-wrap, #result .wrap:has(> .content), #result .content { height: 100% !important;
   max-height: 100% !important; }
 #result .content { position: relative; }

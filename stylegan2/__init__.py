@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stylegan2.loading import load as load
     from stylegan2.network import Generator as Generator
     from stylegan2.network import StyleSlice as StyleSlice
+    from stylegan2.pixels import from_bytes as from_bytes
     from stylegan2.pixels import from_pixels as from_pixels
     from stylegan2.pixels import to_bytes as to_bytes
     from stylegan2.pixels import to_pixels as to_pixels
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "GeneratorConfig": "config", "choose_device": "loading", "convert": "loading", "load": "loading",
-    "Generator": "network", "StyleSlice": "network", "from_pixels": "pixels", "to_bytes": "pixels",
-    "to_pixels": "pixels", "fastest_dtype": "precision",
+    "Generator": "network", "StyleSlice": "network", "from_bytes": "pixels", "from_pixels": "pixels",
+    "to_bytes": "pixels", "to_pixels": "pixels", "fastest_dtype": "precision",
 }
 __all__ = list(_HOMES)
 __getattr__ = exports(__name__, _HOMES)

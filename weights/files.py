@@ -1,4 +1,4 @@
-"""Reading JSON; and writing files so that nothing the user has is lost: a temporary name first, then a rename."""
+"""Reading JSON, listing a folder; and writing files so that nothing is lost: a temporary name first, then a rename."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ def read_json(path: str | os.PathLike[str], *, remedy: str) -> Any:
         raise InputError(f"{os.fspath(path)}: no such file; check the name") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{os.fspath(path)}: not readable as JSON ({error}); {remedy}") from error
+
+
+def visible_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """All files of a folder and its subfolders, in no order; without hidden ones and what is in hidden folders.
+
+    Raises:
+        InputError: no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; check the name")
+    return [path for path in folder.rglob("*") if path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from editing.scorers.bundled import HAIR, OUTPUTS, SIDE, FaceClassifier, save_face_classifier, shrink
+from stylegan2 import from_bytes
 
 AVERAGE = 0.995  # Decay of the running mean of the weights, which is what is kept.
 WEIGHT = {"smile": 2.0, "gender": 1.0}  # Of the losses; the noisy labels of smile are learned late.
@@ -55,7 +56,7 @@ def _read(path: Path) -> np.ndarray:
 def augment(pictures: Tensor, targets: dict[str, Tensor], rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
     """Random flip, shift, zoom, colour and softness; the sign of yaw follows the flip."""
     n = len(pictures)
-    x = pictures.float() / 127.5 - 1
+    x = from_bytes(pictures)
     flip = torch.rand(n, generator=rng) < 0.5
     scale = 0.94 + 0.1 * torch.rand(n, generator=rng)
     theta = torch.zeros(n, 2, 3)
@@ -86,7 +87,7 @@ def loss_of(scores: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
 def measure(judge: nn.Module, pictures: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
     """Accuracy by attribute (balanced over the classes), and correlation for age and yaw."""
     judge.eval()
-    scores = judge(shrink(pictures.float() / 127.5 - 1))
+    scores = judge(shrink(from_bytes(pictures)))
     result = {}
     for name in ("smile", "gender", "eyeglasses"):
         hit, positive = (scores[name][:, 0] > 0) == (targets[name] > 0.5), targets[name] > 0.5

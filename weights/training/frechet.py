@@ -31,9 +31,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from inversion import PerceptualDistance
-from stylegan2 import Generator, choose_device, load, to_bytes
+from stylegan2 import Generator, choose_device, from_bytes, load, to_bytes
 from weights.errors import InputError
-from weights.files import replacing
+from weights.files import replacing, visible_files
 from weights.training.moments import Moments, frechet_distance, joined
 
 __all__ = ["Features", "Moments", "folder_moments", "frechet_distance", "generator_moments"]
@@ -73,7 +73,7 @@ class Features:
         if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[1] != 3 or \
                 pictures.shape[2] != pictures.shape[3]:
             raise ValueError(f"pictures must be uint8 [N, 3, H, H], not {pictures.dtype} {list(pictures.shape)}")
-        x = pictures.to(self.device).float() / 127.5 - 1
+        x = from_bytes(pictures.to(self.device))
         if x.shape[2] != SIDE:
             x = F.interpolate(x, size=(SIDE, SIDE), mode="bicubic", align_corners=False, antialias=True).clamp(-1, 1)
         # TF32 would round what a GPU says otherwise than what a CPU says.
@@ -88,13 +88,9 @@ def pictures_in(folder: str | os.PathLike[str]) -> list[Path]:
     Raises:
         InputError: no such folder, or no picture in it.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; check the name")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file()
-                   and not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    found = sorted(path for path in visible_files(folder) if path.suffix.lower() in ENDINGS)
     if not found:
-        raise InputError(f"{folder}: no pictures in it ({', '.join(ENDINGS)}); name a folder that has some")
+        raise InputError(f"{os.fspath(folder)}: no pictures in it ({', '.join(ENDINGS)}); name a folder that has some")
     return found
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from stylegan2 import from_bytes
 from weights.errors import InputError
 from weights.training.gan.chance import Order, generator
-from weights.training.gan.pictures import find_pictures, pixels_hash, read_picture, read_pictures, to_signed
+from weights.training.gan.pictures import find_pictures, pixels_hash, read_picture, read_pictures
 
 RNG = np.random.default_rng(0)
 
@@ -86,7 +87,7 @@ def test_the_hash_tells_pictures_apart() -> None:
     assert pixels_hash(pixels) == pixels_hash(pixels.clone())
     assert pixels_hash(pixels) != pixels_hash(pixels.flip(0))
     assert pixels_hash(pixels) != pixels_hash(pixels.reshape(2, 6, 2, 2))
-    assert (float(to_signed(pixels).min()), float(to_signed(torch.full([], 255)))) == (-1, 1)
+    assert (float(from_bytes(pixels).min()), float(from_bytes(torch.full([], 255)))) == (-1, 1)
 
 
 def test_every_pass_shows_every_picture_once_in_a_new_order() -> None:

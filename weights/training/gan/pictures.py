@@ -17,6 +17,7 @@ from torch import Tensor
 
 from inversion.photo import photo_from_array
 from weights.errors import InputError
+from weights.files import visible_files
 
 NO_PICTURES = {".csv", ".json", ".md", ".txt"}  # What may lie beside the pictures.
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error,
@@ -29,13 +30,9 @@ def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     Raises:
         InputError: no such folder, or nothing in it.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; name a folder of pictures")
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() not in NO_PICTURES
-             and not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    paths = [path for path in visible_files(folder) if path.suffix.lower() not in NO_PICTURES]
     if not paths:
-        raise InputError(f"{folder}: no pictures in it; name a folder of pictures")
+        raise InputError(f"{os.fspath(folder)}: no pictures in it; name a folder of pictures")
     return sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -92,8 +89,3 @@ def pixels_hash(store: Tensor) -> str:
     for picture in store:
         digest.update(picture.contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def to_signed(pixels: Tensor) -> Tensor:
-    """Pixels uint8 [N, 3, H, W] as pictures in [-1, 1], float32."""
-    return pixels.to(torch.float32) / 127.5 - 1

@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from stylegan2 import from_bytes
 from stylegan2.network import Generator
 from weights.errors import InputError
 from weights.training.gan import losses
@@ -21,7 +22,7 @@ from weights.training.gan.average import decay, follow
 from weights.training.gan.chance import Order
 from weights.training.gan.chance import generator as random_generator
 from weights.training.gan.discriminator import Discriminator
-from weights.training.gan.pictures import pixels_hash, to_signed
+from weights.training.gan.pictures import pixels_hash
 from weights.training.gan.settings import Settings
 from weights.training.gan.state import Saved, adam_squares, load_into, restore_adam
 from weights.training.gan.synthesis import draw_noise, render
@@ -187,7 +188,7 @@ class Trainer:
 
     def _real(self, order: Order) -> Tensor:
         index = order.next(self.settings.batch)
-        pictures = to_signed(self.pixels[index.to(self.pixels.device)].to(self.device))
+        pictures = from_bytes(self.pixels[index.to(self.pixels.device)].to(self.device))
         return flip_some(pictures, self.settings.seed, self.steps) if self.settings.flips else pictures
 
     # Gradients. Each of these leaves those of one network in its parameters' grad, and changes nothing else.
