@@ -17,9 +17,9 @@ from weights.errors import InputError
 if TYPE_CHECKING:
     import gradio as gr
 
-    from gradctrl import Controls
+    from directions import Controls
+    from generators import Generator
     from page.models import Models
-    from stylegan2 import Generator
 
     Source = str | os.PathLike[str]
 
@@ -42,8 +42,8 @@ def build_demo(generator: Generator | Source = "bundled", controls: Controls | S
     """Build the page; `launch` also gives it its looks. The generator is loaded when it is first needed.
 
     Args:
-        generator: Built, or what `stylegan2.load` takes.
-        controls: Built, or what `gradctrl.load_controls` takes; there is a slider for each.
+        generator: Built, or what `generators.load` takes.
+        controls: Built, or what `directions.load_controls` takes; there is a slider for each.
         device: Where a generator that is loaded here goes: auto, cpu, cuda or mps.
         cache: Keep inversions for an hour, so that a face is not inverted twice.
     Raises:

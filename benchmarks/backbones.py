@@ -16,8 +16,8 @@ import torch
 
 from benchmarks.inversion import photos_in
 from benchmarks.machine import describe
+from generators import choose_device, from_pixels, load
 from inversion import PerceptualDistance, Projector, ProjectorSettings, align, find_faces, open_photo
-from stylegan2 import choose_device, from_pixels, load
 
 CHOICES = {"AlexNet": ("alex", 256), "AlexNet, averaged to half": ("alex", 2), "VGG16": ("vgg", 256),
            "VGG16, averaged to half": ("vgg", 2)}

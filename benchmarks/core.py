@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe, peak_memory, synchronise
+from directions import Controls, load_controls
 from editing import Editor
-from gradctrl import Controls, load_controls
+from generators import Generator, choose_device, fastest_dtype, load, to_pixels
 from inversion import PRESETS, Projector, align, find_faces, open_photo
-from stylegan2 import Generator, choose_device, fastest_dtype, load, to_pixels
 
 Row = tuple[str, str]
 
@@ -53,7 +53,7 @@ def renders(generator: Generator) -> Iterator[Row]:
 
 def precision(generator: Generator) -> Iterator[Row]:
     found = str(fastest_dtype(generator)).removeprefix("torch.")
-    yield "the precision that `stylegan2.fastest_dtype` finds to pay", found
+    yield "the precision that `generators.fastest_dtype` finds to pay", found
 
 
 @torch.no_grad()

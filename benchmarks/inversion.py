@@ -25,9 +25,9 @@ from benchmarks.inversion_report import CURVES, ROWS, Row, write_report
 from benchmarks.machine import describe, peak_memory
 from benchmarks.similarity import ms_ssim
 from benchmarks.usual_projector import project
+from directions import load_controls
 from editing import Editor
-from editing.scorers import ImageScorer, load_scorer
-from gradctrl import load_controls
+from generators import Generator, choose_device, from_pixels, load, to_pixels
 from inversion import (
     PRESETS,
     Inversion,
@@ -42,7 +42,7 @@ from inversion import (
     open_photo,
     save_inversion,
 )
-from stylegan2 import Generator, choose_device, from_pixels, load, to_pixels
+from learning.scorers import ImageScorer, load_scorer
 
 EDITED, STRENGTHS = ("smile", "age"), (1.0, 1.5, 2.0)
 USUAL = "usual projector"

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from generators import Generator
+from generators.stylegan2_layers import SynthesisLayer
 from inversion import PerceptualDistance
-from stylegan2 import Generator
-from stylegan2.layers import SynthesisLayer
 
 STEPS, RATE = 1000, 0.1
 RAMP_UP, RAMP_DOWN = 0.05, 0.25

@@ -18,8 +18,8 @@ from weights.errors import InputError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from editing.bank import SampleBank
     from gradctrl.scores import Scores
+    from learning.bank import SampleBank
 
 BANK = click.argument("bank", type=click.Path(path_type=Path), metavar="BANK")
 
@@ -27,7 +27,7 @@ BANK = click.argument("bank", type=click.Path(path_type=Path), metavar="BANK")
 def sample_bank(folder: Path, *, count: int, seed: int, truncation: float, ending: str, batch: int, generator: str,
                 device: str, threads: int | None) -> None:
     """What `sample --bank` does."""
-    from editing.bank import write_bank
+    from learning.bank import write_bank
 
     model = open_generator(generator, device, threads)
     done = 0
@@ -73,8 +73,8 @@ def score(bank: Path, sources: tuple[str, ...], given: tuple[str, ...], batch: i
     tables = [source for source in sources if source.lower().endswith(".csv")]
     if classes and len(tables) != 1:
         raise click.UsageError("--classes goes with one CSV: --with FILE.csv")
-    from editing.bank import open_bank
-    from editing.scorers import read_labels
+    from learning.bank import open_bank
+    from learning.scorers import read_labels
 
     set_threads(threads)
     opened = open_bank(bank)
@@ -109,9 +109,9 @@ def prepare(bank: Path, out: Path, overwrite: bool, names: str | None, count: in
     """
     if count is not None and share is not None:
         raise click.UsageError("give --count or --share, not both")
-    from editing.bank import open_bank
     from gradctrl.prepare import prepare as choose
     from gradctrl.prepare import save_examples
+    from learning.bank import open_bank
 
     opened = open_bank(bank)
     path = Outputs(out.parent, [], overwrite).claim(out.name)[0]
@@ -133,8 +133,8 @@ def prepare(bank: Path, out: Path, overwrite: bool, names: str | None, count: in
 def _score_pictures(bank: SampleBank, sources: Sequence[str], labelled: Iterable[Scores], batch: int,
                     device: str) -> list[Scores]:
     """Scores by image classifiers, of attributes that nobody else scores."""
-    from editing.scorers import load_scorer, score_bank
-    from stylegan2 import choose_device
+    from generators import choose_device
+    from learning.scorers import load_scorer, score_bank
 
     if not sources:
         return []

@@ -10,7 +10,7 @@ import click
 from commands.models import open_controls
 
 if TYPE_CHECKING:
-    from gradctrl import Steerable
+    from directions import Steerable
 
 WIDTH = 17  # Of the names of what is told.
 HANDLED = ("trained on", "scorer", "samples", "held out", "outputs")  # Of a report; the rest is told as it stands.

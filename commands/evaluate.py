@@ -44,9 +44,9 @@ def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | N
     """
     from dataclasses import replace
 
-    from editing.bank import open_bank
-    from editing.evaluation import QUICK, Evaluation, EvaluationSettings, write_report
-    from editing.scorers import load_scorer
+    from evaluation import QUICK, Evaluation, EvaluationSettings, write_report
+    from learning.bank import open_bank
+    from learning.scorers import load_scorer
 
     names = _names(methods)
     model = open_generator(generator, device, threads)

@@ -112,8 +112,8 @@ def convert_generator(source: str, out: Path, half: bool, overwrite: bool) -> No
     Example:
       gradctrl convert ffhq.pkl ffhq.safetensors
     """
-    from stylegan2 import convert
-    from stylegan2.loading import find
+    from generators import convert
+    from generators.loading import find
 
     [path] = Outputs(out.parent, [find(source)], overwrite).claim(out.name)
     convert(source, path, half=half)

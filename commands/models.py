@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gradctrl import Controls
-    from stylegan2 import Generator
+    from directions import Controls
+    from generators import Generator
 
 
 FAMILIES = ("interfacegan", "ganspace", "stylespace")  # As in `editing.families`, which is slow to import.
@@ -15,10 +15,10 @@ FAMILIES = ("interfacegan", "ganspace", "stylespace")  # As in `editing.families
 
 def open_generator(source: str, device: str, threads: int | None) -> Generator:
     """The generator of --generator, on the device of --device."""
-    import stylegan2
+    import generators
 
     set_threads(threads)
-    return stylegan2.load(source, device=device)
+    return generators.load(source, device=device)
 
 
 def set_threads(threads: int | None) -> None:
@@ -31,8 +31,8 @@ def set_threads(threads: int | None) -> None:
 
 def open_controls(source: str) -> Controls:
     """The controls of --controls."""
-    from editing.control_files import load_any
-    from gradctrl import Controls, import_authors
+    from directions import Controls, import_authors
+    from directions.files import load_any
     from weights.store import is_known, path_of
 
     if source in ("bundled", "paper", *FAMILIES):

@@ -87,8 +87,8 @@ def _check_use(context: click.Context, unwanted: Sequence[str], why: str) -> Non
 def _sample_files(count: int, seed: int, truncation: float, sheet: bool, outputs: Outputs, generator: str, device: str,
                   threads: int | None) -> None:
     """A picture and a latent for each seed."""
+    from generators import to_pixels
     from inversion import Inversion, save_inversion, save_picture
-    from stylegan2 import to_pixels
 
     seeds = range(seed, seed + count)
     sheet_path = outputs.claim(f"samples{seeds[0]}-{seeds[-1]}.png") if sheet else []

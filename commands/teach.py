@@ -16,9 +16,10 @@ from commands.outputs import Outputs
 from weights.errors import InputError
 
 if TYPE_CHECKING:
-    from editing.bank import SampleBank
-    from editing.evaluation.methods import Split
-    from gradctrl import Controls, Examples, Scores, Steerable
+    from directions import Controls, Steerable
+    from gradctrl import Examples, Scores
+    from learning.bank import SampleBank
+    from learning.methods import Split
 
 POOR = 0.7  # Balanced accuracy below which a control is warned of; half is guessing.
 OF_SCORES, OF_EXAMPLES, OF_BOTH = ("networks",), ("shaping",), ("hidden", "epochs", "learning_rate")
@@ -80,8 +81,8 @@ def train(context: click.Context, bank: Path, out: Path, overwrite: bool, names:
       gradctrl train people --out few.safetensors --fit examples --attributes smile,age
     """
     _check_usage(context, family, options)
-    from editing.bank import open_bank
-    from editing.control_files import save_any
+    from directions.files import save_any
+    from learning.bank import open_bank
 
     path = _claim(out, [file for file in [options["examples_file"]] if file], overwrite)
     opened = open_bank(bank)
@@ -118,12 +119,12 @@ def tune(controls: str, bank: Path, out: Path, overwrite: bool, names: str | Non
     Example:
       gradctrl tune mine.safetensors --bank people --out tuned.safetensors
     """
-    from editing.bank import open_bank
-    from editing.control_files import check_generator, save_any
-    from editing.evaluation.methods import split_bank
-    from editing.evaluation.tuning import TuneSettings
-    from editing.scorers import load_scorer
-    from editing.teaching import make_tuner, renders
+    from directions.files import check_generator, save_any
+    from learning.bank import open_bank
+    from learning.calibration import TuneSettings
+    from learning.from_bank import make_tuner, renders
+    from learning.methods import split_bank
+    from learning.scorers import load_scorer
 
     path = _claim(out, [Path(controls)], overwrite)
     found = open_controls(controls)
@@ -177,9 +178,9 @@ def _split_names(names: str | None) -> list[str] | None:
 
 
 def _teach(bank: SampleBank, names: str | None, test_share: float, options: Mapping[str, Any]) -> Sequence[Steerable]:
-    from editing.evaluation.methods import split_bank
-    from editing.teaching import teach
     from gradctrl import FitSettings, TrainSettings
+    from learning.from_bank import teach
+    from learning.methods import split_bank
 
     split = split_bank(bank.count, test_share=test_share)
     scores, examples = _material(bank, names, split, options)
@@ -198,8 +199,8 @@ def _teach(bank: SampleBank, names: str | None, test_share: float, options: Mapp
 def _material(bank: SampleBank, names: str | None, split: Split,
               options: Mapping[str, Any]) -> tuple[list[Scores], dict[str, Examples]]:
     """Scores of the attributes that can be trained, and examples of those to be trained on them."""
-    from editing.teaching import FEWEST_OF_CLASS, check_classes, choose_examples, choose_fit
     from gradctrl import load_examples
+    from learning.from_bank import FEWEST_OF_CLASS, check_classes, choose_examples, choose_fit
 
     if options["examples_file"]:
         examples = load_examples(options["examples_file"], generator_hash=bank.generator_hash, samples=bank.settings)
@@ -225,10 +226,10 @@ def _material(bank: SampleBank, names: str | None, split: Split,
 
 def _teach_family(bank: SampleBank, names: str | None, family: Any, test_share: float, scorer: str, generator: str,
                   device: str, threads: int | None) -> Sequence[Steerable]:
-    from editing.bank import open_bank
-    from editing.evaluation.methods import split_bank
-    from editing.scorers import load_scorer
-    from editing.teaching import FEWEST_OF_CLASS, check_classes, teach_family
+    from learning.bank import open_bank
+    from learning.from_bank import FEWEST_OF_CLASS, check_classes, teach_family
+    from learning.methods import split_bank
+    from learning.scorers import load_scorer
 
     scores: list[Scores] = []
     problems: list[InputError] = []

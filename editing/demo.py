@@ -2,7 +2,7 @@
 
 What is followed: random samples truncated to 0.4; from each, 9 steps of 4/9 towards and away from a binary attribute,
 and towards each of the first three classes of a multi-class one; for faces the keep list and layer range of each
-attribute, for cars and cats layers 6 to 14 and no keep list (`gradctrl.authors` has these with the classifiers).
+attribute, for cars and cats layers 6 to 14 and no keep list (`directions.authors` has these with the classifiers).
 
 What is a mistake in their script is not followed:
 
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from directions.authors import DEMO_STEPS
 from editing.editor import Editor
 from editing.strips import strip
-from gradctrl.authors import DEMO_STEPS
 
 TRUNCATION = 0.4
 BOTH_WAYS = tuple(range(-DEMO_STEPS, DEMO_STEPS + 1, 3))  # Steps that are shown, of those that are walked.
@@ -58,7 +58,7 @@ def demo_strips(editor: Editor, attribute: str, seed: int, *,
     """Edit one random sample as the authors' demo does.
 
     Args:
-        editor: With controls from `gradctrl.import_authors`, and so their settings. Its latent is set.
+        editor: With controls from `directions.import_authors`, and so their settings. Its latent is set.
         attribute: Which one, as "smile".
         seed: Of the sample.
         truncation: psi of the sample.

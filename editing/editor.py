@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradctrl import METHODS, Control, Controls, Move, Steerable, lengths_to, walk
-from gradctrl.control import Method, Space
+from directions import METHODS, Control, Controls, Steerable
+from directions.control import Method, Space
+from generators import Generator, to_pixels
+from gradctrl import Move, lengths_to, walk
 from inversion import Inversion
-from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
 UNTUNED_CHANNELS = 100  # Channels masked for a kept attribute without a count of its own (the paper's choice for all).

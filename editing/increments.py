@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from directions import Steerable
 from editing.editor import Edited, Editor, Keep
-from gradctrl import Steerable
 from weights.errors import InputError
 
 REMEDY = "keep fewer attributes (--keep), change more layers (--layers), or take longer steps (--step)"

@@ -9,8 +9,8 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from gradctrl.control import Control, KeepList, Steerable
-from gradctrl.directions import direction
+from directions.control import Control, KeepList, Steerable
+from gradctrl.gradients import direction
 
 FARTHEST = 50  # Steps after which a class counts as out of reach.
 DirectionFunction = Callable[[Tensor], Tensor]  # w [N, w_dim] -> unit directions [N, w_dim]

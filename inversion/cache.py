@@ -23,9 +23,9 @@ from weights.store import cache_dir
 if TYPE_CHECKING:
     import numpy as np
 
+    from generators import Generator
     from inversion.record import Inversion
     from inversion.settings import ProjectorSettings
-    from stylegan2 import Generator
 
 VERSION = 1        # Raise it when aligning or inverting comes to give other results for the same settings.
 LIMIT = 10**9      # Bytes.

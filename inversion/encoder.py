@@ -25,7 +25,7 @@ from weights.store import cache_dir, path_of
 from weights.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from stylegan2 import Generator
+    from generators import Generator
 
 FORMAT = "gradctrl-encoder-1"
 LAYERS = (1, 2, 4)  # Of AlexNet's five; 192, 384 and 256 feature maps.

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from generators import Generator
 from inversion.encoder import CHANNELS, COLOURS, GRID, Encoder, encode, read_crops
 from inversion.perceptual import PerceptualDistance
 from inversion.search import face_window
 from inversion.whitening import Whitening
-from stylegan2 import Generator
 from weights.errors import InputError
 
 LEAST = 1000       # Samples; with fewer an encoder is no better than the mean.

@@ -20,10 +20,10 @@ from inversion.faces import SAME_PERSON, Face
 if TYPE_CHECKING:
     import torch
 
+    from generators import Generator
     from inversion.perceptual import PerceptualDistance
     from inversion.photo import Photo
     from inversion.record import Inversion
-    from stylegan2 import Generator
 
 SMALL = 0.75     # Quad's side over the crop's; below it detail must be invented. At 0.5 and less it is seen at once.
 TURNED = 30.0    # Degrees of `Face.yaw`; 5 of the 100 have more, all of them three-quarter views or profiles.
@@ -201,8 +201,8 @@ def excesses(inversion: Inversion, generator: Generator | None = None,
     """
     import torch
 
+    from generators import from_pixels, to_pixels
     from inversion.perceptual import PerceptualDistance
-    from stylegan2 import from_pixels, to_pixels
 
     picture = inversion.picture
     if generator is not None:

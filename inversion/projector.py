@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from generators import Generator, from_pixels, to_pixels
 from inversion.encoder import Encoder, encode, find_encoder
 from inversion.perceptual import PerceptualDistance
 from inversion.record import Inversion
@@ -20,7 +21,6 @@ from inversion.search import Best, Targets, compare, face_window, search
 from inversion.settings import ProjectorSettings
 from inversion.tuning import Tuning, tune
 from inversion.whitening import Whitening
-from stylegan2 import Generator, from_pixels, to_pixels
 from weights.errors import InputError
 
 WARM_BATCH = 16   # Samples rendered at a time.

@@ -19,7 +19,7 @@ from weights.errors import InputError
 from weights.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from stylegan2 import Generator
+    from generators import Generator
 
 FORMAT = "gradctrl-inversion-2"
 TUNING = "tuning."  # Begins the names of the tensors that were added to the generator's weights.

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from generators import Generator
 from inversion.perceptual import PerceptualDistance
 from inversion.settings import ProjectorSettings
 from inversion.whitening import Whitening
-from stylegan2 import Generator
 
 FACE_CENTRE = 0.08        # Below the crop's middle, in halves of its side.
 FACE_RADII = (0.68, 0.95)  # Of the ellipse around face and hair, across and down, likewise.

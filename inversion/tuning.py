@@ -12,10 +12,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from generators import Generator
 from inversion.perceptual import PerceptualDistance
 from inversion.search import Best, Targets, Watch, compare, keep_finite
 from inversion.settings import ProjectorSettings
-from stylegan2 import Generator
 
 COARSEST = 32       # Pixels a side of the first synthesis block that is tuned.
 REACH = 0.4         # How far from the pivot the locality looks, in parts of the way to a sample.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stylegan2 import Generator
+from generators import Generator
 
 SAMPLES = 10_000
 

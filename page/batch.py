@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 
+from batch.batch import BatchOptions
+from batch.files import MOST_PHOTOS, load_edit
 from editing import Edit, Editor, Recipe
-from editing.batch import BatchOptions
-from editing.batch_files import MOST_PHOTOS, load_edit
 from inversion import DEFAULT_PRESET, PRESETS
 from page import KEPT_SECONDS, showing
 from page import batch_words as words

@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from batch.batch import Batch, BatchOptions, Row, run_to_zip
 from editing import Edit
-from editing.batch import Batch, BatchOptions, Row, run_to_zip
+from generators import Generator
 from inversion import Inversion, InversionCache, ProjectorSettings, save_picture
 from page import KEPT_SECONDS, SWEEP_SECONDS, showing
 from page.gpu import PATIENCE
 from page.lane import Ticket
 from page.models import Bench, Models
 from page.visitor import Visitor
-from stylegan2 import Generator
 from weights.errors import InputError
 
 LOOK = 0.4          # Seconds between two reports to the page.

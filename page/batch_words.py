@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from batch.batch import ENDED, Row
 from editing import Edit
-from editing.batch import ENDED, Row
 from page.words import edit_in_words, identity_in_words
 
 Pictures = Mapping[tuple[int, int], tuple[Path, Path]]  # Thumbnails before and after, by a row's file and face.

@@ -18,15 +18,15 @@ import gradio as gr
 import numpy as np
 from gradio.data_classes import FileData
 
+from batch.batch import BatchOptions
+from batch.files import MOST_PHOTOS
+from directions import Control, Controls, Steerable, save_controls
+from directions.files import load_any
 from editing import RECIPE_KEY, Edit, SampleSource, load_session, save_session
-from editing.batch import BatchOptions
-from editing.batch_files import MOST_PHOTOS
-from editing.control_files import load_any
-from editing.learning import POOL, train_from_labels
 from editing.session import ENDING
-from gradctrl import Control, Controls, Steerable, save_controls
 from inversion import find_faces, limits_of_face, open_photo, save_picture
 from inversion import preset as preset_of
+from learning.from_labels import POOL, train_from_labels
 from page import showing
 from page.arguments import OWNER, checked, own_copies, received
 from page.batch_run import Running

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from generators import to_pixels
 from inversion import open_photo, save_picture
 from page import showing
 from page.models import Bench
-from stylegan2 import to_pixels
 
 PHOTO = Path(__file__).parent / "photos" / "eileen-collins.jpg"  # NASA's portrait, in the public domain.
 PHOTO_WORDS = "A photo: NASA's portrait of Eileen Collins"

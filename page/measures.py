@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from editing import Edit
-from editing.scorers import load_scorer
+from generators import from_pixels
 from inversion import identity_distance
+from learning.scorers import load_scorer
 from page.describing import describer
 from page.visitor import Subject
-from stylegan2 import from_pixels
 
 if TYPE_CHECKING:
     from page.models import Bench

@@ -12,15 +12,14 @@ from functools import cached_property
 
 import numpy as np
 
+from directions import FAMILIES, METHODS, Control, Controls, load_controls, load_family
 from editing import Edit, Editor
-from editing.families import FAMILIES, load_family
-from gradctrl import METHODS, Control, Controls, load_controls
+from generators import Generator, choose_device, load
 from inversion import InversionCache, Projector
 from page.describing import describer
 from page.lane import Lane
 from page.timing import Timing
 from page.visitor import Subject, Visitor
-from stylegan2 import Generator, choose_device, load
 from weights.errors import InputError
 
 LAST = 2     # Edits of each subject that are kept.
@@ -31,7 +30,7 @@ class Loaded:
     """A generator and its projector, built when they are first needed.
 
     Args:
-        source: Built, or what `stylegan2.load` takes.
+        source: Built, or what `generators.load` takes.
         device: Where it goes.
         title: What it is called; its name in the manifest where it has one.
         on_built: Called whenever it was built.
@@ -162,8 +161,8 @@ class Models:
     The controls are read at once; the generator on first use, or by `warm_up`.
 
     Args:
-        generator: Built, or what `stylegan2.load` takes.
-        controls: Built, or what `gradctrl.load_controls` takes.
+        generator: Built, or what `generators.load` takes.
+        controls: Built, or what `directions.load_controls` takes.
         device: Where a generator that is loaded here goes.
         cache: Keeps inversions; None: each is made anew.
         own_models: Whether visitors may fetch generators and load their own.

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from gradctrl import Steerable
+from directions import Steerable
 from page import showing, words
 from page.models import Bench, Models
 from page.shelf import GENERATORS, Shelf

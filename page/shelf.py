@@ -7,11 +7,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from editing.control_files import load_any
-from gradctrl import Control, Controls, Steerable, import_authors
+from directions import Control, Controls, Steerable, import_authors
+from directions.files import load_any
+from generators import convert
 from page import showing
 from page.models import Bench, Loaded, Models
-from stylegan2 import convert
 from weights.errors import InputError
 from weights.fetch import fetch
 from weights.manifest import Entry, entries

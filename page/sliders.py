@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
+from directions import Controls, Steerable
 from editing import Edit
-from gradctrl import Controls, Steerable
 from page import words
 from page.models import OWN, Bench, name_of
 from page.wiring import Update

@@ -14,16 +14,16 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from directions import Control, Controls, save_controls
 from editing import Editor, edit_each, join
-from editing.learning import MOST_CLASSES, keepable, warm_up
-from editing.lesson import FEWEST, GOAL, Lesson, Pool
-from gradctrl import Control, Controls, save_controls
+from generators import Generator
+from learning.from_labels import MOST_CLASSES, keepable, warm_up
+from learning.lesson import FEWEST, GOAL, Lesson, Pool
 from page import showing
 from page.models import Bench, Models
 from page.visitor import Visitor
 from page.wiring import EDITS, FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, shown_errors
 from page.words import problem, title_of
-from stylegan2 import Generator
 from weights.errors import InputError
 
 INTRO = ("Missing a slider? Name what it should change, sort faces of nobody into its classes, and the page learns it. "

@@ -6,8 +6,8 @@ import statistics
 import threading
 from dataclasses import dataclass
 
+from generators import to_pixels
 from inversion import Progress, Projector, ProjectorSettings, preset
-from stylegan2 import to_pixels
 
 STEPS, TUNING_STEPS = 6, 9  # About a second. Every eighth step of the tuning is longer than the others.
 

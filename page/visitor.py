@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from directions import Controls
 from editing import Edit, PhotoSource, Recipe, SampleSource, Session
-from gradctrl import Controls
+from generators import Generator, to_pixels
 from inversion import (
     DEFAULT_PRESET,
     Face,
@@ -37,11 +38,10 @@ from page.describing import describer
 from page.history import History
 from page.lane import Lane
 from page.recent import Recent
-from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
 if TYPE_CHECKING:
-    from editing.lesson import Lesson
+    from learning.lesson import Lesson
     from page.models import Bench
 
 VIEW_SIDE = 1024    # Photos are shown with at most so many pixels a side; they are saved with all of theirs.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from directions import Steerable
 from editing import Edit
-from gradctrl import Steerable
 from inversion import SAME_PERSON, Face, Inversion
 from page.measures import NOTICED, Effect, Measure
 from page.visitor import Subject

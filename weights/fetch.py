@@ -104,7 +104,7 @@ def _fetch_from(entry: Entry, source: Source, folder: Path, on_progress: Progres
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         if source.convert:
-            from weights.convert import convert
+            from generators.checkpoints.vgg16 import convert
 
             convert(source.convert, got, temporary)
         else:

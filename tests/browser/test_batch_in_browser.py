@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from driving import download, move, surprise, unfold
+
+from tests.browser.driving import download, move, surprise, unfold
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

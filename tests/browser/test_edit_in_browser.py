@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from driving import download, invert, move, pictures, surprise, unfold, until_changed, upload
 from PIL import Image
 
 from editing import load_recipe, load_session, parse_recipe
 from inversion import Photo, read_picture_metadata
 from page import showing
+from tests.browser.driving import download, invert, move, pictures, surprise, unfold, until_changed, upload
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

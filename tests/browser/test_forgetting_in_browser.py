@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from driving import invert, move, surprise, upload
 
 import app
 from inversion import PRESETS, InversionCache, ProjectorSettings
 from page import kept, layout, showing
+from tests.browser.driving import invert, move, surprise, upload
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from driving import invert, move, surprise, unfold, upload
+
+from tests.browser.driving import invert, move, surprise, unfold, upload
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

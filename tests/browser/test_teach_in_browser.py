@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from driving import download, move, surprise
 
-from gradctrl import load_controls
+from directions import load_controls
+from tests.browser.driving import download, move, surprise
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

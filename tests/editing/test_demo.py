@@ -13,11 +13,12 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import cli
+from directions import Control, Controls, import_authors
+from directions.authors import DEMO_STEP, DEMO_STEPS, FFHQ, FFHQ_KEEP, FFHQ_LAYERS
 from editing import Editor
 from editing.demo import DEMOS, TRUNCATION, Demo, demo_names, demo_strips
-from gradctrl import Control, Controls, import_authors, trajectory
-from gradctrl.authors import DEMO_STEP, DEMO_STEPS, FFHQ, FFHQ_KEEP, FFHQ_LAYERS
-from stylegan2 import Generator, load
+from generators import Generator, load
+from gradctrl import trajectory
 from weights.manifest import entries, entry_of
 
 SHARED = Path(__file__).parents[3] / "shared" / "gradctrl-authors"

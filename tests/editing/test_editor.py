@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from directions import Control, Controls, LinearControl
 from editing import Edited, Editor, edit_each, frames, join, strip
-from editing.families import LinearControl
-from gradctrl import Classifier, Control, Controls, fit_metric, mask, trajectory
-from stylegan2 import Generator, GeneratorConfig, to_pixels
+from generators import Generator, GeneratorConfig, to_pixels
+from gradctrl import Classifier, fit_metric, mask, trajectory
 from weights.errors import InputError
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from directions import Control, Controls, LinearControl, Steerable
 from editing import Edited, Editor
-from editing.families import LinearControl
 from editing.increments import round_up, through
-from gradctrl import Classifier, Control, Controls, Steerable
-from stylegan2 import Generator, GeneratorConfig
+from generators import Generator, GeneratorConfig
+from gradctrl import Classifier
 from weights.errors import InputError
 
 CLASSES = ("left", "front", "right")

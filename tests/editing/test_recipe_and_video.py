@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from directions import Controls, load_controls
 from editing import (
     Edit,
     Editor,
@@ -22,9 +23,8 @@ from editing import (
     save_recipe,
     save_video,
 )
-from gradctrl import Controls, load_controls
+from generators import load
 from inversion import Photo, Projector, ProjectorSettings, align, find_faces
-from stylegan2 import load
 from weights.errors import InputError
 
 SHORT = ProjectorSettings(steps=4, start="samples", samples=16, tuning_steps=2)

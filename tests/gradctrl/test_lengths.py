@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_controls import W_DIM, latents, make_control, make_metric
 from torch import Tensor
 
-from editing.families import LinearControl
-from gradctrl import Classifier, Control, Move, Steerable, lengths_to, walk
+from directions import Control, LinearControl, Steerable
+from gradctrl import Classifier, Move, lengths_to, walk
+from tests.directions.made_controls import W_DIM, latents, make_control, make_metric
 
 STEP = 0.3
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_controls import W_DIM, latents, make_control, make_metric
 from torch import Tensor
 
-from gradctrl import Control, Metric, direction, fit_metric, gradient, projected_direction
+from directions import Control
+from gradctrl import Metric, direction, fit_metric, gradient, projected_direction
+from tests.directions.made_controls import W_DIM, latents, make_control, make_metric
 from weights.errors import InputError
 
 METRICS = {"plain": None, "metric": make_metric(), "few axes": make_metric(40)}

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gradctrl import Control, TrainSettings, load_controls, save_controls, train_classifier
+from directions import Control, load_controls, save_controls
+from gradctrl import TrainSettings, train_classifier
 from weights.errors import InputError
 
 HASH = "a" * 64

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from generators import Generator, GeneratorConfig, from_pixels, load
 from inversion import PerceptualDistance, Projector, ProjectorSettings
 from inversion.encoder import Encoder, encode, find_encoder, load_encoder, own_path, save_encoder
 from inversion.encoder_training import EncoderSettings, Report, change, train_encoder
 from inversion.whitening import Whitening
-from stylegan2 import Generator, GeneratorConfig, from_pixels, load
 from weights.errors import InputError
 
 QUICK = EncoderSettings(count=1000, held_out=32, pool=500)

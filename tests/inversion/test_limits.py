@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
-import stylegan2
+import generators
+from generators import Generator, to_pixels
 from inversion import limits
 from inversion.alignment import FaceTooSmallError, align
 from inversion.faces import SAME_PERSON, Face
@@ -18,7 +19,6 @@ from inversion.limits import REGIONS, Region, excesses, limits_of_face, limits_o
 from inversion.perceptual import PerceptualDistance
 from inversion.photo import Photo, photo_from_array
 from inversion.record import Inversion, load_inversion, save_inversion
-from stylegan2 import Generator, to_pixels
 from weights.errors import InputError
 
 RESOLUTION = 128
@@ -26,7 +26,7 @@ RESOLUTION = 128
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    return stylegan2.load("bundled")
+    return generators.load("bundled")
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from directions import load_controls
 from editing import Editor, strip
-from gradctrl import load_controls
+from generators import Generator, load
 from inversion import Inversion, Progress, Projector, ProjectorSettings, load_inversion, save_inversion
 from inversion.tuning import tuned_weights
-from stylegan2 import Generator, load
 from weights.errors import InputError
 
 SEARCH = ProjectorSettings(start="samples", samples=8, steps=8)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from generators import Generator, from_pixels, load, to_pixels
 from inversion import Inversion, PerceptualDistance, Progress, Projector, ProjectorSettings, preset
 from inversion.search import learning_rate
 from inversion.whitening import Whitening
-from stylegan2 import Generator, from_pixels, load, to_pixels
 from weights.errors import InputError
 
 SHORT = ProjectorSettings(steps=12, start="samples", samples=16)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from generators import Generator, load, to_pixels
 from inversion import PerceptualDistance, Projector, ProjectorSettings
 from inversion.search import face_window
-from stylegan2 import Generator, load, to_pixels
 from weights.errors import InputError
 
 

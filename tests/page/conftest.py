@@ -7,7 +7,6 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from handling import LONG, OTHER, QUICK
 from PIL import Image
 
 from inversion import PRESETS, InversionCache, Photo
@@ -15,6 +14,7 @@ from page.edit_tab import EditTab
 from page.layout import Page
 from page.models import Models
 from page.visitor import Visitor
+from tests.page.handling import LONG, OTHER, QUICK
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import time
 
 import numpy as np
 import pytest
-from handling import asked, dragged, resting, settled
 
 from editing import Edit
 from inversion import describe_crop
@@ -18,6 +17,7 @@ from page.edit_tab import EditTab
 from page.lane import Desk
 from page.models import Models
 from page.visitor import Visitor
+from tests.page.handling import asked, dragged, resting, settled
 
 # ---- the desk
 

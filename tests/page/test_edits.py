@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-from handling import addresses, asked, dragged, resting, settled, shown, slid, sliders, within
 from PIL import Image
 
 from editing import Edit, Editor, load_session, parse_recipe, reproduce
@@ -21,6 +20,7 @@ from page.outputs import WAY
 from page.result_side import INVERSION, PINNED
 from page.sliders import own_keep
 from page.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor, around, scaled
+from tests.page.handling import addresses, asked, dragged, resting, settled, shown, slid, sliders, within
 
 
 @pytest.fixture

@@ -25,19 +25,19 @@ from gradio.components.api_component import Api
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
-from serving import client_of, endpoints_of, served
 
 import app
+from directions import Controls
+from directions.files import load_any
 from editing import Editor, load_recipe, load_session, reproduce, save_session
-from editing.control_files import load_any
 from editing.edit import MOST_STRENGTH
-from gradctrl import Controls
 from inversion import PRESETS, Photo, open_photo, paste_back
 from page import KEPT_SECONDS, arguments, showing
 from page.arguments import checked
 from page.endpoints import Preset
 from page.kept import tidy
 from page.models import Models
+from tests.page.serving import client_of, endpoints_of, served
 from weights.errors import InputError
 
 CHANGES = {"smile": 1.5, "hair:blond": 0.5}
@@ -223,7 +223,7 @@ def bad_edits(session: str, other_controls: str) -> list[tuple[dict[str, Any], s
 
 def test_each_wrong_argument_of_an_edit_is_named(client: Client, sample: tuple[str, str], models: Models,
                                                  tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from gradctrl import Control, save_controls
+    from directions import Control, save_controls
 
     others = tmp_path / "others.safetensors"
     smile = models.bench.controls["smile"]

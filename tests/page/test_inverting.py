@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from handling import LONG, QUICK, addresses, invert, inverting
 
 from page import words
 from page.edit_tab import EditTab
@@ -14,6 +13,7 @@ from page.lane import Lane
 from page.layout import Page
 from page.models import Models
 from page.visitor import Visitor
+from tests.page.handling import LONG, QUICK, addresses, invert, inverting
 
 
 def test_an_inversion_streams_and_opens_the_sliders(tab: EditTab, astronaut_file: Path) -> None:

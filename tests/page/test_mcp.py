@@ -14,11 +14,11 @@ import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
-from serving import served
 
 from editing import Editor
 from page import showing
 from page.models import Models
+from tests.page.serving import served
 
 mcp = pytest.importorskip("mcp", reason="mcp is not installed (the extra mcp brings it)")
 SIX = ["find_faces", "invert", "sample", "edit", "batch", "train_control"]

@@ -8,17 +8,16 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-from handling import addresses, asked, dragged, shown
 from PIL import Image
 
+from directions import Controls, LinearControl, save_family
 from editing import Edit, parse_recipe, reproduce
-from editing.families import LinearControl, save_family
-from gradctrl import Controls
 from inversion import read_picture_metadata
 from page.edit_tab import EditTab
 from page.layout import Page
 from page.models import OWN, Models
 from page.visitor import Visitor
+from tests.page.handling import addresses, asked, dragged, shown
 from weights.errors import InputError
 
 
@@ -42,7 +41,7 @@ def family_files(models: Models, tmp_path_factory: pytest.TempPathFactory) -> di
 @pytest.fixture
 def methodical(models: Models, family_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> EditTab:
     """The tab Edit on a machine that has these files."""
-    monkeypatch.setattr("editing.families.files.path_of", family_files.__getitem__)
+    monkeypatch.setattr("directions.linear_files.path_of", family_files.__getitem__)
     with gr.Blocks(analytics_enabled=False):
         tab = Page(Models(models.bench.generator, models.bench.controls)).edit
     assert "ganspace" in tab.models.bench.methods  # Looked for now.
@@ -70,7 +69,7 @@ def test_the_methods_are_those_that_can_be_used(models: Models, methodical: Edit
     def nowhere(name: str) -> Path:
         raise InputError(f"{name}: not on this machine")
 
-    monkeypatch.setattr("editing.families.files.path_of", nowhere)
+    monkeypatch.setattr("directions.linear_files.path_of", nowhere)
     assert Models(models.bench.generator, models.bench.controls).bench.methods == (OWN, other)
     smile = next(iter(bench.controls_of("ganspace").values()))
     linear = Models(models.bench.generator, Controls([smile])).bench

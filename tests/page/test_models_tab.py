@@ -9,16 +9,16 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from handling import asked, dragged, shown
 from safetensors.torch import load_file, save_file
 
-from gradctrl import Control, save_controls
+from directions import Control, save_controls
 from page import shelf as shelf_module
 from page import showing
 from page.layout import Page
 from page.models import Models
 from page.models_tab import ALONE, BESIDE, ModelsTab
 from page.visitor import Visitor
+from tests.page.handling import asked, dragged, shown
 from weights.errors import InputError
 from weights.store import path_of
 

@@ -12,7 +12,6 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-from handling import QUICK, asked, dragged, invert, inverting
 from PIL import Image
 
 import app
@@ -22,6 +21,7 @@ from page.edit_tab import EditTab
 from page.kept import Visitors
 from page.layout import Page
 from page.visitor import Visitor
+from tests.page.handling import QUICK, asked, dragged, invert, inverting
 
 
 @pytest.fixture

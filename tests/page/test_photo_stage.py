@@ -10,7 +10,6 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 import pytest
-from handling import state_of
 from PIL import Image
 
 from inversion import PRESETS, Face, Photo
@@ -21,6 +20,7 @@ from page.models import Models
 from page.photo_stage import PRESET_WORDS, presets_in_words
 from page.timing import Timing
 from page.visitor import VIEW_SIDE, Visitor
+from tests.page.handling import state_of
 
 
 def test_a_photo_is_shown_with_its_face_outlined(tab: EditTab, astronaut_file: Path, astronaut: Photo) -> None:

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from handling import LONG, QUICK
-from serving import served
 
 import app
 from inversion import PRESETS, Inversion, Projector, ProjectorSettings
 from inversion.whitening import Whitening
 from page import gpu
 from page.models import Models
+from tests.page.handling import LONG, QUICK
+from tests.page.serving import served
 
 REAL = list(PRESETS.values())  # Other tests of the page see shorter ones.
 ROOT = Path(app.__file__).parent
@@ -162,15 +162,15 @@ def GPU(duration):
 IN_A_FORK = '''
 import threading
 from functools import partialmethod
-import stylegan2
+import generators
 from inversion import Projector, ProjectorSettings
 from inversion.whitening import Whitening
 from page import gpu
-from stylegan2 import to_pixels
+from generators import to_pixels
 
 Whitening.__init__ = partialmethod(Whitening.__init__, samples=600)
 gpu.declare()
-generator = stylegan2.load("bundled")
+generator = generators.load("bundled")
 projector = Projector(generator)
 crop = to_pixels(generator.render(generator.sample([3])))[0]
 settings = ProjectorSettings(steps=6, plateau=0.0)

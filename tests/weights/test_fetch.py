@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from weights import convert, manifest
+from generators.checkpoints import vgg16 as convert
+from generators.checkpoints.unpickle import read_pickle
+from weights import manifest
 from weights.errors import InputError
 from weights.fetch import fetch
 from weights.hashing import sha256_of
 from weights.index import index_urls
 from weights.store import RECORDS, cache_dir, is_known, listing, path_of, verify
-from weights.unpickle import read_pickle
 
 GOOD = bytes(range(256)) * 2000
 SHA = hashlib.sha256(GOOD).hexdigest()

@@ -1,0 +1,16 @@
+from .authors import import_authors as import_authors
+from .control import METHODS as METHODS
+from .control import Control as Control
+from .control import Steerable as Steerable
+from .controls import Controls as Controls
+from .ganspace import fit_components as fit_components
+from .ganspace import ganspace_candidates as ganspace_candidates
+from .gradctrl_files import load_controls as load_controls
+from .gradctrl_files import save_controls as save_controls
+from .interfacegan import fit_interfacegan as fit_interfacegan
+from .linear import FAMILIES as FAMILIES
+from .linear import LinearControl as LinearControl
+from .linear import recombine as recombine
+from .linear_files import load_family as load_family
+from .linear_files import save_family as save_family
+from .stylespace import stylespace_candidates as stylespace_candidates

@@ -1,0 +1,146 @@
+"""A control whose directions are the same everywhere, and whose score is linear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from directions.control import KeepList, Space, Steerable
+
+Family = Literal["interfacegan", "ganspace", "stylespace"]
+FAMILIES: tuple[str, ...] = get_args(Family)
+UNIT_TOLERANCE = 0.02  # Of a direction's length, wide enough for bfloat16.
+RANK_TOLERANCE = 1e-4  # Kept normals whose part outside of the others' span is shorter than this add nothing to it.
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearControl(Steerable):
+    """One attribute steered along fixed directions, one for each output.
+
+    The score of an output is its log-odds, weights x + bias, for a binary attribute or where classes have no order.
+    Where they have (`ordered`), no line through W leads to a class in the middle from both sides. Row 0 is then about
+    "the first class", and row j > 0 about "class j or a later one"; the score of a middle class j is the smaller of row
+    j's and the negative of row j + 1's, and its direction that of whichever row is the smaller (Frank & Hall, "A simple
+    approach to ordinal classification", 2001).
+    """
+
+    family: Family
+    directions: Tensor  # [outputs, D], unit rows: along each, its row's score should rise.
+    weights: Tensor     # [outputs, D] of the score.
+    bias: Tensor        # [outputs]
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise ValueError(f"{self.name}: the family must be one of {', '.join(FAMILIES)}, not {self.family!r}")
+        if (self.directions.ndim != 2 or self.weights.shape != self.directions.shape
+                or self.bias.shape != self.directions.shape[:1]):
+            raise ValueError(f"{self.name}: directions, weights and bias must be [C, D], [C, D] and [C], not "
+                             f"{[list(t.shape) for t in self.tensors().values()]}")
+        super().__post_init__()
+        if not ((self.directions.float().norm(dim=1) - 1).abs() < UNIT_TOLERANCE).all():
+            raise ValueError(f"{self.name}: every direction must have length 1")
+
+    @property
+    def outputs(self) -> int:
+        return self.directions.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.directions.shape[1]
+
+    @property
+    def space(self) -> Space:
+        return "styles" if self.family == "stylespace" else "w"
+
+    def scores(self, x: Tensor) -> Tensor:
+        rows = F.linear(x, self.weights, self.bias)  # [N, outputs]
+        if not self.ordered or self.outputs < 3:
+            return rows
+        return torch.cat([rows[:, :1], torch.minimum(rows[:, 1:-1], -rows[:, 2:]), rows[:, -1:]], dim=1)
+
+    def direction(self, x: Tensor, target: int = 0, keep: KeepList = ()) -> Tensor:
+        """Unit directions [N, D] along which the score of an output should rise.
+
+        For InterFaceGAN's family the normal of the boundary, less its projection on the span of the kept attributes'
+        normals: conditional manipulation (Shen et al. 2020, section 3.3). The other families' directions leave alone
+        what they leave alone, whatever is kept.
+
+        Args:
+            x: Latents [N, D], w or styles.
+            target: The output.
+            keep: Attributes to leave alone, of this family; how many channels are given with each does not matter.
+        Returns:
+            [N, D], rows of length 1; 0 where the kept normals leave nothing.
+        """
+        rows, signs = self._lead(x, target)
+        directions = self._conditional(keep) if keep and self.family == "interfacegan" else self.directions
+        return directions[rows] * signs[:, None]
+
+    def _lead(self, x: Tensor, target: int) -> tuple[Tensor, Tensor]:
+        """The row [N] whose direction leads to an output from each latent, and the sign [N] with which it does."""
+        rows = torch.full(x.shape[:1], target, device=x.device)
+        signs = torch.ones(x.shape[:1], dtype=x.dtype, device=x.device)
+        if self.ordered and 0 < target < self.outputs - 1:
+            here, above = F.linear(x, self.weights[target:target + 2], self.bias[target:target + 2]).unbind(dim=1)
+            beyond = -above < here
+            rows, signs = rows + beyond, torch.where(beyond, -signs, signs)
+        return rows, signs
+
+    def _conditional(self, keep: KeepList) -> Tensor:
+        """The directions, without what they have in common with the span of the kept attributes' directions."""
+        wide = torch.promote_types(self.directions.dtype, torch.float32)
+        kept = torch.cat([other.directions for other, _ in keep]).to(wide)
+        _, sizes, span = torch.linalg.svd(kept, full_matrices=False)
+        span = span[sizes > RANK_TOLERANCE * sizes[0]]  # [R, D], orthonormal.
+        own = self.directions.to(wide)
+        left = own - (own @ span.T) @ span
+        left = left - (left @ span.T) @ span  # Again, for what rounding left of a direction almost in the span.
+        # What is left of a direction that lies in the span is rounding, not a direction.
+        left = torch.where(left.norm(dim=1, keepdim=True) > 1e-3, left, 0.0)
+        return F.normalize(left, dim=1).to(self.directions.dtype)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"directions": self.directions, "weights": self.weights, "bias": self.bias}
+
+    def settings(self) -> dict[str, Any]:
+        return {"family": self.family, "ordered": self.ordered}
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> LinearControl:
+        return replace(self, directions=self.directions.to(device, dtype), weights=self.weights.to(device, dtype),
+                       bias=self.bias.to(device, dtype))
+
+
+def recombine(candidates: Sequence[LinearControl], choice: Sequence[int]) -> LinearControl:
+    """One control that takes each output from the candidate chosen for it.
+
+    Args:
+        candidates: Controls of one attribute and family that differ in their directions.
+        choice: For each output, the index of the candidate that its direction, score and unit come from.
+    Returns:
+        The control; everything that is not an output's own is the first candidate's. Its report tells the choice, and
+        under "outputs" what the chosen candidates tell of each output.
+
+    Raises:
+        ValueError: the candidates are not of one attribute and family, or the choice does not fit them.
+    """
+    if not candidates or any((c.name, c.classes, c.family, c.directions.shape) != (
+            candidates[0].name, candidates[0].classes, candidates[0].family, candidates[0].directions.shape)
+            for c in candidates):
+        raise ValueError("candidates must be at least one, and all of one attribute and family")
+    first = candidates[0]
+    if len(choice) != first.outputs or not all(0 <= index < len(candidates) for index in choice):
+        raise ValueError(f"{first.name}: {first.outputs} choices among {len(candidates)} candidates are needed, not "
+                         f"{list(choice)}")
+    chosen = [(candidates[index], output) for output, index in enumerate(choice)]
+    report = {**first.report, "choice": list(choice)}
+    if "outputs" in first.report:
+        report["outputs"] = [c.report["outputs"][output] for c, output in chosen]  # type: ignore[index]
+    directions, weights, bias = (torch.stack([c.tensors()[name][output] for c, output in chosen])
+                                 for name in ("directions", "weights", "bias"))
+    return replace(first, units=tuple(c.units[output] for c, output in chosen), step=min(c.step for c, _ in chosen),
+                   report=report, directions=directions, weights=weights, bias=bias)

@@ -1,0 +1,87 @@
+"""Ablations: which attributes are kept, how many channels are masked, how many examples are learned from.
+
+Chen et al. 2022, figures 8a and 8c, and the number of training examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from directions import Controls
+from editing.editor import Keep
+from evaluation.settings import EvaluationSettings
+from gradctrl import Scores, TrainSettings, fit_metric
+from gradctrl.prepare import prepare
+from learning.calibration import Tuner, margin_of
+from learning.fitting import UNTUNED_CHANNELS, teach_from_examples
+from learning.methods import Split, one_thread
+from weights.errors import InputError
+
+RULES = {"gradctrl": "project", "paper": "paper"}  # The methods that are ablated, and their rule.
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to edit that is tried on the same trials as the others of its figure."""
+
+    figure: str                            # "masks", "channels" or "examples".
+    method: str                            # "gradctrl" or "paper".
+    value: str                             # "none", "age", "all"; "50"; "30".
+    controls: Callable[[], Controls | None]  # None where they cannot be made.
+    keep: Keep | None = None               # As for `Editor.edit`.
+    spared: str = ""                       # An attribute whose own trials are left out.
+
+    @property
+    def key(self) -> str:
+        return f"{self.figure}-{self.method}-{self.value}"
+
+
+def variants(controls: Mapping[str, Controls], names: tuple[str, ...], latents: Tensor, scores: Mapping[str, Scores],
+             split: Split, tuner: Tuner, settings: EvaluationSettings) -> Iterator[Variant]:
+    """All variants of the three figures, for those of the ablated methods that there are."""
+    for method in [name for name in RULES if name in controls]:
+        own = controls[method]
+        whole = dict.fromkeys(names, UNTUNED_CHANNELS)
+
+        def fixed(own: Controls = own) -> Controls:
+            return own
+
+        yield Variant("masks", method, "none", fixed, {})
+        for name in names:
+            yield Variant("masks", method, name, fixed, {name: UNTUNED_CHANNELS}, spared=name)
+        yield Variant("masks", method, "all", fixed, whole)
+        if RULES[method] == "paper":
+            for count in settings.counts:
+                yield Variant("channels", method, str(count), fixed, dict.fromkeys(names, count))
+        for count in settings.examples:
+            def few(method: str = method, count: int = count) -> Controls | None:
+                return few_shot(method, controls[method], count, latents, scores, split, tuner)
+
+            yield Variant("examples", method, str(count), few, whole)
+
+
+def few_shot(method: str, tuned: Controls, count: int, latents: Tensor, scores: Mapping[str, Scores], split: Split,
+             tuner: Tuner) -> Controls | None:
+    """Controls from `count` examples a class, with the layers and margins that were tuned for the method.
+
+    The paper's are trained as in the paper; those for projection on shaped examples (`TrainSettings.shaping`).
+    """
+    w = latents[split.fit]
+    part = {name: replace(item, values=item.values[split.fit], known=item.mask[split.fit])
+            for name, item in scores.items() if name in tuned}
+    try:
+        found = {name: prepare(item, count=count, validation=min(count, 30)) for name, item in part.items()}
+    except InputError:  # Too few samples of a class: the figure has no such point.
+        return None
+    shaping = 0.0 if method == "paper" else 1.0
+    with one_thread():
+        made = teach_from_examples(w, list(part.values()), found, num_ws=tuner.generator.num_ws, metric=fit_metric(w),
+                                   method="paper" if method == "paper" else "project",
+                                   settings=TrainSettings(shaping=shaping))
+    controls = [tuner.with_margin(replace(control, layers=tuned[control.name].layers),
+                                  margin_of(tuned[control.name])) for control in made]
+    return Controls(controls, generator_hash=tuned.generator_hash, source=f"{method}, {count} examples")
+

@@ -1,0 +1,37 @@
+"""What an evaluation does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from learning.calibration import COUNTS, TuneSettings
+from learning.methods import METHOD_NAMES
+
+RAREST = 0.01  # Share of the bank; an attribute with a rarer class is neither edited nor judged.
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How much is tried. The defaults are the full run; `QUICK` is for trying out."""
+
+    methods: tuple[str, ...] = METHOD_NAMES
+    trials: int = 3000                                 # Samples near boundaries, for the accuracy (table 1).
+    edits: int = 400                                   # Samples for the attribute dependency (figure 7).
+    ablation: int = 300                                # Of the trials, how many are used for each ablation (figure 8).
+    counts: tuple[int, ...] = COUNTS                   # Figure 8c.
+    examples: tuple[int, ...] = (10, 30, 100, 300)     # Training examples a class.
+    test_share: float = 1 / 3                          # Of the bank, never trained or tuned on.
+    pick_samples: int = 16                             # By whose pictures GANSpace and StyleSpace pick directions.
+    tune: TuneSettings = field(default_factory=TuneSettings)
+    seed: int = 0
+
+    def to_json(self) -> Mapping[str, Any]:
+        return asdict(self)
+
+
+QUICK = EvaluationSettings(
+    trials=60, edits=15, ablation=15, counts=(0, 100), examples=(10, 30), pick_samples=4,
+    tune=TuneSettings(samples=6, margins=(0.25, 0.5, 1.0), search_margins=(0.5,), margin_samples=8, counts=(0, 100),
+                      layer_parts=((0, 1), (1 / 6, 1))))

@@ -1,0 +1,11 @@
+from .loading import choose_device as choose_device
+from .loading import convert as convert
+from .loading import load as load
+from .pixels import from_bytes as from_bytes
+from .pixels import from_pixels as from_pixels
+from .pixels import to_bytes as to_bytes
+from .pixels import to_pixels as to_pixels
+from .precision import fastest_dtype as fastest_dtype
+from .stylegan2 import Generator as Generator
+from .stylegan2 import StyleSlice as StyleSlice
+from .stylegan2_config import GeneratorConfig as GeneratorConfig

@@ -1,0 +1,2 @@
+from .own import write as write
+from .reading import read as read

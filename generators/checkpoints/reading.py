@@ -1,0 +1,69 @@
+"""Telling by its content what kind of checkpoint a file is, and reading it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from torch import Tensor
+
+from generators.checkpoints.allow_list import Record
+from generators.checkpoints.check import refusal
+from generators.checkpoints.nvidia_tensorflow import read_nvidia_tensorflow
+from generators.checkpoints.nvidia_torch import read_nvidia_torch
+from generators.checkpoints.own import read_own
+from generators.checkpoints.rosinality import read_rosinality
+from generators.checkpoints.unpickle import ZIP_START, read_pickle
+from generators.stylegan2_config import GeneratorConfig
+
+PICKLE_START = b"\x80"  # Protocols 2 and later, which all of these repositories write.
+KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (PyTorch or TensorFlow, StyleGAN2) and "
+         "rosinality's .pt with g_ema")
+
+
+def read(path: str | os.PathLike[str]) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+    """Read a StyleGAN2 generator from a file of any known kind, whatever its name ends in.
+
+    Nothing that a file names is imported or run. The weights are float32 on the CPU, by NVIDIA's names, complete and
+    finite, so that they load strictly.
+
+    Raises:
+        InputError: one line with the file, what is wrong with it, and what to do.
+    """
+    path = Path(path)
+    start = _start(path)
+    if start.lstrip()[:1] == b"<":
+        raise refusal(path, "a web page (HTML), not a checkpoint",
+                      "download the file itself, by the page's download button")
+    if start[8:9] == b"{":
+        return read_own(path)
+    if start[:1] != PICKLE_START and start[:4] != ZIP_START:
+        raise refusal(path, "not a checkpoint", KINDS)
+    content = read_pickle(path)
+    match content:
+        case {"G_ema": Record() as generator}:
+            return read_nvidia_torch(path, generator)
+        case {"g_ema": _}:
+            return read_rosinality(path, content)  # type: ignore[arg-type]
+        case (Record("Network"), Record("Network"), Record("Network") as averaged):
+            return read_nvidia_tensorflow(path, averaged)
+        case Record("Network"):
+            return read_nvidia_tensorflow(path, content)
+        case Record():
+            return read_nvidia_torch(path, content)
+        case dict():
+            names = ", ".join(str(name)[:40] for name in list(content)[:5])
+            raise refusal(path, f"a checkpoint without a generator named G_ema or g_ema (it has {names})", KINDS)
+        case _:
+            raise refusal(path, f"a pickle of {type(content).__name__}, not a checkpoint", KINDS)
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise refusal(path, f"cannot be read ({error.strerror or error})", "check the path") from error
+    if not start:
+        raise refusal(path, "the file is empty", "download it again")
+    return start

@@ -1,0 +1,77 @@
+"""Loading a generator from a file or by name, and converting other people's files once and for all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from generators.stylegan2 import Generator
+from weights.errors import InputError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device for a name: "auto" is CUDA where there is one, else Apple's MPS, else the CPU.
+
+    Raises:
+        InputError: the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else
+                            "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"{name}: this device is not usable here; use auto, cpu, cuda or mps") from error
+    return device
+
+
+def load(source: str | os.PathLike[str] = "bundled", *, device: str | torch.device = "cpu",
+         dtype: torch.dtype = torch.float32) -> Generator:
+    """Load a generator, frozen and ready to render.
+
+    Args:
+        source: "bundled", a name from the manifest whose file has been fetched, or a file: our .safetensors, NVIDIA's
+            .pkl (PyTorch or TensorFlow) or rosinality's .pt. Nothing that such a file names is imported or run.
+        device: Where it goes; "auto" takes the best one.
+        dtype: Precision of weights and pictures.
+    Raises:
+        InputError: no such file, or it holds no StyleGAN2 generator that can be used; the message says why.
+    """
+    from generators import checkpoints as readers
+
+    config, state = readers.read(find(source))
+    generator = Generator(config)
+    generator.load_state_dict(state)
+    generator.requires_grad_(False).eval()
+    _ = generator.hash  # Taken here, from the weights as they are in the file.
+    device = choose_device(device) if isinstance(device, str) else device
+    return generator.to(device, dtype).to(memory_format=torch.channels_last)
+
+
+def find(source: str | os.PathLike[str]) -> Path:
+    """The file for a source: "bundled", a name from the manifest, or a path."""
+    from weights.store import is_known, path_of
+
+    name = "bundled-generator" if os.fspath(source) == "bundled" else os.fspath(source)
+    return path_of(name) if is_known(name) else Path(source)
+
+
+def convert(source: str | os.PathLike[str], out: str | os.PathLike[str], *, half: bool = False) -> None:
+    """Write any generator file that can be read as our safetensors, after which no pickle is needed.
+
+    Args:
+        source: As for `load`.
+        out: The new file, ending in .safetensors.
+        half: Store float16, half the size; pictures change by about 1e-3 of their range, and the hash changes.
+    Raises:
+        InputError: the source cannot be read, or the new file cannot be written.
+    """
+    from generators import checkpoints as readers
+
+    if Path(out).suffix != ".safetensors":
+        raise InputError(f"{out}: converted generators are safetensors; end the name in .safetensors")
+    config, state = readers.read(find(source))
+    readers.write(out, config, state, half=half)

@@ -1,0 +1,152 @@
+"""Directions: the gradient of a score at w, with what matters to kept attributes taken out of it.
+
+Masks: Chen et al., "Exploring Gradient-based Multi-directional Controls in GANs" (2022), equations 2 and 3 and
+algorithm 1. Projection: the same gradient, in the metric of W, with the kept attributes' gradients projected out.
+The classifiers have two layers, so their gradients are written out; every latent has its own, without a Python loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gradctrl.classifier import SLOPE
+
+if TYPE_CHECKING:
+    from directions.control import Control
+    from gradctrl.metric import Metric
+
+RIDGE = 1e-6  # Of the projection, relative to gradients of length 1: kept gradients may be almost the same.
+
+
+def gradient(control: Control, w: Tensor, target: int | Tensor = 0) -> Tensor:
+    """Gradient of a control's score at w.
+
+    For a class j the score is its log-odds, whose gradient is that of log p_j (equation 2) divided by 1 - p_j: the same
+    direction, without the loss of precision where p_j is almost 1.
+
+    Args:
+        control: The attribute.
+        w: Latents [N, w_dim].
+        target: Output j whose score is followed, one for all or [N].
+    Returns:
+        d score_j / dw [N, w_dim].
+    """
+    weights = control.classifier
+    hidden = torch.nn.functional.linear(w, weights.hidden_weight, weights.hidden_bias)  # [N, H]
+    slope = torch.where(hidden > 0, 1.0, SLOPE).to(w.dtype)
+    if control.binary:
+        outer = weights.out_weight  # [1, H]
+    else:
+        logits = torch.nn.functional.linear(hidden * slope, weights.out_weight, weights.out_bias)  # [N, C]
+        chosen = torch.as_tensor(target, device=w.device).expand(w.shape[0])[:, None]  # [N, 1]
+        others = logits.scatter(1, chosen, float("-inf")).softmax(dim=1)  # q_k = p_k / (1 - p_j), 0 at j.
+        outer = (-others).scatter(1, chosen, 1.0) @ weights.out_weight  # [N, H]
+    return (outer * slope) @ weights.hidden_weight
+
+
+def mask(w: Tensor, keep: Sequence[tuple[Control, int]]) -> Tensor:
+    """Channels that a direction must not touch at w (algorithm 1).
+
+    For each attribute on the keep list, the channels with the largest |d score / dw| at this w; for a multi-class
+    attribute the score of the class that w has now.
+
+    Args:
+        w: Latents [N, w_dim].
+        keep: Attributes and channel counts; counts above w_dim mask every channel.
+    Returns:
+        bool [N, w_dim], True where the channel is masked.
+    """
+    masked = torch.zeros(w.shape, dtype=torch.bool, device=w.device)
+    for control, count in keep:
+        if count < 0:
+            raise ValueError(f"{control.name}: the number of channels must not be negative, not {count}")
+        if count == 0:
+            continue
+        now = 0 if control.binary else control.predict(w)
+        top = gradient(control, w, now).abs().topk(min(count, w.shape[1]), dim=1).indices
+        masked.scatter_(1, top, True)
+    return masked
+
+
+def direction(control: Control, w: Tensor, *, target: int = 0, keep: Sequence[tuple[Control, int]] = ()) -> Tensor:
+    """The unit-length, masked gradient of one score at each w (equation 3).
+
+    Args:
+        control: The attribute to change.
+        w: Latents [N, w_dim].
+        target: Output whose score rises along the direction.
+        keep: Attributes to leave alone, with their channel counts.
+    Returns:
+        [N, w_dim], each row of length 1; 0 where the mask leaves nothing.
+    """
+    return _unit(gradient(control, w, target).masked_fill(mask(w, keep), 0))
+
+
+def projected_direction(control: Control, w: Tensor, *, target: int = 0, keep: Sequence[Control] = (),
+                        metric: Metric | None = None) -> Tensor:
+    """The steepest way up one score along which no kept score changes, in the metric of W.
+
+    With C = axes^T axes, the covariance of w, g the gradient of the score and G [M, w_dim] those of what is kept (a
+    binary attribute's logit; for a multi-class one every class's logit against their mean), the direction is
+    C (g - G^T l), with l such that G C (g - G^T l) = 0. It is the natural gradient of the score under the prior of W,
+    constrained; where C is the identity it is plain projection.
+
+    With `metric.radius` all gradients are means over a neighbourhood of w, so that one follows the slope of the hill
+    and not that of a stone on it; with `metric.shell` the distance from the mean w is kept like a score: likely latents
+    lie on a shell, and what is far outside is no face.
+
+    Args:
+        control: The attribute to change.
+        w: Latents [N, w_dim].
+        target: Output whose score rises along the direction.
+        keep: Attributes to leave alone.
+        metric: The shape of W; None: all directions of w count the same.
+    Returns:
+        [N, w_dim], each row of length 1; 0 where nothing is left.
+    """
+    wide = torch.promote_types(w.dtype, torch.float32)  # Equations cannot be solved in half precision.
+    axes = torch.eye(w.shape[1], device=w.device) if metric is None else metric.axes  # [K, w_dim]
+    axes = axes.to(wide)
+    around = w[:, None] if metric is None else metric.around(w)  # [N, P, w_dim]
+    n = _unit(_mean_over(lambda x: gradient(control, x, target).to(wide), around) @ axes.T)  # [N, K]
+    kept = [_mean_over(lambda x, other=other: _logit_gradients(other, x, wide), around)  # type: ignore[misc]
+            @ axes.T for other in keep]
+    if metric is not None and metric.shell:
+        kept.append(metric.standardise(w).to(wide)[:, None])
+    if kept:
+        rows = torch.cat(kept, dim=1)  # [N, M, K]
+        rows = rows / rows.norm(dim=2, keepdim=True).clamp_min(torch.finfo(wide).tiny)
+        gram = rows @ rows.transpose(1, 2) + RIDGE * torch.eye(rows.shape[1], device=w.device, dtype=wide)
+        left = n - (rows.transpose(1, 2) @ torch.linalg.solve(gram, rows @ n[:, :, None]))[:, :, 0]
+        # What is left of a gradient that lies among the kept ones is rounding, not a direction.
+        n = torch.where(left.norm(dim=1, keepdim=True) > 1e-3, left, 0.0)
+    return _unit(n @ axes).to(w.dtype)
+
+
+def _mean_over(gradients: Callable[[Tensor], Tensor], around: Tensor) -> Tensor:
+    """Mean over P neighbours of what is computed at each of them: [N, P, w_dim] to [N, ...]."""
+    return gradients(around.flatten(0, 1)).unflatten(0, around.shape[:2]).mean(dim=1)
+
+
+def _logit_gradients(control: Control, w: Tensor, wide: torch.dtype) -> Tensor:
+    """Gradients [N, C, w_dim] of a binary control's logit (C = 1), or of each class's logit less their mean.
+
+    The latter are linearly dependent, which rounding to half precision would hide: a direction of noise would be kept.
+    """
+    weights = control.classifier
+    hidden = torch.nn.functional.linear(w, weights.hidden_weight, weights.hidden_bias)  # [N, H]
+    slope = torch.where(hidden > 0, 1.0, SLOPE).to(wide)
+    outer = weights.out_weight.to(wide)
+    outer = outer if control.binary else outer - outer.mean(dim=0)
+    return (slope[:, None, :] * outer) @ weights.hidden_weight.to(wide)
+
+
+def _unit(n: Tensor) -> Tensor:
+    """Rows scaled to length 1; zeros stay."""
+    # Scaled by its largest entry first: the length of a very small gradient would underflow.
+    n = n / n.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(n.dtype).tiny)
+    return n / n.norm(dim=1, keepdim=True).clamp_min(torch.finfo(n.dtype).tiny)

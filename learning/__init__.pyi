@@ -1,0 +1,9 @@
+from .calibration import Tuner as Tuner
+from .calibration import TuneSettings as TuneSettings
+from .candidates import pick_by_pictures as pick_by_pictures
+from .fitting import teach_from_examples as teach_from_examples
+from .fitting import teach_from_scores as teach_from_scores
+from .methods import METHOD_NAMES as METHOD_NAMES
+from .methods import split_bank as split_bank
+from .methods import train_method as train_method
+from .methods import tune_method as tune_method

@@ -1,0 +1,222 @@
+"""Controls from a bank of samples: which samples teach what, the training, and the tuning afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from directions import Control, Controls, Steerable
+from directions.control import Method
+from directions.stylespace import styles_of
+from generators import Generator
+from gradctrl import Examples, FitSettings, Scores, TrainSettings, fit_metric
+from gradctrl.fit import FEWEST
+from gradctrl.prepare import prepare
+from learning import teach_from_examples, teach_from_scores
+from learning.bank import SampleBank
+from learning.calibration import Tuner
+from learning.fitting import UNTUNED_CHANNELS, outside
+from learning.methods import MethodName, Split, split_bank, train_method
+from learning.scorers import ImageScorer
+from learning.trials import check_controls, draw_trials
+from weights.errors import InputError
+
+Fit = Literal["scores", "examples"]
+FEWEST_OF_CLASS = 60  # Samples of each class without which scores teach little: as many as the examples of a class.
+
+
+def choose_fit(item: Scores, split: Split) -> Fit:
+    """What an attribute is best trained on: all scores where there are enough and they are graded, else examples."""
+    known = int(item.mask[split.fit].sum())
+    return "scores" if item.graded and known >= FEWEST else "examples"
+
+
+def check_classes(item: Scores, split: Split, *, fewest: int = FEWEST_OF_CLASS) -> None:
+    """Refuse an attribute of which a class has too few samples to train on.
+
+    Raises:
+        InputError: the message says how many each class has.
+    """
+    counts = item.labels[split.fit][item.mask[split.fit]].bincount(minlength=len(item.classes)).tolist()
+    if min(counts) < fewest:
+        there = ", ".join(f"{name} {count}" for name, count in zip(item.classes, counts, strict=True))
+        raise InputError(f"{item.attribute}: {fewest} samples of each class are needed to train on, and there are: "
+                         f"{there}; sample more")
+
+
+def choose_examples(item: Scores, split: Split, *, seed: int = 0) -> Examples:
+    """30 examples a class, and 30 to validate, of the samples to train on (`gradctrl.prepare`).
+
+    Raises:
+        InputError: a class has too few samples.
+    """
+    return prepare(replace(item, known=item.mask & ~outside(len(item.values), split.fit)), seed=seed)
+
+
+def teach(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[str, Examples], *, split: Split | None = None,
+          method: Method | None = None, fit: FitSettings | None = None,
+          few: TrainSettings | None = None) -> list[Control]:
+    """Train a control of each attribute: on examples where there are some, else on the scores of all samples.
+
+    The accuracy in the reports is that on the samples to tune on, which are not trained on.
+
+    Args:
+        bank: The samples.
+        scores: Of the bank, of each attribute.
+        examples: By attribute, their indexes counting the bank's samples.
+        split: Which samples are for what; None: nine tenths to train on, the last tenth to tune on.
+        method: How the controls keep other attributes; None: "project" of those trained on scores, "paper" of others.
+        fit: How classifiers are fitted to scores; None: the defaults.
+        few: How they are trained on examples; None: the defaults.
+    Returns:
+        The controls in the order of `scores`, each keeping all others, with the bank's settings in their reports.
+
+    Raises:
+        InputError: as for `teach_from_scores` and `teach_from_examples`, or examples of other classes.
+    """
+    latents, split = bank.latents(), split or split_bank(bank.count)
+    metric = fit_metric(latents[split.fit])
+    found: dict[str, Control] = {}
+    for item in scores:
+        if item.attribute in examples:
+            chosen = examples[item.attribute]
+            _check_examples(item, chosen, split)
+            [control] = teach_from_examples(latents, [item], {item.attribute: chosen}, num_ws=rows_of(bank),
+                                            metric=metric, held_out=_untaught(split, chosen), settings=few)
+        else:
+            untested = replace(item, known=item.mask & outside(bank.count, split.test))
+            [control] = teach_from_scores(latents, [untested], num_ws=rows_of(bank), metric=metric,
+                                          held_out=split.tune if len(split.tune) else None, settings=fit)
+        found[item.attribute] = replace(control, method=method or control.method, metric=metric)
+    return [_finished(control, found, bank) for control in found.values()]
+
+
+def teach_family(family: MethodName, bank: SampleBank, scores: Sequence[Scores], generator: Generator,
+                 scorer: ImageScorer, *, split: Split | None = None,
+                 on_step: Callable[[int, int], None] | None = None) -> list[Steerable]:
+    """Train the controls of another family, with the likeliest candidate for each attribute.
+
+    Args:
+        family: "interfacegan", "ganspace" or "stylespace".
+        bank: The samples.
+        scores: Of the bank, of each attribute.
+        generator: The bank's; it renders what candidates do.
+        scorer: Judges that; not used by "interfacegan".
+        split: As for `teach`.
+        on_step: Called with how many candidates were looked at, and of how many.
+
+    Raises:
+        InputError: as for `train_method`.
+    """
+    latents, split = bank.latents(), split or split_bank(bank.count)
+    by_name = {item.attribute: item for item in scores}
+    trained = train_method(family, generator, scorer, latents, by_name, split, on_step=on_step)
+    controls = []
+    for name, (control, *_) in trained.items():
+        item = by_name[name]
+        index = split.tune[item.mask[split.tune]]
+        x = latents[index] if control.space == "w" else styles_of(generator, latents[index])
+        known = int(item.mask[split.fit].sum())
+        report = {**control.report, "trained on": f"scores of {known} samples", "samples": bank.settings}
+        if len(index):
+            report["held out"] = agreement(control, x, item.labels[index])
+        controls.append(replace(control, report=report))
+    return controls
+
+
+def rows_of(bank: SampleBank) -> int:
+    """Rows of w+ of the bank's generator: two for each of the resolutions 4, 8, ... up to its own."""
+    return 2 * (bank.resolution.bit_length() - 2)
+
+
+def agreement(control: Steerable, x: Tensor, labels: Tensor) -> dict[str, Any]:
+    """How well a control of any family agrees with labels.
+
+    Args:
+        control: The control.
+        x: Latents as it sees them [N, D].
+        labels: Class indexes [N].
+    Returns:
+        "samples", "accuracy", "balanced accuracy" and "confusion", as in `learning.accuracy.accuracy_report`.
+    """
+    count = len(control.classes)
+    table = (labels * count + control.predict(x)).bincount(minlength=count * count).reshape(count, count).double()
+    totals = table.sum(dim=1)
+    shares = table / totals.clamp_min(1)[:, None]
+    return {"samples": len(labels), "accuracy": round(float(table.trace() / table.sum()), 3),
+            "balanced accuracy": round(float(shares.diagonal()[totals > 0].mean()), 3),
+            "confusion": [[round(value, 3) for value in row] for row in shares.tolist()]}
+
+
+def make_tuner(bank: SampleBank, controls: Controls, names: Sequence[str] | None, generator: Generator,
+               scorer: ImageScorer, *, split: Split | None = None, **more: Any) -> tuple[Tuner, list[str]]:
+    """A tuner on the samples of a bank that were not trained on, and what of the controls it can tune.
+
+    Args:
+        bank: With scores.
+        controls: What is to be tuned.
+        names: Which of them; None: all that the bank has scores of and that the scorer can judge.
+        generator, scorer, more: As for `Tuner`.
+        split: As for `teach`.
+
+    Raises:
+        InputError: one that was named cannot be tuned, or none can; or an attribute has other classes in the bank.
+    """
+    scores = bank.scores()
+    if not scores:
+        raise InputError(f"{bank.folder}: has no scores; run `gradctrl score {bank.folder}` first")
+    judged = {name: item for name, item in scores.items() if scorer.attributes.get(name) == item.classes}
+    if names is not None:
+        for name in names:
+            controls.find(name)
+            if name not in judged:
+                whose = "has no scores of it" if name not in scores else f"{scorer.name} does not judge these classes"
+                raise InputError(f"{bank.folder}: cannot tune {name}, {whose}; score the bank for it, by the image "
+                                 "classifier that is named by --with")
+    shared = check_controls(controls, judged)
+    pool = (split or split_bank(bank.count)).tune
+    return (Tuner(generator, scorer, bank.latents(), judged, pool, **more),
+            [name for name in shared if names is None or name in names])
+
+
+def renders(tuner: Tuner, controls: Controls, names: Sequence[str]) -> int:
+    """How many pictures it takes to tune some controls, at most."""
+    total, settings = 0, tuner.settings
+    for name in names:
+        control = controls[name]
+        tried = len(tuner.layer_choices(control)) * (1 + len(settings.search_margins))  # 1: the samples themselves.
+        if isinstance(control, Control) and control.method == "paper":
+            tried += len(control.keep) * len(settings.counts) * 2
+        few, more = (len(draw_trials(tuner.scores, [name], tuner.pool, count=count, seed=settings.seed))
+                     for count in (settings.samples, settings.margin_samples))
+        total += tried * few + (1 + len(settings.margins)) * more
+    return total
+
+
+def _finished(control: Control, others: Mapping[str, Control], bank: SampleBank) -> Control:
+    keep = {name: UNTUNED_CHANNELS for name in others if name != control.name}
+    return replace(control, keep=keep, report={**control.report, "samples": bank.settings})
+
+
+def _check_examples(item: Scores, examples: Examples, split: Split) -> None:
+    if examples.classes != item.classes:
+        raise InputError(f"{item.attribute}: its examples are of the classes {', '.join(examples.classes)}, and the "
+                         f"bank's scores of {', '.join(item.classes)}; prepare the examples again")
+    used = torch.cat([examples.train, examples.validation])
+    last = int(used.max())
+    if torch.isin(used, split.test).any():
+        raise InputError(f"{item.attribute}: some of its examples are among the samples that are to be left alone; "
+                         "leave out --examples, or --test-share")
+    if last >= len(item.values):
+        raise InputError(f"{item.attribute}: its examples name sample {last}, and the bank has {len(item.values)}; "
+                         "prepare the examples again")
+
+
+def _untaught(split: Split, examples: Examples) -> Tensor | None:
+    """The samples to tune on that are no examples; None if that leaves nothing."""
+    index = split.tune[~torch.isin(split.tune, torch.cat([examples.train, examples.validation]))]
+    return index if len(index) else None

@@ -1,0 +1,170 @@
+"""Trials: samples near decision boundaries, edited until the control's own score crosses, judged by their pictures.
+
+The protocol of Chen et al. 2022, section 4.2. Scores of latents decide where an edit stops, and nothing else; whether
+it did what it should is said by an image classifier that sees the rendered pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from directions import Controls
+from editing.editor import Edited, Editor, Keep
+from generators import Generator
+from gradctrl import Scores
+from learning.scorers import ImageScorer
+from weights.errors import InputError
+
+NEAR = 0.1          # The share of the pool that is near an attribute's boundary.
+RENDER_BATCH = 16
+PictureScorer = Callable[[Tensor], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """T edits to try, each of one sample."""
+
+    attributes: tuple[str, ...]  # What can be changed.
+    sample: Tensor               # Index of the sample in the bank [T].
+    attribute: Tensor            # Index of what to change, into `attributes` [T].
+    target: Tensor               # Index of the class to reach [T].
+
+    def __len__(self) -> int:
+        return len(self.sample)
+
+    def of(self, name: str) -> Tensor:
+        """Indexes of the trials of one attribute."""
+        return (self.attribute == self.attributes.index(name)).nonzero()[:, 0]
+
+    def part(self, index: Tensor | slice) -> Trials:
+        return replace(self, sample=self.sample[index], attribute=self.attribute[index], target=self.target[index])
+
+
+def draw_trials(scores: Mapping[str, Scores], attributes: Sequence[str], pool: Tensor, *, count: int,
+                seed: int = 0) -> Trials:
+    """Draw trials: the attribute of each uniformly, the sample among those near its decision boundary.
+
+    Near is the tenth of the pool whose best class leads the second by least, by the image classifier. The class to
+    reach is the second one. A sample is used once; if the bank does not allow as many trials, fewer are drawn.
+
+    Args:
+        scores: Of the whole bank.
+        attributes: What may be changed.
+        pool: Indexes of the samples that may be used [P].
+        count: How many.
+        seed: Of the draw.
+    Returns:
+        The trials, in random order, so that the first ones are a fair part.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    wanted = torch.randint(len(attributes), [count], generator=rng)
+    queues, second = [], []
+    for name in attributes:
+        top = scores[name].values.topk(2, dim=1)
+        gap = torch.where(scores[name].mask, top.values[:, 0] - top.values[:, 1], torch.inf)[pool]
+        near = pool[gap.argsort(stable=True)[:max(1, int(len(pool) * NEAR))]]
+        near = near[scores[name].mask[near]]
+        queues.append(iter(near[torch.randperm(len(near), generator=rng)].tolist()))
+        second.append(top.indices[:, 1])
+    used: set[int] = set()
+    drawn = []
+    for attribute in wanted.tolist():
+        sample = next((index for index in queues[attribute] if index not in used), None)
+        if sample is not None:
+            used.add(sample)
+            drawn.append((sample, attribute, int(second[attribute][sample])))
+    if not drawn:
+        raise InputError("the bank has no samples to draw trials from; sample and score more")
+    table = torch.tensor(drawn)[torch.randperm(len(drawn), generator=rng)]
+    return Trials(attributes=tuple(attributes), sample=table[:, 0], attribute=table[:, 1], target=table[:, 2])
+
+
+def cross(editor: Editor, latents: Tensor, name: str, target: Tensor, *, keep: Keep | None = None,
+          layers: tuple[int, int] | None = None, method: str | None = None) -> tuple[Edited, Tensor]:
+    """Edit each latent until the control's own score of its target class reaches the margin.
+
+    Args:
+        editor: With the controls; its latents are set.
+        latents: w [N, w_dim] or w+ [N, num_ws, w_dim].
+        name: The attribute.
+        target: Class to reach, of each [N].
+        keep, layers, method: As for `Editor.edit`.
+    Returns:
+        The edited latents, and which of them crossed, bool [N]; the others are left as they were.
+    """
+    control = editor.controls.find(name)
+    parts: list[Edited] = []
+    crossed = torch.zeros(len(latents), dtype=torch.bool)
+    order = []
+    for class_index in target.unique().tolist():
+        chosen = (target == class_index).nonzero()[:, 0]
+        editor.set_latents(latents[chosen])
+        key = f"{name}:{control.classes[class_index]}"
+        strengths = editor.strengths_to(key, keep=keep, layers=layers, method=method)
+        crossed[chosen] = strengths.isfinite().cpu()
+        strengths = torch.where(strengths.isfinite(), strengths, 0.0)
+        parts.append(editor.displace({editor.key_of(key): strengths}, keep=keep, layers=layers, method=method))
+        order.append(chosen)
+    return Edited.join(parts).select(torch.cat(order).argsort()), crossed
+
+
+@torch.no_grad()
+def judge(generator: Generator, scorer: ImageScorer | PictureScorer, edited: Edited,
+          on_batch: Callable[[int], None] | None = None) -> dict[str, Tensor]:
+    """The image classifier's scores {attribute: [N, C]} of the pictures of edited latents."""
+    parts = []
+    for part in edited.split(RENDER_BATCH):
+        pictures = generator.render(part.latent, style_change=part.styles).clamp(-1, 1)
+        parts.append({name: values.float().cpu() for name, values in scorer(pictures).items()})
+        if on_batch is not None:
+            on_batch(len(part.latent))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the image classifier says of T edits."""
+
+    hit: Tensor                 # Whether the target's label changed to the target class, bool [T].
+    stayed: dict[str, Tensor]   # Of each label whether it stayed, bool [T]; true for the one that was to change.
+
+    @property
+    def correct(self) -> Tensor:
+        """Only the target's label changed, bool [T] (the manipulation accuracy of table 1 is its mean)."""
+        return torch.stack([self.hit, *self.stayed.values()]).all(dim=0)
+
+
+def verdict(trials: Trials, before: Mapping[str, Scores], after: Mapping[str, Tensor]) -> Verdict:
+    """Compare the image classifier's labels before (of the bank) and after the edits of all trials, in their order."""
+    hit = torch.zeros(len(trials), dtype=torch.bool)
+    stayed = {}
+    for name in [name for name in after if name in before]:
+        label = after[name].argmax(dim=1)
+        # A label that was not known cannot be seen to go.
+        stayed[name] = (label == before[name].labels[trials.sample]) | ~before[name].mask[trials.sample]
+        if name in trials.attributes:
+            own = trials.of(name)
+            hit[own] = label[own] == trials.target[own]
+            stayed[name][own] = True
+    return Verdict(hit, stayed)
+
+
+def check_controls(controls: Controls, scores: Mapping[str, Scores]) -> tuple[str, ...]:
+    """The attributes that controls and scores share.
+
+    Raises:
+        InputError: there are none, or one has other classes.
+    """
+    shared = tuple(name for name in controls if name in scores)
+    if not shared:
+        raise InputError(f"{controls.source}: none of its attributes ({', '.join(controls)}) has scores in the bank "
+                         f"({', '.join(scores)}); score the bank for them")
+    for name in shared:
+        if controls[name].classes != scores[name].classes:
+            raise InputError(f"{controls.source}: {name} has the classes {', '.join(controls[name].classes)}, the "
+                             f"bank's scores have {', '.join(scores[name].classes)}; train it on this bank")
+    return shared

@@ -1,0 +1,261 @@
+"""The commands sample --bank, score and prepare: they write what the library makes, and mistakes are one line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from torch import Tensor, nn
+
+import cli
+from generators import Generator, load
+from gradctrl.prepare import load_examples, prepare
+from learning.bank import SampleBank, open_bank, write_bank
+from learning.scorers import BundledScorer, FaceClassifier, save_face_classifier, score_bank
+
+ROOT = Path(__file__).parents[2]
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    return load("bundled")
+
+
+@pytest.fixture(scope="module")
+def made(generator: Generator, tmp_path_factory: pytest.TempPathFactory) -> SampleBank:
+    return write_bank(generator, tmp_path_factory.mktemp("made") / "bank", count=COUNT, seed=5)
+
+
+@pytest.fixture
+def bank(made: SampleBank) -> Iterator[SampleBank]:
+    yield made
+    (made.folder / "scores.safetensors").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaceClassifier:
+    """A random one in place of the bundled one."""
+    torch.manual_seed(0)
+    network = FaceClassifier()
+    network.train()(torch.randn(8, 3, 64, 64))
+    path = tmp_path / "classifier.safetensors"
+    save_face_classifier(path, network)
+    monkeypatch.setattr("learning.scorers.bundled.path_of", {"bundled-classifier": path}.__getitem__)
+    return network.half().float()
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+
+def fine(*arguments: object) -> tuple[list[Path], str]:
+    """Paths on stdout and what stderr says."""
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return [Path(line) for line in result.stdout.splitlines()], result.stderr
+
+
+def refused(*arguments: object, words: str, code: int = 1) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (code, ""), result.output
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    if code == 1:
+        assert len(result.stderr.splitlines()) == 1
+
+
+class Brightness(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=[1, 2, 3], keepdim=True)[:, :, 0, 0]
+
+
+def describe(folder: Path, attribute: str = "bright") -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.jit.script(Brightness()).save(str(folder / "model.pt"))
+    path = folder / "mine.json"
+    path.write_text(json.dumps({"format": "gradctrl-scorer-1", "model": "model.pt", "range": [-1, 1], "outputs": [
+        {"attribute": attribute, "classes": ["dark", "bright"], "columns": [0], "kind": "logit"}]}))
+    return path
+
+
+def label(bank: SampleBank, path: Path, count: int = COUNT) -> Path:
+    rows = [f"{bank.picture_path(index).name},{index % 2}" for index in range(count)]
+    path.write_text("\n".join(["file,beard", *rows]))
+    return path
+
+
+# --- sample --bank ---
+
+
+def test_a_bank_is_the_library_s(bank: SampleBank, tmp_path: Path) -> None:
+    out = tmp_path / "people"
+    written, _ = fine("sample", "--bank", out, "--count", COUNT, "--seed", 5)
+    assert written == [out]
+    mine, theirs = ({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+                    for folder in (out, bank.folder))
+    assert mine == theirs
+    (out / "pictures" / "000003.png").unlink()
+    fine("sample", "--bank", out, "--count", COUNT, "--seed", 5)
+    assert (out / "pictures" / "000003.png").read_bytes() == theirs[Path("pictures/000003.png")]
+
+
+def test_settings_of_a_bank(tmp_path: Path) -> None:
+    out = tmp_path / "bank"
+    fine("sample", "--bank", out, "--count", 3, "--truncation", 0.5, "--format", "webp", "--batch", 2)
+    bank = open_bank(out)
+    assert (bank.count, bank.seed, bank.truncation, bank.ending) == (3, 0, 0.5, "webp")
+    refused("sample", "--bank", out, "--count", 2, "--truncation", 0.5, "--format", "webp", words="--count")
+    refused("sample", "--bank", tmp_path, "--count", 3, words="choose a new folder")
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--bank", "x", "--sheet"], ["--bank", "x", "--out", "y"], ["--bank", "x", "--overwrite"], ["--format", "webp"],
+    ["--batch", "4"],
+])
+def test_options_without_effect_are_refused(arguments: list[str]) -> None:
+    refused("sample", *arguments, words="with --bank", code=2)
+
+
+def test_a_bank_that_is_stopped_goes_on(bank: SampleBank, tmp_path: Path) -> None:
+    out = tmp_path / "bank"
+    code = ("import cli, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # In the background too.
+            f"cli.main(['sample', '--bank', {str(out)!r}, '--count', '{COUNT}', '--seed', '5', '--threads', '1'])")
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    end = time.monotonic() + 60
+    while not (out / "pictures" / "000003.png").is_file() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)
+    assert (process.returncode, told[0]) == (1, ""), told
+    assert f"of {COUNT} samples are in {out}; the same command again goes on" in told[1]
+    assert "Traceback" not in told[1]
+    refused("score", out, words=f"of {COUNT} samples are there")
+    fine("sample", "--bank", out, "--count", COUNT, "--seed", 5)
+    assert torch.equal(open_bank(out).latents(), bank.latents())
+    assert (open_bank(out).pictures(0, COUNT) == bank.pictures(0, COUNT)).all()
+
+
+# --- score ---
+
+
+def test_the_bundled_classifier_scores_by_default(bank: SampleBank, classifier: FaceClassifier) -> None:
+    written, told = fine("score", bank.folder)
+    assert written == [bank.folder / "scores.safetensors"]
+    expected = {item.attribute: item for item in score_bank(bank, BundledScorer(classifier))}
+    found = bank.scores()
+    assert list(found) == ["smile", "gender", "age", "eyeglasses", "hair", "pose"]
+    for name, item in found.items():
+        torch.testing.assert_close(item.values, expected[name].values, rtol=1e-4, atol=1e-4)
+    counts = found["hair"].labels.bincount(minlength=3).tolist()
+    assert f"black {counts[0]}, brown {counts[1]}, blond {counts[2]}" in told
+
+
+def test_one_s_own_classifier_and_labels_join_what_is_there(bank: SampleBank, tmp_path: Path) -> None:
+    table = label(bank, tmp_path / "beards.csv", count=10)
+    fine("score", bank.folder, "--with", describe(tmp_path))
+    _, told = fine("score", bank.folder, "--with", table)
+    found = bank.scores()
+    assert list(found) == ["bright", "beard"]
+    means = torch.from_numpy(bank.pictures(0, COUNT)).float().mean(dim=[1, 2, 3]) / 127.5 - 1
+    torch.testing.assert_close(found["bright"].values[:, 1], means, rtol=0, atol=1e-4)
+    assert (found["beard"].classes, int(found["beard"].mask.sum())) == (("not beard", "beard"), 10)
+    assert "not beard 5, beard 5" in told
+    fine("score", bank.folder, "--with", table, "--classes", "beard=no,yes")
+    assert bank.scores()["beard"].classes == ("no", "yes")
+
+
+def test_scores_are_written_whole_or_not_at_all(bank: SampleBank, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    table = label(bank, tmp_path / "beards.csv")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("learning.scorers.files.prepare_pictures", stop)
+    assert run("score", bank.folder, "--with", table, "--with", describe(tmp_path)).exit_code == 1
+    assert bank.scores() == {}
+
+
+def test_what_cannot_be_scored_is_refused(bank: SampleBank, tmp_path: Path) -> None:
+    table = label(bank, tmp_path / "beards.csv")
+    refused("score", tmp_path / "nowhere", words="not a bank")
+    refused("score", bank.folder, "--with", tmp_path / "model.onnx", words="docs/scorers.md")
+    refused("score", bank.folder, "--with", tmp_path / "none.json", words="no such file")
+    refused("score", bank.folder, "--with", tmp_path / "none.csv", words="no such file")
+    refused("score", bank.folder, "--with", table, "--classes", "moustache=no,yes", words="no column 'moustache'")
+    refused("score", bank.folder, "--with", table, "--with", describe(tmp_path, "beard"),
+            words="beard: is scored by beards.csv and by mine")
+    refused("score", bank.folder, "--classes", "beard=no,yes", words="one CSV", code=2)
+    refused("score", bank.folder, "--with", table, "--classes", "beard", words="NAME=A,B", code=2)
+    (bank.folder / "scores.safetensors").write_bytes(b"nonsense")
+    refused("score", bank.folder, "--with", table, words="scores.safetensors")
+
+
+# --- prepare ---
+
+
+def test_examples_are_the_library_s(bank: SampleBank, tmp_path: Path) -> None:
+    fine("score", bank.folder, "--with", describe(tmp_path), "--with", label(bank, tmp_path / "beards.csv"))
+    out = tmp_path / "sets" / "examples.json"
+    written, told = fine("prepare", bank.folder, "--out", out, "--attributes", "beard", "--count", 5, "--validation", 3,
+                         "--seed", 2)
+    assert written == [out]
+    found = load_examples(out, generator_hash=bank.generator_hash, samples=bank.settings)
+    assert list(found) == ["beard"]
+    expected = prepare(bank.scores()["beard"], count=5, validation=3, seed=2)
+    assert torch.equal(found["beard"].train, expected.train)
+    assert torch.equal(found["beard"].validation, expected.validation)
+    assert "beard  10 to train on, 6 to validate" in told
+    refused("prepare", bank.folder, "--out", out, words="--overwrite")
+    fine("prepare", bank.folder, "--out", out, "--attributes", "beard", "--share", 0.1, "--validation", 0,
+         "--overwrite")
+    assert len(load_examples(out)["beard"].train) == 2 * 2  # A tenth of 24, of each class.
+
+
+def test_attributes_without_enough_samples_are_left_out_unless_they_are_named(bank: SampleBank,
+                                                                              tmp_path: Path) -> None:
+    few = tmp_path / "few.csv"
+    few.write_text("file,hat\n000000.png,yes\n000001.png,no\n000002.png,no\n")
+    fine("score", bank.folder, "--with", few)
+    out = tmp_path / "examples.json"
+    refused("prepare", bank.folder, "--out", out, "--count", 5, "--validation", 3,
+            words="8 samples of each class are needed (5 to train on, 3 to validate), and there are: not hat 2, hat 1")
+    fine("score", bank.folder, "--with", label(bank, tmp_path / "beards.csv"))
+    refused("prepare", bank.folder, "--out", out, "--count", 5, "--validation", 3, "--attributes", "beard,hat",
+            words="not hat 2, hat 1")
+    assert not out.exists()
+    _, told = fine("prepare", bank.folder, "--out", out, "--count", 5, "--validation", 3)
+    assert "left out: hat:" in told
+    assert list(load_examples(out)) == ["beard"]
+
+
+def test_what_cannot_be_prepared_is_refused(bank: SampleBank, tmp_path: Path) -> None:
+    out = tmp_path / "examples.json"
+    refused("prepare", bank.folder, "--out", out, words="gradctrl score")
+    fine("score", bank.folder, "--with", label(bank, tmp_path / "beards.csv"))
+    refused("prepare", bank.folder, "--out", out, "--attributes", "smile", words="no scores of 'smile', only of beard")
+    refused("prepare", bank.folder, "--out", out, "--count", 3, "--share", 0.1, words="not both", code=2)
+    refused("prepare", bank.folder, words="--out", code=2)
+    refused("prepare", tmp_path / "nowhere", "--out", out, words="not a bank")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["sample", "score", "prepare"])
+def test_help_is_quick_and_has_an_example(command: str) -> None:
+    code = (f"import sys, cli\ntry:\n    cli.main([{command!r}, '--help'])\nexcept SystemExit:\n    pass\n"
+            "print(sorted({'torch', 'numpy', 'PIL', 'onnxruntime'} & set(sys.modules)))")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "Example:" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"

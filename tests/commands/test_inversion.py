@@ -1,0 +1,106 @@
+"""The command encoder, the options of inversions, and tuned inversions on their way through invert and edit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import cli
+from editing import load_recipe
+from generators import Generator, GeneratorConfig, load
+from generators import checkpoints as readers
+from inversion import load_inversion
+from inversion.encoder import own_path
+from inversion.encoder_training import EncoderSettings
+from inversion.settings import PRESETS
+from inversion.whitening import Whitening
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Hardly any steps, and a folder of fetched files of the test's own."""
+    monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("inversion.projector.Whitening", partial(Whitening, samples=600))
+    for name, settings in PRESETS.items():
+        monkeypatch.setitem(PRESETS, name, replace(settings, steps=3, tuning_steps=min(settings.tuning_steps, 4)))
+
+
+@pytest.fixture(scope="module")
+def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator with random weights, 32 x 32."""
+    torch.manual_seed(0)
+    config = GeneratorConfig(img_resolution=32, channels=(16, 16, 12, 8), z_dim=8, w_dim=8, mapping_layers=1)
+    path = tmp_path_factory.mktemp("generators") / "small.safetensors"
+    readers.write(path, config, Generator(config).state_dict())
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner(catch_exceptions=False).invoke(cli.main, [str(argument) for argument in arguments])
+
+
+def fine(*arguments: object) -> list[Path]:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return [Path(line) for line in result.stdout.splitlines()]
+
+
+def test_an_encoder_is_trained_where_it_is_found(small_file: Path, tmp_path: Path) -> None:
+    [path] = fine("encoder", "--generator", small_file, "--count", EncoderSettings(count=1000).count)
+    generator = load(small_file)
+    assert path == own_path(generator)
+    again = run("encoder", "--generator", small_file, "--count", 1000)
+    assert again.exit_code == 1
+    assert "--overwrite" in again.stderr
+    other = run("encoder", "--generator", small_file, "--count", 1000, "--out", tmp_path / "mine.pt")
+    assert other.exit_code == 1
+    assert "mine.pt" in other.stderr
+    assert ".safetensors" in other.stderr
+
+
+def test_a_tuned_inversion_is_edited_like_any_other(astronaut_file: Path, tmp_path: Path) -> None:
+    """From the photo, or from the latent that `invert` wrote: the same pictures, and a recipe that makes them again."""
+    [latent, _] = fine("invert", astronaut_file, "--out", tmp_path)
+    record = load_inversion(latent)
+    assert record.tuning
+    assert record.settings.tuning_steps == 4
+    [direct, recipe] = fine("edit", astronaut_file, "--set", "smile=1", "--out", tmp_path / "a")
+    [edited, *_] = fine("edit", latent, "--photo", astronaut_file, "--set", "smile=1", "--out", tmp_path / "b")
+    assert np.array_equal(Image.open(direct), Image.open(edited))
+    assert load_recipe(recipe).source.inversion == record.settings
+    [again] = fine("edit", astronaut_file, "--recipe", recipe, "--out", tmp_path / "c")
+    assert np.array_equal(Image.open(direct), Image.open(again))
+    [unedited, *_] = fine("edit", latent, "--photo", astronaut_file, "--set", "smile=0", "--paste", "--out",
+                          tmp_path / "d")
+    assert np.array_equal(Image.open(unedited), Image.open(astronaut_file))  # Strength 0 is the photo itself.
+
+
+def test_options_change_the_preset(astronaut_file: Path, tmp_path: Path) -> None:
+    [latent, _] = fine("invert", astronaut_file, "--tuning", 0, "--space", "w", "--start", "mean", "--steps", 2,
+                       "--out", tmp_path)
+    record = load_inversion(latent)
+    assert not record.tuning
+    settings = record.settings
+    assert (settings.tuning_steps, settings.space, settings.start, settings.steps) == (0, "w", "mean", 2)
+
+
+def test_a_time_budget_is_told_and_gives_no_recipe(astronaut_file: Path, tmp_path: Path) -> None:
+    result = run("edit", astronaut_file, "--set", "smile=1", "--steps", 50_000, "--seconds", 0.5, "--out", tmp_path)
+    assert result.exit_code == 0
+    assert "stopped after" in result.stderr
+    assert "no recipe" in result.stderr
+    assert len(result.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("wrong", [["--tuning", "-1"], ["--start", "nowhere"], ["--seconds", "0"]])
+def test_wrong_options_are_refused(astronaut_file: Path, wrong: list[str]) -> None:
+    result = run("invert", astronaut_file, *wrong)
+    assert result.exit_code == 2
+    assert wrong[0] in result.stderr

@@ -1,0 +1,212 @@
+"""The bundled image classifier: mirror images agree, files come back, and a bank's scores are those of its pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from inversion import save_picture
+from learning.bank import SampleBank
+from learning.scorers import (
+    BundledScorer,
+    FaceClassifier,
+    ImageScorer,
+    load_bundled_scorer,
+    load_face_classifier,
+    load_scorer,
+    save_face_classifier,
+    score_bank,
+)
+from learning.scorers.bundled import FORMAT, SIDE
+from weights.errors import InputError
+
+
+def network() -> FaceClassifier:
+    """Random weights, and statistics as after some training."""
+    torch.manual_seed(0)
+    result = FaceClassifier()
+    result.train()(torch.randn(8, 3, SIDE, SIDE))
+    with torch.no_grad():
+        result.head.weight.mul_(10)
+    return result
+
+
+@pytest.fixture(scope="module")
+def scorer() -> BundledScorer:
+    return BundledScorer(network())
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Tensor:
+    return torch.rand(6, 3, 96, 96, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+def test_a_mirror_image_scores_the_same_but_looks_the_other_way(scorer: BundledScorer, pictures: Tensor) -> None:
+    here, mirrored = scorer(pictures), scorer(pictures.flip(3))
+    for name, values in here.items():
+        expected = values.flip(1) if name == "pose" else values
+        torch.testing.assert_close(mirrored[name], expected, rtol=0, atol=1e-5)
+    assert here["pose"].std() > 0.01
+
+
+def test_scores_are_the_network_s(scorer: BundledScorer, pictures: Tensor) -> None:
+    scores = scorer(pictures)
+    small = torch.nn.functional.interpolate(pictures, size=(SIDE, SIDE), mode="area")
+    with torch.no_grad():
+        raw, mirrored = scorer.network(small), scorer.network(small.flip(3))
+    mean = {name: (raw[name] + mirrored[name]) / 2 for name in raw}
+    yaw = (raw["yaw"] - mirrored["yaw"]) / 2
+    for name in ("smile", "gender", "eyeglasses"):
+        torch.testing.assert_close(scores[name], torch.cat([yaw * 0, mean[name]], dim=1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores["age"][:, 1:], 3 * mean["age"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores["hair"], mean["hair"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores["pose"], -3 * (yaw - torch.tensor([-1.4, 0, 1.4])).abs(), rtol=1e-4, atol=1e-5)
+
+
+def test_each_attribute_has_a_column_a_class(scorer: BundledScorer, pictures: Tensor) -> None:
+    as_protocol: ImageScorer = scorer
+    scores = as_protocol(pictures)
+    assert {name: values.shape for name, values in scores.items()} == {
+        name: (6, len(classes)) for name, classes in scorer.attributes.items()}
+    assert list(scores) == ["smile", "gender", "age", "eyeglasses", "hair", "pose"]
+    assert all(values.dtype == torch.float32 and not values.requires_grad for values in scores.values())
+    assert scorer.ordered == {"hair", "pose"}
+
+
+def test_a_batch_equals_single_pictures_and_values_beyond_a_file_are_clipped(scorer: BundledScorer,
+                                                                            pictures: Tensor) -> None:
+    whole = scorer(pictures)
+    for name, values in whole.items():
+        singles = torch.cat([scorer(picture[None])[name] for picture in pictures])
+        torch.testing.assert_close(singles, values, rtol=1e-4, atol=1e-4)
+    loud = scorer(pictures * 3)
+    torch.testing.assert_close(loud["hair"], scorer((pictures * 3).clamp(-1, 1))["hair"])
+
+
+def test_other_shapes_are_faults_of_the_caller(scorer: BundledScorer) -> None:
+    with pytest.raises(ValueError, match=r"\[N, 3, R, R\]"):
+        scorer(torch.zeros(3, 64, 64))
+
+
+def test_a_file_comes_back_in_half_precision(tmp_path: Path) -> None:
+    path = tmp_path / "classifier.safetensors"
+    before = network()
+    save_face_classifier(path, before, {"held_out": "{}"})
+    assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float16, torch.int64}
+    after = load_face_classifier(path)
+    assert not after.training
+    for name, tensor in after.state_dict().items():
+        expected = before.state_dict()[name]
+        assert tensor.dtype == expected.dtype
+        torch.testing.assert_close(tensor, expected, rtol=1e-3, atol=1e-4)
+    x = torch.rand(2, 3, 128, 128) * 2 - 1
+    loaded, direct = load_bundled_scorer(path)(x), BundledScorer(before)(x)
+    assert all((loaded[name] - direct[name]).abs().max() < 0.05 for name in direct)
+
+
+def test_wrong_and_damaged_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "classifier.safetensors"
+    save_face_classifier(path, network())
+    state = load_file(path)
+    good = path.read_bytes()
+    cases: list[tuple[dict[str, Tensor], str]] = [
+        ({name: t for name, t in state.items() if name != "head.bias"}, r"head\.bias"),
+        ({**state, "extra": torch.zeros(1)}, "extra"),
+        ({**state, "head.bias": torch.zeros(3)}, r"head\.bias"),
+        ({**state, "head.bias": torch.full([8], torch.nan)}, r"head\.bias"),
+    ]
+    for tensors, word in cases:
+        save_file(tensors, path, {"format": FORMAT})
+        with pytest.raises(InputError, match=word):
+            load_face_classifier(path)
+    save_file(state, path, {"format": "gradctrl-controls-1"})
+    with pytest.raises(InputError, match="not a face classifier"):
+        load_face_classifier(path)
+    path.write_bytes(good[:-100])
+    with pytest.raises(InputError, match=r"classifier\.safetensors"):
+        load_face_classifier(path)
+    with pytest.raises(InputError, match="no such file"):
+        load_face_classifier(tmp_path / "nowhere.safetensors")
+
+
+def test_bundled_is_the_file_of_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "classifier.safetensors"
+    save_face_classifier(path, network())
+    monkeypatch.setattr("learning.scorers.bundled.path_of", {"bundled-classifier": path}.__getitem__)
+    loaded = load_scorer("bundled")
+    assert isinstance(loaded, BundledScorer)
+    assert torch.equal(loaded.network.head.bias, load_face_classifier(path).head.bias)
+    with pytest.raises(InputError, match=r"bundled, or a JSON"):
+        load_scorer(tmp_path / "model.onnx")
+
+
+# --- a bank ---
+
+
+class Brightness:
+    """Bright if most of the picture is, by a logit; and where it is brightest, in three classes."""
+
+    name = "brightness"
+    attributes = {"bright": ("dark", "bright"), "part": ("a", "b", "c")}  # noqa: RUF012
+    ordered = frozenset({"part"})
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
+        self.seen.append(len(pictures))
+        logit = pictures.mean(dim=[1, 2, 3])
+        return {"bright": torch.stack([logit * 0, logit], dim=1), "part": torch.stack([logit, -logit, logit * 2], 1)}
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> SampleBank:
+    """Pictures of a bank alone: sample i has the value 20 * i."""
+    bank = SampleBank(folder=tmp_path, generator_hash="a" * 64, truncation=1.0, seed=0, count=7, ending="png",
+                      resolution=32, w_dim=4)
+    (tmp_path / "pictures").mkdir()
+    for index in range(7):
+        save_picture(bank.picture_path(index), np.full([32, 32, 3], 20 * index, np.uint8))
+    return bank
+
+
+def test_a_bank_is_scored_picture_by_picture(bank: SampleBank) -> None:
+    scorer = Brightness()
+    calls: list[tuple[int, int]] = []
+    bright, part = score_bank(bank, scorer, batch=3, on_progress=lambda *numbers: calls.append(numbers))
+    assert scorer.seen == [3, 3, 1]
+    assert calls == [(3, 7), (6, 7), (7, 7)]
+    torch.testing.assert_close(bright.values[:, 1], torch.arange(7) * 20 / 127.5 - 1)
+    assert (bright.attribute, bright.classes, bright.scorer, bright.graded, bright.ordered) == (
+        "bright", ("dark", "bright"), "brightness", True, False)
+    assert (part.ordered, part.values.shape, part.known) == (True, (7, 3), None)
+    assert bank.scores() == {}  # Nothing is written.
+    bank.save_scores([bright, part])
+    assert torch.equal(bank.scores()["bright"].values, bright.values)
+
+
+def test_a_scorer_that_gives_nan_or_another_shape_is_refused(bank: SampleBank) -> None:
+    class Broken(Brightness):
+        def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
+            found = super().__call__(pictures)
+            return {**found, "bright": found["bright"] / 0 if self.nan else found["bright"][:, 0]}
+
+        nan = True
+
+    with pytest.raises(InputError, match="brightness are NaN"):
+        score_bank(bank, Broken())
+    Broken.nan = False
+    with pytest.raises(ValueError, match=r"bright must be \[N, 2\]"):
+        score_bank(bank, Broken())
+
+
+def test_a_missing_picture_is_named(bank: SampleBank) -> None:
+    bank.picture_path(4).unlink()
+    with pytest.raises(InputError, match=r"000004\.png"):
+        score_bank(bank, cast(ImageScorer, Brightness()))

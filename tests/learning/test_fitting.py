@@ -1,0 +1,157 @@
+"""Several controls made together: each as if alone, with the others on its keep list, and a report of its training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from directions import Control
+from gradctrl import Examples, FitSettings, Metric, Scores, TrainSettings, fit_metric, fit_scores, train_classifier
+from gradctrl.prepare import prepare
+from learning import teach_from_examples, teach_from_scores
+from learning.accuracy import accuracy_report
+from weights.errors import InputError
+
+D = 16
+FIT = FitSettings(hidden=16, networks=2, epochs=40)
+FEW = TrainSettings(hidden=6, epochs=20)
+ROWS = 8
+
+
+@pytest.fixture(scope="module")
+def latents() -> Tensor:
+    return torch.randn(1200, D, generator=torch.Generator().manual_seed(0)) * torch.linspace(2, 0.2, D)
+
+
+@pytest.fixture(scope="module")
+def metric(latents: Tensor) -> Metric:
+    return fit_metric(latents)
+
+
+@pytest.fixture(scope="module")
+def scores(latents: Tensor) -> list[Scores]:
+    smile = torch.stack([torch.zeros(len(latents)), 3 * latents[:, 0]], dim=1)
+    return [Scores(attribute="smile", classes=("serious", "smiling"), values=smile, scorer="formula"),
+            Scores(attribute="hair", classes=("black", "brown", "blond"), values=3 * latents[:, 1:4], scorer="formula"),
+            Scores(attribute="pose", classes=("left", "front", "right"), scorer="formula", ordered=True,
+                   values=-(latents[:, 4:5] - torch.tensor([-1.2, 0.0, 1.2])).abs() * 3,
+                   known=torch.arange(len(latents)) % 3 != 0)]
+
+
+@pytest.fixture(scope="module")
+def examples(scores: list[Scores]) -> dict[str, Examples]:
+    return {item.attribute: prepare(item, count=20, validation=10) for item in scores}
+
+
+@pytest.fixture(scope="module")
+def held_out() -> Tensor:
+    return torch.arange(1000, 1200)
+
+
+@pytest.fixture(scope="module")
+def fitted(latents: Tensor, scores: list[Scores], metric: Metric, held_out: Tensor) -> list[Control]:
+    return teach_from_scores(latents, scores, num_ws=ROWS, metric=metric, held_out=held_out, settings=FIT)
+
+
+@pytest.fixture(scope="module")
+def trained(latents: Tensor, scores: list[Scores], examples: dict[str, Examples]) -> list[Control]:
+    return teach_from_examples(latents, scores, examples, num_ws=ROWS, settings=FEW)
+
+
+def same(a: Control, b: Control) -> bool:
+    return all(torch.equal(tensor, b.tensors()[name]) for name, tensor in a.tensors().items())
+
+
+def test_together_equals_one_by_one(latents: Tensor, scores: list[Scores], examples: dict[str, Examples],
+                                    metric: Metric, held_out: Tensor, fitted: list[Control],
+                                    trained: list[Control]) -> None:
+    for index, item in enumerate(scores):
+        alone, = teach_from_scores(latents, [item], num_ws=ROWS, metric=metric, held_out=held_out, settings=FIT)
+        assert same(fitted[index], alone)
+        assert fitted[index].report == alone.report
+        alone, = teach_from_examples(latents, [item], examples, num_ws=ROWS, settings=FEW)
+        assert same(trained[index], alone)
+        assert trained[index].report == alone.report
+
+
+def test_they_are_the_classifiers_of_the_two_trainings(latents: Tensor, scores: list[Scores], metric: Metric,
+                                                       examples: dict[str, Examples], fitted: list[Control],
+                                                       trained: list[Control]) -> None:
+    part = Scores(attribute="smile", classes=scores[0].classes, values=scores[0].values[:1000], scorer="formula")
+    expected = fit_scores(latents[:1000], part, metric, settings=FIT)
+    assert torch.equal(fitted[0].classifier.hidden_weight, expected.hidden_weight)
+    hair = examples["hair"]
+    expected = train_classifier(latents[hair.train], hair.train_labels, classes=3, settings=FEW,
+                                validation=(latents[hair.validation], hair.validation_labels))
+    assert torch.equal(trained[1].classifier.hidden_weight, expected.hidden_weight)
+
+
+def test_names_classes_and_keep_lists(fitted: list[Control], trained: list[Control], metric: Metric) -> None:
+    for controls in (fitted, trained):
+        assert [control.name for control in controls] == ["smile", "hair", "pose"]
+        assert [dict(control.keep) for control in controls] == [
+            {"hair": 100, "pose": 100}, {"smile": 100, "pose": 100}, {"smile": 100, "hair": 100}]
+        assert [control.classes for control in controls] == [
+            ("serious", "smiling"), ("black", "brown", "blond"), ("left", "front", "right")]
+        assert [control.outputs for control in controls] == [1, 3, 3]
+        assert [control.ordered for control in controls] == [False, False, True]
+        assert {control.layers for control in controls} == {(0, ROWS)}
+    assert {(control.method, control.metric) for control in fitted} == {("project", metric)}
+    assert {(control.method, control.metric) for control in trained} == {("paper", None)}
+
+
+def test_what_is_held_out_is_not_trained_on(latents: Tensor, scores: list[Scores], metric: Metric, held_out: Tensor,
+                                            fitted: list[Control]) -> None:
+    spoilt = [replace(item, values=item.values.index_fill(0, held_out, 50.0)) for item in scores]
+    again = teach_from_scores(latents, spoilt, num_ws=ROWS, metric=metric, held_out=held_out, settings=FIT)
+    assert all(same(a, b) for a, b in zip(fitted, again, strict=True))
+
+
+def test_the_report_tells_on_how_many_and_how_well(latents: Tensor, scores: list[Scores], held_out: Tensor,
+                                                   fitted: list[Control], examples: dict[str, Examples],
+                                                   trained: list[Control]) -> None:
+    unknown = sum(index % 3 == 0 for index in range(1000))
+    for control, item, count in zip(fitted, scores, (1000, 1000, 1000 - unknown), strict=True):
+        known = held_out[item.mask[held_out]]
+        assert control.report == {"trained on": f"scores of {count} samples", "scorer": "formula",
+                                  "held out": accuracy_report(control, latents[known], item.labels[known])}
+        assert control.report["held out"]["accuracy"] > 0.6  # type: ignore[index]
+    assert fitted[2].report["held out"]["samples"] == sum(index % 3 != 0 for index in range(1000, 1200))  # type: ignore[index]
+    for control, counts in zip(trained, ("20, 20", "20, 20, 20", "20, 20, 20"), strict=True):
+        found = examples[control.name]
+        assert control.report == {
+            "trained on": f"examples a class: {counts}", "scorer": "formula",
+            "held out": accuracy_report(control, latents[found.validation], found.validation_labels)}
+
+
+def test_examples_are_checked_on_what_is_held_out_if_it_is_given(latents: Tensor, scores: list[Scores],
+                                                                 examples: dict[str, Examples], held_out: Tensor,
+                                                                 metric: Metric) -> None:
+    made = teach_from_examples(latents, scores, examples, num_ws=ROWS, settings=FEW, held_out=held_out,
+                               method="project", metric=metric)
+    assert made[0].report["held out"] == accuracy_report(made[0], latents[held_out], scores[0].labels[held_out])
+    assert {(control.method, control.metric) for control in made} == {("project", metric)}
+
+
+def test_without_anything_held_out_there_is_no_accuracy_to_tell(latents: Tensor, scores: list[Scores],
+                                                                metric: Metric) -> None:
+    control, = teach_from_scores(latents, scores[:1], num_ws=ROWS, metric=metric, settings=FIT)
+    assert control.report == {"trained on": "scores of 1200 samples", "scorer": "formula"}
+    none = {"smile": prepare(scores[0], count=20, validation=0)}
+    control, = teach_from_examples(latents, scores[:1], none, num_ws=ROWS, settings=FEW)
+    assert control.report == {"trained on": "examples a class: 20, 20", "scorer": "formula"}
+
+
+def test_what_does_not_fit_is_refused(latents: Tensor, scores: list[Scores], examples: dict[str, Examples],
+                                      metric: Metric) -> None:
+    with pytest.raises(InputError, match="hair: has no examples among smile; prepare them"):
+        teach_from_examples(latents, scores, {"smile": examples["smile"]}, num_ws=ROWS, settings=FEW)
+    with pytest.raises(InputError, match="smile: there are 1199 latents and 1200 scores"):
+        teach_from_examples(latents[:-1], scores, examples, num_ws=ROWS, settings=FEW)
+    with pytest.raises(InputError, match="smile: there are 1199 latents and 1200 scores"):
+        teach_from_scores(latents[:-1], scores, num_ws=ROWS, metric=metric, held_out=torch.tensor([0]), settings=FIT)
+    with pytest.raises(InputError, match="smile: only 100 samples have scores"):
+        teach_from_scores(latents, scores, num_ws=ROWS, metric=metric, held_out=torch.arange(1100), settings=FIT)

@@ -1,0 +1,1 @@
+"""What makes the bundled files and the pictures of docs/; nothing imports it."""

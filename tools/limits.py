@@ -1,0 +1,123 @@
+"""Makes the gallery of failures: `limits-covered.jpg`, `limits-photo.jpg` and the table in `limits.md`.
+
+    python -m tools.limits [FOLDER]     (default: inversions are kept where the command line keeps its own)
+
+An inversion that is in the folder already is not made again. The photo is NASA's portrait of Eileen Collins, from
+scikit-image, and what covers her is drawn (see `tools.limits_drawing`).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import directions
+import editing
+import generators
+import inversion
+from tools import limits_drawing as drawing
+from weights.files import replacing
+
+SIDE = 144
+PRESETS = ("fast", "faithful")
+EDIT = {"smile": -1.5}
+NEIGHBOUR = 3  # Seed of the second face.
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One photo of the gallery, and its inversions by preset."""
+
+    name: str
+    photo: inversion.Photo
+    face: inversion.Face
+    found: dict[str, inversion.Inversion]
+
+
+def main() -> None:
+    generator = generators.load("bundled")
+    projector = inversion.Projector(generator)
+    cache = inversion.InversionCache(sys.argv[1] if len(sys.argv) > 1 else None, on_note=print)
+    editor = editing.Editor(generator, directions.load_controls("bundled"))
+    rows = {name: [invert(projector, cache, case, photo) for case, photo in photos.items()]
+            for name, photos in gallery(generator).items()}
+    for name, cases in rows.items():
+        path = FOLDER / f"limits-{name}.jpg"
+        inversion.save_picture(path, editing.join(np.stack([row(editor, case) for case in cases])), quality=86)
+        print(path)
+    write_table([case for cases in rows.values() for case in cases])
+
+
+def gallery(generator: generators.Generator) -> dict[str, dict[str, inversion.Photo]]:
+    """The photos of the two pictures, by what is off with them."""
+    from skimage import data
+
+    photo = inversion.photo_from_array(data.astronaut(), name="astronaut")
+    face = inversion.find_faces(photo)[0]
+    neighbour = generators.to_pixels(generator.render(generator.sample([NEIGHBOUR], truncation=0.7)))[0]
+    return {
+        "covered": {"plain": photo, "glasses": drawing.with_glasses(photo, face),
+                    "hat": drawing.with_hat(photo, face), "hand": drawing.with_hand(photo, face)},
+        "photo": {"turned": drawing.turned(photo, face, 40), "tiny": drawing.shrunk(photo, face, 70),
+                  "blurred": drawing.softened(photo, face, 0.02),
+                  "two faces": drawing.with_neighbour(photo, face, neighbour)},
+    }
+
+
+def invert(projector: inversion.Projector, cache: inversion.InversionCache, name: str,
+           photo: inversion.Photo) -> Case:
+    """A photo's largest face by each preset, from the cache if it is there; its warnings are always made anew."""
+    faces = inversion.find_faces(photo)
+    face = faces[0]
+    crop = inversion.align(photo, face, projector.generator.resolution)
+    found = {}
+    for preset in PRESETS:
+        settings = projector.resolve(inversion.preset(preset))
+        key = cache.key(photo.sha256, face.quad, projector.generator.hash, settings)
+        record = cache.get(key, projector.generator)
+        if record is None:
+            record = projector.invert(crop, settings=settings).of_photo(photo.sha256, face.quad)
+            cache.put(key, record)
+        found[preset] = inversion.with_warnings(record, photo, face, faces, generator=projector.generator,
+                                                distance=projector.distance)
+        print(f"{name}, {preset}: LPIPS {record.lpips:.3f}, identity distance {record.identity:.2f}", flush=True)
+    return Case(name, photo, face, found)
+
+
+def row(editor: editing.Editor, case: Case) -> np.ndarray:
+    """Crop, inversions and edit, uint8 [4, SIDE, SIDE, 3]."""
+    editor.set_latent(case.found["faithful"])
+    pictures = [*(record.picture for record in case.found.values()), editor.edit(EDIT)]
+    return np.stack([inversion.align(case.photo, case.face, SIDE), *(enlarged(picture) for picture in pictures)])
+
+
+def enlarged(picture: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+def write_table(cases: list[Case]) -> None:
+    """Put each case's numbers and warnings between the marks in the text."""
+    lines = ["| photo | preset | LPIPS | identity distance | warnings |", "|---|---|---|---|---|"]
+    for case in cases:
+        for preset, record in case.found.items():
+            said = "<br>".join(f"{text}." for text in record.warnings) or "none"
+            lines.append(f"| {case.name} | {preset} | {record.lpips:.3f} | {record.identity:.2f} | {said} |")
+    path = FOLDER / "limits.md"
+    marks = "<!-- table -->\n", "<!-- end of table -->"
+    text, count = re.subn(f"{marks[0]}.*?{marks[1]}", lambda _: "\n".join((marks[0], *lines, "", marks[1])),
+                          path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    if count != 1:
+        raise SystemExit(f"{path}: the marks of the table are missing")
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
