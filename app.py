@@ -100,7 +100,7 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
 
     share_arenas()
     if not re.fullmatch(r"(?i)\d+ ?[kmgt]?b", upload_limit):
-        raise InputError(f"{upload_limit}: not a size of files; give one as 64mb or 1gb")
+        raise InputError(upload_limit, "not a size of files", "give one as 64mb or 1gb")
     if mcp:
         _ready_for_agents()
     if own_models is None:
@@ -123,7 +123,7 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     except OSError as error:
         if "port" not in str(error):
             raise
-        raise InputError(f"port {port}: cannot be listened on at {host} ({error}); choose another port") from error
+        raise InputError(f"port {port}", f"cannot be listened on at {host} ({error})", "choose another port") from error
     return demo
 
 
@@ -131,7 +131,7 @@ def _ready_for_agents() -> None:
     try:
         import mcp  # noqa: F401
     except ImportError as error:
-        raise InputError("MCP needs a package more; install it by: pip install 'gradctrl[mcp]'") from error
+        raise InputError(None, "MCP needs a package more", "install it by: pip install 'gradctrl[mcp]'") from error
     from page.agents import serve_agents
 
     serve_agents()

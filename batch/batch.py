@@ -75,9 +75,9 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         if self.ending not in ENDINGS:
-            raise InputError(f"{self.ending}: pictures are saved as {', '.join(ENDINGS)}; choose one of these")
+            raise InputError(self.ending, f"pictures are saved as {', '.join(ENDINGS)}", "choose one of these")
         if self.faces not in ("largest", "all"):
-            raise InputError(f"{self.faces}: no such choice of faces; use largest or all")
+            raise InputError(self.faces, "no such choice of faces", "use largest or all")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -159,7 +159,7 @@ class Batch:
         files = [source if isinstance(source, Source) else Source(name=Path(source).name, path=Path(source))
                  for source in sources]
         if not files:
-            raise InputError("there are no photos to edit; choose some first")
+            raise InputError(None, "there are no photos to edit", "choose some first")
         self._folder = _empty(Path(folder))
         self._names = Names()
         self._rows = {(index, 0): Row(index=index, name=source.name) for index, source in enumerate(files)}
@@ -301,8 +301,8 @@ class Batch:
 
     def _reason(self, error: InputError, source: Source) -> str:
         """An error in one line; folders of this machine mean nothing to whoever reads it."""
-        text = reason_of(error, source.name).removeprefix(f"{source.path}: ")
-        return text.replace(f"{self._folder}{os.sep}", "")
+        name = str(source.path) if error.subject == str(source.path) else source.name
+        return reason_of(error, name).replace(f"{self._folder}{os.sep}", "")
 
     def _write_table(self) -> None:
         write_table(self._folder / TABLE, (self._told(row) for row in self.rows), FIELDS)
@@ -347,7 +347,7 @@ def run_to_zip(batch: Batch, paths: Sequence[str | os.PathLike[str]], work: str 
     try:
         work.mkdir(parents=True)
     except OSError as error:
-        raise InputError(f"{work}: cannot be made ({error.strerror or error}); choose another folder") from error
+        raise InputError(work, f"cannot be made ({error.strerror or error})", "choose another folder") from error
     try:
         rows = batch.run(gather(paths, work / "photos", own=own), work / "results")
         pack(work / "results", path)
@@ -368,7 +368,7 @@ def check_edit(editor: Editor, edit: Edit) -> None:
             range or method.
     """
     if not edit.changes:
-        raise InputError("the edit changes nothing, as all strengths are 0; set one and begin again")
+        raise InputError(None, "the edit changes nothing, as all strengths are 0", "set one and begin again")
     edit.check()
     editor.set_latent(editor.generator.mapping.w_avg)
     editor.displace(edit.strengths, **edit.how)
@@ -397,9 +397,9 @@ def _empty(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise InputError(f"{folder}: is not empty, and a batch never writes over anything; choose a new folder")
+            raise InputError(folder, "is not empty, and a batch never writes over anything", "choose a new folder")
         for name in (PICTURES, LATENTS):
             (folder / name).mkdir()
     except OSError as error:
-        raise InputError(f"{folder}: cannot write here ({error.strerror or error}); choose another folder") from error
+        raise InputError(folder, f"cannot write here ({error.strerror or error})", "choose another folder") from error
     return folder

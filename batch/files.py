@@ -81,11 +81,12 @@ def gather(paths: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[st
         if own:
             path.unlink(missing_ok=True)
     if len(found) > most:
-        raise InputError(f"{len(found)} photos are more than the {most} of a batch; make several batches of them")
+        raise InputError(None, f"{len(found)} photos are more than the {most} of a batch",
+                         "make several batches of them")
     if len(found) == 1 and found[0].path is None:
-        raise InputError(f"{found[0].name}: {found[0].reason}")
+        raise InputError(found[0].name, found[0].reason)
     if not found:
-        raise InputError("there are no photos to edit; choose some first")
+        raise InputError(None, "there are no photos to edit", "choose some first")
     return found
 
 
@@ -131,8 +132,8 @@ def unpack_photos(path: str | os.PathLike[str], folder: str | os.PathLike[str], 
                 source, used = _unpack(archive, member, own / f"{number:04d}", most_bytes, left)
                 left -= used
                 if left < 0:
-                    raise InputError(f"{path.name}: unpacks to more than {in_words(most_unpacked)}; make several "
-                                     "ZIPs of it")
+                    raise InputError(path.name, f"unpacks to more than {in_words(most_unpacked)}",
+                                     "make several ZIPs of it")
                 sources.append(source)
             return sources
     except (InputError, *_WRONG) as error:
@@ -141,9 +142,9 @@ def unpack_photos(path: str | os.PathLike[str], folder: str | os.PathLike[str], 
         if isinstance(error, InputError):
             raise
         if isinstance(error, OSError) and error.errno is not None:
-            raise InputError(f"{path.name}: cannot be unpacked ({error.strerror}); try again") from error
-        raise InputError(f"{path.name}: this ZIP cannot be opened ({error}); make it again, or choose the photos "
-                         "themselves") from error
+            raise InputError(path.name, f"cannot be unpacked ({error.strerror})", "try again") from error
+        raise InputError(path.name, f"this ZIP cannot be opened ({error})",
+                         "make it again, or choose the photos themselves") from error
 
 
 def _check_directory(path: Path, most: int) -> None:
@@ -163,16 +164,16 @@ def _check_directory(path: Path, most: int) -> None:
     if at >= 76 and tail[at - 20:at - 16] == b"PK\6\7":
         listed = max(int.from_bytes(tail[at - 36:at - 28], "little"), listed if listed < 2**32 - 1 else 0)
     if listed > (most + 500) * _ENTRY_BYTES:  # Folders and what macOS adds are entries too.
-        raise InputError(f"{path.name}: holds far more than {most} files; make a ZIP of the photos alone, up to {most} "
-                         "of them")
+        raise InputError(path.name, f"holds far more than {most} files",
+                         f"make a ZIP of the photos alone, up to {most} of them")
 
 
 def _check_count(path: Path, members: list[zipfile.ZipInfo], most: int) -> None:
     if not members:
-        raise InputError(f"{path.name}: there are no files in this ZIP; put photos into it")
+        raise InputError(path.name, "there are no files in this ZIP", "put photos into it")
     if len(members) > most:
-        raise InputError(f"{path.name}: holds {len(members)} files, and a batch is of up to {most} photos; make "
-                         "several ZIPs of it")
+        raise InputError(path.name, f"holds {len(members)} files, and a batch is of up to {most} photos",
+                         "make several ZIPs of it")
 
 
 def _hidden(member: zipfile.ZipInfo) -> bool:
@@ -235,7 +236,7 @@ def _why_no_photo(head: bytes, name: str) -> str:
 
 def reason_of(error: InputError, name: str) -> str:
     """An error in one line, without the file's name, which stands beside it."""
-    return " ".join(str(error).split()).removeprefix(f"{name}: ")
+    return " ".join((error.what if error.subject == name else str(error)).split())
 
 
 def _shown(name: str) -> str:
@@ -307,7 +308,7 @@ def load_edit(path: str | os.PathLike[str]) -> Recipe:
     try:
         return load_recipe(path)
     except InputError as error:  # The page's folders mean nothing to its visitors.
-        raise InputError(str(error).replace(str(path), path.name)) from error
+        raise error.about(path.name) from error
 
 
 def _json_of(path: Path) -> dict[str, Any] | None:

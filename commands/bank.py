@@ -145,7 +145,7 @@ def _score_pictures(bank: SampleBank, sources: Sequence[str], labelled: Iterable
     first: dict[str, str] = {}
     for name, scorer_name in claims:
         if name in first:
-            raise InputError(f"{name}: is scored by {first[name]} and by {scorer_name}; give one of them")
+            raise InputError(name, f"is scored by {first[name]} and by {scorer_name}", "give one of them")
         first[name] = scorer_name
     scores = []
     for scorer in scorers:
@@ -167,11 +167,11 @@ def chosen_scores(bank: SampleBank, names: str | None) -> list[Scores]:
     """The scores of the attributes that were named, or all."""
     scores = bank.scores()
     if not scores:
-        raise InputError(f"{bank.folder}: has no scores; run `gradctrl score {bank.folder}` first")
+        raise InputError(bank.folder, "has no scores", f"run `gradctrl score {bank.folder}` first")
     wanted = list(scores) if names is None else [name.strip() for name in names.split(",")]
     unknown = [name for name in wanted if name not in scores]
     if unknown:
-        raise InputError(f"{bank.folder}: has no scores of {unknown[0]!r}, only of {', '.join(scores)}; score it first")
+        raise InputError(bank.folder, f"has no scores of {unknown[0]!r}, only of {', '.join(scores)}", "score it first")
     return [scores[name] for name in dict.fromkeys(wanted)]
 
 

@@ -51,8 +51,8 @@ def _limit() -> int | None:
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([KMGT]B)", value.upper())
     limit = int(float(found[1]) * UNITS[found[2]]) if found else 0
     if limit == 0:
-        raise InputError(f"{VARIABLE}={value}: neither off nor a size; set it to off, or to a limit such as 500MB or "
-                         "2GB")
+        raise InputError(f"{VARIABLE}={value}", "neither off nor a size",
+                         "set it to off, or to a limit such as 500MB or 2GB")
     return limit
 
 
@@ -101,7 +101,7 @@ def clear_cache() -> None:
     note(f"removed {_inversions(number)}, {in_words(size)}")
     left, _ = cache.size()
     if left:
-        raise InputError(f"{cache.folder}: {_inversions(left)} could not be removed; check the folder's permissions")
+        raise InputError(cache.folder, f"{_inversions(left)} could not be removed", "check the folder's permissions")
 
 
 def _inversions(number: int) -> str:

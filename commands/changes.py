@@ -50,13 +50,14 @@ class Change:
         """
         for name, strength in self.strengths.items():
             if not abs(strength) <= MAX_STRENGTH:
-                raise InputError(f"{name}={strength:g}: too strong; 1 flips the attribute of a typical face, use "
-                                 f"-{MAX_STRENGTH:g} to {MAX_STRENGTH:g}")
+                raise InputError(f"{name}={strength:g}", "too strong",
+                                 f"1 flips the attribute of a typical face, use -{MAX_STRENGTH:g} to "
+                                 f"{MAX_STRENGTH:g}")
         tried = dict(self.strengths)
         for name in self.targets:
             key = editor.key_of(name)
             if key.partition(":")[0] in {other.partition(":")[0] for other in tried}:
-                raise InputError(f"{name}: its attribute is to be changed in two ways; give it once")
+                raise InputError(name, "its attribute is to be changed in two ways", "give it once")
             tried[key] = 0.01
         editor.set_latent(editor.generator.mapping.w_avg)
         editor.displace(tried, **self.how)
@@ -82,7 +83,7 @@ class Change:
             strength = float(round_up(editor.strengths_to(name, **self.how))[0])
             if not abs(strength) <= MAX_STRENGTH:
                 far = f"even strength {MAX_STRENGTH:g}" if math.isfinite(strength) else "the longest way"
-                raise InputError(f"{stem}: {name} is out of reach, {far} does not get there; {REMEDY}")
+                raise InputError(stem, f"{name} is out of reach, {far} does not get there", REMEDY)
             note(f"{stem}: {name} reached at strength {strength:g}" if strength else f"{stem}: {name} is there already")
             strengths[editor.key_of(name)] = strength
             _warn_beyond(editor, editor.key_of(name), strength)

@@ -69,4 +69,4 @@ def _check_fetched(demo: Demo) -> None:
                and not all(location(entry_of(part)).is_file() for part in (name, *entry_of(name).needs))]
     if missing:
         commands = " and ".join(f"`gradctrl weights fetch {name}`" for name in missing)
-        raise InputError(f"{', '.join(missing)}: not on this machine; run {commands}")
+        raise InputError(', '.join(missing), "not on this machine", f"run {commands}")

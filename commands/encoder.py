@@ -36,7 +36,7 @@ def encoder(count: int, out: Path | None, overwrite: bool, generator: str, devic
     model = open_generator(generator, device, threads)
     path = out or own_path(model)
     if path.suffix != ".safetensors":
-        raise InputError(f"{path}: encoders are safetensors; end the name in .safetensors")
+        raise InputError(path, "encoders are safetensors", "end the name in .safetensors")
     [path] = Outputs(path.parent, [], overwrite).claim(path.name)
     with progress_bar(count, "encoder", unit="sample") as bar:
         def show(drawn: int, total: int, loss: float) -> None:

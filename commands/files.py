@@ -48,7 +48,7 @@ def fetch_weights(name: str, force: bool) -> None:
     Example:
       gradctrl weights fetch stylegan2-ffhq
     """
-    from weights.fetch import fetch
+    from generators import fetch
 
     with progress_bar(0, name, unit="B", unit_scale=True, unit_divisor=1000) as bar:
         def show(done: int, total: int) -> None:

@@ -25,8 +25,8 @@ class Outputs:
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
-            raise InputError(f"{folder}: cannot write here ({error.strerror or error}); choose another folder with "
-                             "--out") from error
+            raise InputError(folder, f"cannot write here ({error.strerror or error})",
+                             "choose another folder with --out") from error
 
     def claim(self, *names: str) -> list[Path]:
         """Paths for files to write.
@@ -39,21 +39,21 @@ class Outputs:
             for path in paths:
                 self._check(path)
         except OSError as error:  # A name that is too long.
-            raise InputError(f"{path}: cannot be a file ({error.strerror or error}); rename the input") from error
+            raise InputError(path, f"cannot be a file ({error.strerror or error})", "rename the input") from error
         self.claimed += paths
         return paths
 
     def _check(self, path: Path) -> None:
         if any(_same(path, other) for other in self.inputs):
-            raise InputError(f"{path}: is an input itself and is never overwritten; choose another folder with --out")
+            raise InputError(path, "is an input itself and is never overwritten", "choose another folder with --out")
         if any(_same(path, other) for other in self.claimed):
-            raise InputError(f"{path}: is the result of another input of the same name; run them one by one, with "
-                             "another --out each")
+            raise InputError(path, "is the result of another input of the same name",
+                             "run them one by one, with another --out each")
         if path.is_dir():
-            raise InputError(f"{path}: is a folder; rename it, or choose another folder with --out")
+            raise InputError(path, "is a folder", "rename it, or choose another folder with --out")
         if os.path.lexists(path) and not self.overwrite:
-            raise InputError(f"{path}: is there already; choose another folder with --out, or replace it with "
-                             "--overwrite")
+            raise InputError(path, "is there already",
+                             "choose another folder with --out, or replace it with --overwrite")
 
 
 def _same(a: Path, b: Path) -> bool:

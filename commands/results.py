@@ -101,8 +101,8 @@ def write_through(editor: Editor, subject: Subject, name: str, change: Change, o
 
 def _check_paste(subject: Subject, options: dict[str, Any]) -> None:
     if options["paste"] and subject.target is None:
-        raise InputError(f"{subject.stem}: no photo to put the face back into; give it with --photo, or leave out "
-                         "--paste")
+        raise InputError(subject.stem, "no photo to put the face back into",
+                         "give it with --photo, or leave out --paste")
 
 
 def _recipe_of(editor: Editor, source: PhotoSource | SampleSource, change: Change) -> Recipe:

@@ -61,10 +61,11 @@ def _recipe_subject(run: Run, projector: Projector, editor: Editor, source: Phot
 
     if isinstance(source, SampleSource):
         if path is not None:
-            raise InputError(f"{path}: the recipe is of a synthetic person; leave the input out")
+            raise InputError(path, "the recipe is of a synthetic person", "leave the input out")
         return _sample_subject(editor, source)
     if path is None or is_latent(path):
-        raise InputError(f"the recipe edits the photo with SHA-256 {source.photo[:12]}; give that photo as INPUT")
+        raise InputError(None, f"the recipe edits the photo with SHA-256 {source.photo[:12]}",
+                         "give that photo as INPUT")
     target = open_target(path, source.face)
     source.check(target.photo)
     return _photo_subject(run, projector, target, source.inversion, cache)
@@ -101,11 +102,11 @@ def _target_of(record: Inversion, path: Path, photo_file: Path) -> Target:
 
     photo = open_photo(photo_file, name=str(photo_file))
     if photo.sha256 != record.photo_hash:
-        raise InputError(f"{photo_file}: is not the photo that {path} was inverted from; give that photo")
+        raise InputError(photo_file, f"is not the photo that {path} was inverted from", "give that photo")
     for index, face in enumerate(find_faces(photo)):
         if np.abs(face.quad - np.array(record.quad)).max() < 0.01 * face.size:
             return Target(photo, face, index, path.stem)
-    raise InputError(f"{photo_file}: the face of {path} is not found in it; invert the photo again")
+    raise InputError(photo_file, f"the face of {path} is not found in it", "invert the photo again")
 
 
 def _source_of(record: Inversion, target: Target) -> PhotoSource | None:

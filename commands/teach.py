@@ -169,7 +169,7 @@ def _check_usage(context: click.Context, family: str, options: Mapping[str, Any]
 
 def _claim(out: Path, inputs: Sequence[Path], overwrite: bool) -> Path:
     if out.suffix != ".safetensors":
-        raise InputError(f"{out}: controls are safetensors; end the name in .safetensors")
+        raise InputError(out, "controls are safetensors", "end the name in .safetensors")
     return Outputs(out.parent, inputs, overwrite).claim(out.name)[0]
 
 
@@ -207,8 +207,8 @@ def _material(bank: SampleBank, names: str | None, split: Split,
         chosen = chosen_scores(bank, names or ",".join(examples))
         for item in chosen:
             if item.attribute not in examples:
-                raise InputError(f"{options['examples_file']}: {item.attribute}: has no examples, only "
-                                 f"{', '.join(examples)}; prepare them")
+                raise InputError(options['examples_file'],
+                                 f"{item.attribute}: has no examples, only {', '.join(examples)}", "prepare them")
         return chosen, examples
     scores: list[Scores] = []
     examples = {}
@@ -240,8 +240,8 @@ def _teach_family(bank: SampleBank, names: str | None, family: Any, test_share: 
     for item in chosen_scores(bank, names):
         with collecting(problems):
             if family != "interfacegan" and judge.attributes.get(item.attribute) != item.classes:
-                raise InputError(f"{item.attribute}: {judge.name} does not judge these classes; name the classifier "
-                                 "that scored them with --with")
+                raise InputError(item.attribute, f"{judge.name} does not judge these classes",
+                                 "name the classifier that scored them with --with")
             check_classes(item, split, fewest=FEWEST_OF_CLASS if names is None else 2)
             scores.append(item)
     _tell_left_out(problems, named=names is not None, any_left=bool(scores))

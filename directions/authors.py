@@ -86,17 +86,18 @@ def read_authors(folder: str | os.PathLike[str]) -> list[AuthorsClassifier]:
     parameters_path, weights_path = Path(folder) / "model_params.pkl", Path(folder) / "model.pth"
     for path in (parameters_path, weights_path):
         if not path.is_file():
-            raise InputError(f"{path}: no such file; {REMEDY}")
+            raise InputError(path, "no such file", REMEDY)
     names, outputs = _read_parameters(parameters_path)
     state = read_pickle(weights_path)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{weights_path}: not a dict of weights; {REMEDY}")
+        raise InputError(weights_path, "not a dict of weights", REMEDY)
     expected = {f"classifiers.{i}.classifier.{part}" for i in range(len(names)) for part in PARTS.values()}
     for name in sorted(expected - state.keys()):
-        raise InputError(f"{weights_path}: the weight {name} is missing; {REMEDY}")
+        raise InputError(weights_path, f"the weight {name} is missing", REMEDY)
     for name in sorted(map(str, state.keys() - expected)):
-        raise InputError(f"{weights_path}: there is a weight {name[:100]!r} that does not belong to the attributes "
-                         f"{', '.join(names)}; {REMEDY}")
+        raise InputError(weights_path,
+                         f"there is a weight {name[:100]!r} that does not belong to the attributes "
+                         f"{', '.join(names)}", REMEDY)
     return [_classifier(weights_path, state, index, name, count)
             for index, (name, count) in enumerate(zip(names, outputs, strict=True))]
 
@@ -105,22 +106,22 @@ def _read_parameters(path: Path) -> tuple[list[str], list[int | None]]:
     """Names of the attributes, and how many outputs each has (None: the file does not say)."""
     parameters = read_pickle(path)
     if not isinstance(parameters, dict) or not isinstance(parameters.get("attributes"), str):
-        raise InputError(f"{path}: not a dict that names attributes; {REMEDY}")
+        raise InputError(path, "not a dict that names attributes", REMEDY)
     names = parameters["attributes"].split(",")
     if len(set(names)) != len(names) or not all(re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) for name in names):
-        raise InputError(f"{path}: its attributes are not distinct lower-case words; {REMEDY}")
+        raise InputError(path, "its attributes are not distinct lower-case words", REMEDY)
     if parameters.get("n_attributes", len(names)) != len(names):
-        raise InputError(f"{path}: n_attributes does not fit the {len(names)} names of attributes; {REMEDY}")
+        raise InputError(path, f"n_attributes does not fit the {len(names)} names of attributes", REMEDY)
     if parameters.get("n_shared_layers", 0) != 0:
-        raise InputError(f"{path}: its classifiers share layers, which cannot be imported; use n_shared_layers 0")
+        raise InputError(path, "its classifiers share layers, which cannot be imported", "use n_shared_layers 0")
     if not isinstance(parameters.get("hidden_size"), int):
-        raise InputError(f"{path}: its classifiers have no hidden layer and cannot be imported; use a hidden_size")
+        raise InputError(path, "its classifiers have no hidden layer and cannot be imported", "use a hidden_size")
     text = parameters.get("multiclass_classes")
     if text is None:
         return names, [None] * len(names)
     counts = text.split(",") if isinstance(text, str) else []
     if len(counts) != len(names) or not all(re.fullmatch(r"[1-9]\d{0,3}", count) for count in counts):
-        raise InputError(f"{path}: multiclass_classes {text!r:.40} does not fit {len(names)} attributes; {REMEDY}")
+        raise InputError(path, f"multiclass_classes {text!r:.40} does not fit {len(names)} attributes", REMEDY)
     return names, [int(count) for count in counts]
 
 
@@ -133,9 +134,9 @@ def _classifier(path: Path, state: Mapping[object, Tensor], index: int, name: st
             and out[0] == (count if count is not None else 1))
     if not fits:
         shapes = [list(value.shape) for value in tensors.values()]
-        raise InputError(f"{path}: the weights of {name} have the shapes {shapes}, which do not fit {count or 1} "
-                         f"outputs; {REMEDY}")
+        raise InputError(path, f"the weights of {name} have the shapes {shapes}, which do not fit {count or 1} outputs",
+                         REMEDY)
     for part, value in tensors.items():
         if not value.dtype.is_floating_point or not bool(torch.isfinite(value).all()):
-            raise InputError(f"{path}: {part} of {name} holds NaN, infinity or whole numbers; download it again")
+            raise InputError(path, f"{part} of {name} holds NaN, infinity or whole numbers", "download it again")
     return AuthorsClassifier(name=name, **{part: value.float().clone() for part, value in tensors.items()})

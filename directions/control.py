@@ -108,7 +108,7 @@ class Steerable(ABC):
             return self.classes.index(class_name)
         options = self.name if self.binary else ", ".join(f"{self.name}:{c}" for c in self.classes)
         given = self.name if class_name is None else f"{self.name}:{class_name}"
-        raise InputError(f"{given}: no such class; use {options}")
+        raise InputError(given, "no such class", f"use {options}")
 
     def heading(self, class_index: int) -> tuple[int, int]:
         """The output and the sign (1 or -1) that lead to a class; the negative class is the positive one's opposite."""

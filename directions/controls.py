@@ -27,8 +27,8 @@ class Controls(Mapping[str, Steerable]):
         self.source = source
         self._by_name = {control.name: control for control in controls}
         if len(self._by_name) != len(controls):
-            raise InputError(f"{source}: two controls have the same name; rename one of "
-                             f"{', '.join(control.name for control in controls)}")
+            raise InputError(source, "two controls have the same name",
+                             f"rename one of {', '.join(control.name for control in controls)}")
 
     def __getitem__(self, name: str) -> Steerable:
         return self._by_name[name]
@@ -54,7 +54,7 @@ class Controls(Mapping[str, Steerable]):
             InputError: there is none; the message lists those that there are.
         """
         if name not in self._by_name:
-            raise InputError(f"{name}: no such attribute in {self.source}; there are {', '.join(self) or 'none'}")
+            raise InputError(name, f"no such attribute in {self.source}", f"there are {', '.join(self) or 'none'}")
         return self._by_name[name]
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Controls:

@@ -23,13 +23,14 @@ def check(latents: Tensor, scores: Mapping[str, Scores]) -> None:
     if latents.ndim != 2:
         raise ValueError(f"latents must be [N, D], not {list(latents.shape)}")
     if not scores:
-        raise InputError("no attribute has scores; score the samples first")
+        raise InputError(None, "no attribute has scores", "score the samples first")
     if not latents.isfinite().all():
-        raise InputError("the latents hold values that are not finite; sample them again")
+        raise InputError(None, "the latents hold values that are not finite", "sample them again")
     for name, found in scores.items():
         if len(found.values) != len(latents):
-            raise InputError(f"{name}: scores by {found.scorer} are of {len(found.values)} samples, but there are "
-                             f"{len(latents)} latents; score these samples again")
+            raise InputError(name,
+                             f"scores by {found.scorer} are of {len(found.values)} samples, but there are "
+                             f"{len(latents)} latents", "score these samples again")
 
 
 def outputs_of(scores: Scores) -> list[tuple[int, ...]]:
@@ -81,8 +82,9 @@ def most_confident(scores: Scores, classes: Sequence[int], count: int | None) ->
     for index in classes:
         samples = members(scores, [index]).nonzero()[:, 0]
         if len(samples) < FEWEST:
-            raise InputError(f"{scores.attribute}: {len(samples)} samples are {scores.classes[index]} by "
-                             f"{scores.scorer}, at least {FEWEST} are needed; sample more, or leave the attribute out")
+            raise InputError(scores.attribute,
+                             f"{len(samples)} samples are {scores.classes[index]} by {scores.scorer}, at least "
+                             f"{FEWEST} are needed", "sample more, or leave the attribute out")
         order = scores.log_odds[samples, index].argsort(descending=True, stable=True)
         found.append(samples[order if count is None else order[:max(FEWEST, -(-count // len(classes)))]])
     return torch.cat(found)

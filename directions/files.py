@@ -49,8 +49,8 @@ def save_any(path: str | os.PathLike[str], controls: Iterable[Steerable], *, gen
     elif len({getattr(control, "family", "gradctrl") for control in controls}) == 1:
         save_family(path, cast(list[LinearControl], controls), generator_hash=generator_hash)
     else:
-        raise InputError(f"{os.fspath(path)}: controls of different families cannot be in one file; save each family "
-                         "in a file of its own")
+        raise InputError(path, "controls of different families cannot be in one file",
+                         "save each family in a file of its own")
 
 
 def check_generator(controls: Controls, generator_hash: str, *, what: str) -> None:
@@ -65,9 +65,9 @@ def check_generator(controls: Controls, generator_hash: str, *, what: str) -> No
         InputError: naming both hashes.
     """
     if controls.generator_hash not in (None, generator_hash):
-        raise InputError(f"{controls.source}: these controls were trained for generator "
-                         f"{controls.generator_hash[:12]}, and {what} for generator {generator_hash[:12]}; "
-                         "use controls and samples of one generator")
+        raise InputError(controls.source,
+                         f"these controls were trained for generator {controls.generator_hash[:12]}, and {what} "
+                         f"for generator {generator_hash[:12]}", "use controls and samples of one generator")
 
 
 def _format(path: Path) -> str | None:

@@ -66,7 +66,7 @@ def ganspace_candidates(latents: Tensor, scores: Mapping[str, Scores], *, num_ws
     x = latents.detach().cpu().float()
     mean, components, _ = fit_components(x, count)
     if len(components) < best:
-        raise InputError(f"{len(x)} latents vary along {len(components)} components, of which {best} are wanted; "
+        raise InputError(None, f"{len(x)} latents vary along {len(components)} components, of which {best} are wanted",
                          "sample more, or ask for fewer")
     coordinates = (x - mean) @ components.T  # [N, K]
     follows = {name: torch.stack([correlation(coordinates, found, classes) for classes in outputs_of(found)])

@@ -66,7 +66,7 @@ def load_controls(path: str | os.PathLike[str] = "bundled") -> Controls:
         metric = _metric(metadata, tensors)
         controls = [_control(entry, tensors, metric) for entry in entries]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: damaged control file ({error}); get it again") from error
+        raise InputError(path, f"damaged control file ({error})", "get it again") from error
     return Controls(controls, generator_hash=metadata.get("generator"), source=path.name)
 
 

@@ -44,7 +44,7 @@ def save_family(path: str | os.PathLike[str], controls: Iterable[LinearControl],
                for c in controls for name, tensor in c.tensors().items()}
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise InputError(f"{path}: {name} holds values that {dtype} cannot; save it as float32")
+            raise InputError(path, f"{name} holds values that {dtype} cannot", "save it as float32")
     write_tensors(path, tensors, {"format": FORMAT, "generator": generator_hash, "controls": json.dumps(entries)})
 
 
@@ -65,7 +65,7 @@ def load_family(source: str | os.PathLike[str]) -> Controls:
     try:
         controls = [_control(entry, tensors) for entry in json.loads(metadata["controls"])]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: damaged family file ({error}); get it again") from error
+        raise InputError(path, f"damaged family file ({error})", "get it again") from error
     return Controls(controls, generator_hash=metadata.get("generator"), source=path.name)
 
 

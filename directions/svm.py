@@ -70,7 +70,7 @@ def fit_boundary(x: Tensor, scores: Scores, classes: Sequence[int], *, share: fl
     x_known, truth = wide[scores.mask], members(scores, classes)[scores.mask]
     slope, offset = _platt((x_known - centre) @ weight, truth)
     if not slope > 0:
-        raise InputError(f"{scores.attribute}: the latents do not tell {title(scores, classes)} from the others; "
+        raise InputError(scores.attribute, f"the latents do not tell {title(scores, classes)} from the others",
                          "sample more, or leave the attribute out")
     weight = slope * weight
     bias = offset - weight @ centre
@@ -84,8 +84,8 @@ def _svm(x: Tensor, labels: Tensor, regularisation: float) -> Tensor:
     try:
         from sklearn.svm import LinearSVC
     except ImportError as error:
-        raise InputError("scikit-learn, which fits linear boundaries, is not installed; run "
-                         "`pip install 'gradctrl[evaluate]'`") from error
+        raise InputError(None, "scikit-learn, which fits linear boundaries, is not installed",
+                         "run `pip install 'gradctrl[evaluate]'`") from error
     machine = LinearSVC(C=regularisation, class_weight="balanced", dual="auto", max_iter=20_000, random_state=0)
     machine.fit(x.numpy(), labels.numpy())
     return torch.from_numpy(machine.coef_[0].copy())

@@ -42,10 +42,12 @@ class Edit:
         """
         for name, strength in self.strengths.items():
             if not abs(strength) <= MOST_STRENGTH:  # NaN neither.
-                raise InputError(f"{name} {strength:g} is too far; give {-MOST_STRENGTH:g} to {MOST_STRENGTH:g}, where "
-                                 "1 flips the attribute of a typical sample")
+                raise InputError(None, f"{name} {strength:g} is too far",
+                                 f"give {-MOST_STRENGTH:g} to {MOST_STRENGTH:g}, where 1 flips the attribute of "
+                                 "a typical sample")
         if self.step is not None and not LEAST_STEP <= self.step < math.inf:
-            raise InputError(f"step {self.step:g} is no length of a step; give {LEAST_STEP:g} or more, or none")
+            raise InputError(None, f"step {self.step:g} is no length of a step",
+                             f"give {LEAST_STEP:g} or more, or none")
 
     def apply(self, editor: Editor) -> np.ndarray:
         """Edit the editor's latents; uint8 as `Editor.edit` gives.

@@ -68,15 +68,17 @@ class Editor:
             InputError: the controls belong to another generator, or do not fit its w.
         """
         if controls.generator_hash not in (None, generator.hash):
-            raise InputError(f"{controls.source}: these controls belong to generator {controls.generator_hash[:12]}, "
-                             f"not to the loaded one ({generator.hash[:12]}); load their generator, or train controls "
-                             "for this one")
+            raise InputError(controls.source,
+                             f"these controls belong to generator {controls.generator_hash[:12]}, not to the "
+                             f"loaded one ({generator.hash[:12]})",
+                             "load their generator, or train controls for this one")
         for control in controls.values():
             width = generator.w_dim if control.space == "w" else generator.style_slices[-1].stop
             if control.width != width or control.layers[1] > generator.num_ws:
-                raise InputError(f"{controls.source}: the control {control.name} is for {control.space} of "
-                                 f"{control.width} and layers up to {control.layers[1]}, the generator has {width} and "
-                                 f"{generator.num_ws}; train controls for this generator")
+                raise InputError(controls.source,
+                                 f"the control {control.name} is for {control.space} of {control.width} and "
+                                 f"layers up to {control.layers[1]}, the generator has {width} and "
+                                 f"{generator.num_ws}", "train controls for this generator")
         self.generator = generator
         self.controls = controls.to(generator.device, generator.dtype)
         self._painter = generator           # Draws the pictures: the generator, or one tuned to the latent's photo.
@@ -189,8 +191,8 @@ class Editor:
         """
         edited = self.displace(strengths, keep=keep, layers=layers, step=step, method=method)
         if edited.styles is not None:
-            raise InputError(f"{self.controls.source}: these controls change styles, which no w+ holds; use another "
-                             "method, or Editor.displace")
+            raise InputError(self.controls.source, "these controls change styles, which no w+ holds",
+                             "use another method, or Editor.displace")
         return edited.latent
 
     @torch.no_grad()
@@ -274,7 +276,7 @@ class Editor:
         kept = self._keep_list(control, keep, method)
         rows = self._rows(control, layers)
         if step is not None and step <= 0:
-            raise InputError(f"step {step}: the step length must be above 0")
+            raise InputError(f"step {step}", "the step length must be above 0")
         # Each control looks at its own rows, and all of them have moved by what all moves have added.
         start = self.states(control, layers=rows)
         move = Move(direction=lambda added: control.direction(start + added, target, kept),
@@ -285,8 +287,8 @@ class Editor:
         """The layer range of an edit."""
         rows = control.layers if layers is None else layers
         if not 0 <= rows[0] < rows[1] <= self.generator.num_ws:
-            raise InputError(f"layer range {rows[0]}:{rows[1]}: this generator has {self.generator.num_ws} layers; use "
-                             f"START:STOP within 0:{self.generator.num_ws}")
+            raise InputError(f"layer range {rows[0]}:{rows[1]}", f"this generator has {self.generator.num_ws} layers",
+                             f"use START:STOP within 0:{self.generator.num_ws}")
         return rows
 
     def _by_method(self, control: Steerable, method: str | None) -> Steerable:
@@ -298,8 +300,8 @@ class Editor:
             return control
         if not isinstance(control, Control) or method not in METHODS:
             choices = " or ".join(METHODS) if isinstance(control, Control) else str(getattr(control, "family", "none"))
-            raise InputError(f"{self.controls.source}: {control.name} cannot be steered by the method {method}; give "
-                             f"{choices}, or load the controls of that method")
+            raise InputError(self.controls.source, f"{control.name} cannot be steered by the method {method}",
+                             f"give {choices}, or load the controls of that method")
         return replace(control, method=cast(Method, method))
 
     def _keep_list(self, control: Steerable, keep: Keep | None, method: str | None) -> list[tuple[Steerable, int]]:

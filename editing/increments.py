@@ -69,7 +69,7 @@ def _reach(editor: Editor, control: Steerable, class_index: int, *, keep: Keep |
     strengths = round_up(editor.strengths_to(name, keep=keep, layers=layers, step=step, method=method))
     lost = int((~strengths.isfinite()).sum())
     if lost:
-        raise InputError(f"{name}: out of reach for {lost} of {len(strengths)} latents; {REMEDY}")
+        raise InputError(name, f"out of reach for {lost} of {len(strengths)} latents", REMEDY)
     strengths = strengths.to(editor.latent)
     return editor.displace({editor.key_of(name): strengths}, keep=keep, layers=layers, step=step, method=method)
 

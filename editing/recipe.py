@@ -47,8 +47,9 @@ class PhotoSource:
             InputError: it is not the recipe's.
         """
         if photo.sha256 != self.photo:
-            raise InputError(f"{photo.name}: this is not the recipe's photo (SHA-256 {self.photo[:12]}, this one has "
-                             f"{photo.sha256[:12]}); give the file that was edited")
+            raise InputError(photo.name,
+                             f"this is not the recipe's photo (SHA-256 {self.photo[:12]}, this one has "
+                             f"{photo.sha256[:12]})", "give the file that was edited")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +107,9 @@ class Recipe:
         for what, mine, theirs in (("generator", self.generator, editor.generator.hash),
                                    ("controls", self.controls, editor.controls.hash)):
             if mine != theirs:
-                raise InputError(f"this recipe was made with {what} {mine[:12]}, not with what is loaded "
-                                 f"({theirs[:12]}); load the same {what}")
+                raise InputError(None,
+                                 f"this recipe was made with {what} {mine[:12]}, not with what is loaded "
+                                 f"({theirs[:12]})", f"load the same {what}")
 
     def apply(self, editor: Editor) -> np.ndarray:
         """Edit the editor's latents as the recipe says; uint8 as `Editor.edit` gives."""
@@ -123,7 +125,7 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
     try:
         data = json.loads(text)
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-            raise InputError(f"{name}: not a recipe of this program; give the JSON that an edit has written")
+            raise InputError(name, "not a recipe of this program", "give the JSON that an edit has written")
         source = unpack_source(data.pop("source"))
         strengths = {str(key): float(value) for key, value in data.pop("strengths").items()}
         keep, layers = data.pop("keep"), data.pop("layers")
@@ -132,8 +134,8 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{name}: damaged recipe ({type(error).__name__}: {error}); let an edit write it "
-                         "again") from error
+        raise InputError(name, f"damaged recipe ({type(error).__name__}: {error})",
+                         "let an edit write it again") from error
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -145,12 +147,12 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     if Path(path).suffix.lower() in PICTURES:
         stored = read_picture_metadata(path).get(RECIPE_KEY)
         if stored is None:
-            raise InputError(f"{path}: holds no recipe; give a .recipe.json, or a picture as this program wrote it")
+            raise InputError(path, "holds no recipe", "give a .recipe.json, or a picture as this program wrote it")
         return parse_recipe(stored, name=str(path))
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a recipe ({error}); check the name") from error
+        raise InputError(path, f"cannot be read as a recipe ({error})", "check the name") from error
     return parse_recipe(text, name=str(path))
 
 
@@ -194,7 +196,8 @@ def invert_source(source: PhotoSource, photo: Photo | None, projector: Projector
         InputError: no photo, another photo than the recipe's, or no such face.
     """
     if photo is None:
-        raise InputError(f"this recipe edits the photo with SHA-256 {source.photo[:12]}; give that photo with it")
+        raise InputError(None, f"this recipe edits the photo with SHA-256 {source.photo[:12]}",
+                         "give that photo with it")
     source.check(photo)
     face = choose_face(find_faces(photo), source.face, name=photo.name)
     crop = align(photo, face, projector.generator.resolution)

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,11 +82,11 @@ def load_session(path: str | os.PathLike[str], *, name: str | None = None) -> Se
     try:
         tensors, metadata = read_tensors(path, format=FORMAT, what="a session", remedy=_REMEDY)
     except InputError as error:
-        raise InputError(str(error).replace(str(Path(path)), shown)) from error
+        raise error.about(shown) from error
     try:
         return _session(tensors, metadata)
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # An InputError is a ValueError.
-        raise InputError(f"{shown}: damaged session ({type(error).__name__}: {error}); {_REMEDY}") from error
+        raise InputError(shown, f"damaged session ({type(error).__name__}: {error})", _REMEDY) from error
 
 
 def _session(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Session:

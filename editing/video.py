@@ -30,7 +30,7 @@ def save_video(path: str | os.PathLike[str], pictures: np.ndarray, *, fps: int =
         raise ValueError(f"pictures must be uint8 [count, H, W, 3], not {pictures.dtype} {list(pictures.shape)}")
     writers = {".gif": _write_gif, ".mp4": _write_mp4}
     if path.suffix.lower() not in writers:
-        raise InputError(f"{path}: videos are .gif or .mp4; end the name in one of these")
+        raise InputError(path, "videos are .gif or .mp4", "end the name in one of these")
     if there_and_back:
         pictures = np.concatenate([pictures, pictures[-2:0:-1]])
     with replacing(path) as temporary:

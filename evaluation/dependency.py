@@ -55,7 +55,7 @@ def draw_edits(scores: Mapping[str, Scores], attributes: tuple[str, ...], pool: 
         shift = torch.randint(1, classes, [len(own)], generator=rng)
         target[own] = (scores[name].labels[sample[own]] + shift) % classes
     if not len(sample):
-        raise InputError("the bank has no samples to edit; sample and score more")
+        raise InputError(None, "the bank has no samples to edit", "sample and score more")
     return Trials(attributes=attributes, sample=sample, attribute=attribute, target=target)
 
 

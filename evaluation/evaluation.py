@@ -77,8 +77,9 @@ class Evaluation:
         self.given = dict(given or {})
         self.on_progress = on_progress or (lambda what, done, total: None)
         if bank.generator_hash != generator.hash:
-            raise InputError(f"{bank.folder}: holds samples of generator {bank.generator_hash[:12]}, not of the loaded "
-                             f"one ({generator.hash[:12]}); load that generator")
+            raise InputError(bank.folder,
+                             f"holds samples of generator {bank.generator_hash[:12]}, not of the loaded one "
+                             f"({generator.hash[:12]})", "load that generator")
         self.bank = bank
         self.latents = bank.latents()
         self.scores, self.left_out = judged_scores(bank.scores(), scorer)
@@ -92,7 +93,8 @@ class Evaluation:
         controls = {name: self._controls(cast(MethodName, name)) for name in self.settings.methods}
         names = tuple(name for name in self.scores if all(name in found for found in controls.values()))
         if not names:
-            raise InputError("no attribute has a control of every method; give controls of the bank's attributes")
+            raise InputError(None, "no attribute has a control of every method",
+                             "give controls of the bank's attributes")
         trials = draw_trials(self.scores, names, self.split.test, count=self.settings.trials, seed=self.settings.seed)
         edits = draw_edits(self.scores, names, self.split.test, count=self.settings.edits, seed=self.settings.seed)
         found = {name: self._judge_trials(f"trials/{name}", item, trials) for name, item in controls.items()}
@@ -211,8 +213,9 @@ def judged_scores(scores: Mapping[str, Scores], scorer: ImageScorer) -> tuple[di
         else:
             kept[name] = item
     if len(kept) < 2:
-        raise InputError(f"an evaluation needs scores by {scorer.name} of at least two attributes; score the bank "
-                         f"({'; '.join(f'{name}: {why}' for name, why in left_out.items()) or 'it has no scores'})")
+        raise InputError(None, f"an evaluation needs scores by {scorer.name} of at least two attributes",
+                         "score the bank "
+                         f"({'; '.join((f'{name}: {why}' for name, why in left_out.items())) or 'it has no scores'})")
     return kept, left_out
 
 

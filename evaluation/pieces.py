@@ -31,19 +31,19 @@ class Cells:
             try:
                 found = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
-                raise InputError(f"{path}: not readable ({error}); choose another folder with --out") from error
+                raise InputError(path, f"not readable ({error})", "choose another folder with --out") from error
             different = [key for key in {*found, *wanted} if found.get(key) != wanted.get(key)]
             if different:
-                raise InputError(f"{folder}: holds an evaluation with another {' and '.join(sorted(different))}; "
+                raise InputError(folder, f"holds an evaluation with another {' and '.join(sorted(different))}",
                                  "choose another folder with --out, or the same settings to go on with it")
             return
         if folder.is_dir() and any(folder.iterdir()):
-            raise InputError(f"{folder}: is not empty and holds no evaluation; choose another folder with --out")
+            raise InputError(folder, "is not empty and holds no evaluation", "choose another folder with --out")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{folder}: cannot be made ({error.strerror or error}); choose another folder with "
-                             "--out") from error
+            raise InputError(folder, f"cannot be made ({error.strerror or error})",
+                             "choose another folder with --out") from error
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 

@@ -71,7 +71,7 @@ def _figure(path: Path, draw: Callable[[Any], None]) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError("plots need matplotlib; install it with: pip install 'gradctrl[evaluate]'") from error
+        raise InputError(None, "plots need matplotlib", "install it with: pip install 'gradctrl[evaluate]'") from error
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     draw(figure.subplots())
     with replacing(path) as temporary:

@@ -1,5 +1,6 @@
 from .loading import choose_device as choose_device
 from .loading import convert as convert
+from .loading import fetch as fetch
 from .loading import load as load
 from .pixels import from_bytes as from_bytes
 from .pixels import from_pixels as from_pixels

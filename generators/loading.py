@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"{name}: this device is not usable here; use auto, cpu, cuda or mps") from error
+        raise InputError(name, "this device is not usable here", "use auto, cpu, cuda or mps") from error
     return device
 
 
@@ -51,6 +52,14 @@ def load(source: str | os.PathLike[str] = "bundled", *, device: str | torch.devi
     return generator.to(device, dtype).to(memory_format=torch.channels_last)
 
 
+def fetch(name: str, *, on_progress: Callable[[int, int], None] | None = None, force: bool = False) -> Path:
+    """Get a file of the manifest (`weights.fetch.fetch`), converted where it is not stored as it is published."""
+    from generators.checkpoints.vgg16 import convert_vgg16
+    from weights.fetch import fetch as fetch_file
+
+    return fetch_file(name, on_progress=on_progress, force=force, converters={"vgg16-torchvision": convert_vgg16})
+
+
 def find(source: str | os.PathLike[str]) -> Path:
     """The file for a source: "bundled", a name from the manifest, or a path."""
     from weights.store import is_known, path_of
@@ -72,6 +81,6 @@ def convert(source: str | os.PathLike[str], out: str | os.PathLike[str], *, half
     from generators import checkpoints as readers
 
     if Path(out).suffix != ".safetensors":
-        raise InputError(f"{out}: converted generators are safetensors; end the name in .safetensors")
+        raise InputError(out, "converted generators are safetensors", "end the name in .safetensors")
     config, state = readers.read(find(source))
     readers.write(out, config, state, half=half)

@@ -74,14 +74,15 @@ def fit_scores(latents: Tensor, scores: Scores, metric: Metric, *, settings: Fit
 def _inputs(latents: Tensor, scores: Scores, metric: Metric) -> tuple[Tensor, Tensor]:
     """Standard scores [N, K] of the latents and what is to be learned [N, outputs], without unknown ones."""
     if len(latents) != len(scores.values):
-        raise InputError(f"{scores.attribute}: there are {len(latents)} latents and {len(scores.values)} scores; score "
-                         "the bank again")
+        raise InputError(scores.attribute, f"there are {len(latents)} latents and {len(scores.values)} scores",
+                         "score the bank again")
     if not scores.graded:
-        raise InputError(f"{scores.attribute}: {scores.scorer} gives labels, not degrees; train on examples instead")
+        raise InputError(scores.attribute, f"{scores.scorer} gives labels, not degrees", "train on examples instead")
     known = scores.mask
     if int(known.sum()) < FEWEST:
-        raise InputError(f"{scores.attribute}: only {int(known.sum())} samples have scores, {FEWEST} are needed to fit "
-                         "them; score more, or train on examples")
+        raise InputError(scores.attribute,
+                         f"only {int(known.sum())} samples have scores, {FEWEST} are needed to fit them",
+                         "score more, or train on examples")
     values = scores.values[known].to(latents)
     binary = values.shape[1] == 2
     y = values[:, 1:] - values[:, :1] if binary else values - values.mean(dim=1, keepdim=True)

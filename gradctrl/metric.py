@@ -79,13 +79,15 @@ def fit_metric(latents: Tensor, *, share: float = SHARE, radius: float = RADIUS,
         InputError: fewer than two different latents, or values that are not finite.
     """
     if len(latents) < 2 or not latents.isfinite().all():
-        raise InputError(f"the shape of W needs at least two latents of finite values, not {len(latents)}; sample more")
+        raise InputError(None, f"the shape of W needs at least two latents of finite values, not {len(latents)}",
+                         "sample more")
     wide = latents.detach().cpu().double()  # Apple's MPS has no float64.
     mean = wide.mean(dim=0)
     variance, components = torch.linalg.eigh((wide - mean).T @ (wide - mean) / (len(wide) - 1))
     variance, components = variance.flip(0).clamp_min(0), components.flip(1)
     if variance[0] <= 1e-24 * wide.square().mean():  # No more than the mean's rounding.
-        raise InputError(f"the shape of W needs latents that differ, and all {len(wide)} are the same; sample more")
+        raise InputError(None, f"the shape of W needs latents that differ, and all {len(wide)} are the same",
+                         "sample more")
     held = (variance.cumsum(0) / variance.sum().clamp_min(1e-300) < share).sum() + 1
     count = min(int(held), int((variance > 1e-12 * variance[0]).sum()), len(wide) - 1)
     # The sign of a principal component is arbitrary; this one makes it the same on every machine.

@@ -69,16 +69,18 @@ def prepare(scores: Scores, *, count: int = 30, share: float | None = None, vali
     """
     if share is not None:
         if not 0 < share <= 1:
-            raise InputError(f"{scores.attribute}: the share must be above 0 and at most 1, not {share:g}")
+            raise InputError(scores.attribute, f"the share must be above 0 and at most 1, not {share:g}")
         count = max(1, round(share * int(scores.mask.sum())))
     if count < 1 or validation < 0:
-        raise InputError(f"{scores.attribute}: 1 or more training and 0 or more validation examples a class are "
-                         f"needed, not {count} and {validation}")
+        raise InputError(scores.attribute,
+                         f"1 or more training and 0 or more validation examples a class are needed, not {count} "
+                         f"and {validation}")
     members = [(scores.mask & (scores.labels == label)).nonzero()[:, 0] for label in range(len(scores.classes))]
     if min(map(len, members)) < count + validation:
         there = ", ".join(f"{name} {len(index)}" for name, index in zip(scores.classes, members, strict=True))
-        raise InputError(f"{scores.attribute}: {count + validation} samples of each class are needed ({count} to train "
-                         f"on, {validation} to validate), and there are: {there}; sample more, or ask for fewer")
+        raise InputError(scores.attribute,
+                         f"{count + validation} samples of each class are needed ({count} to train on, "
+                         f"{validation} to validate), and there are: {there}", "sample more, or ask for fewer")
     rng = torch.Generator().manual_seed(seed)
     chosen = [_choose(scores, index, label, count + validation, rng) for label, index in enumerate(members)]
     labels = torch.arange(len(members))
@@ -133,15 +135,15 @@ def load_examples(path: str | os.PathLike[str], *, generator_hash: str | None = 
     path = Path(path)
     found = read_json(path, remedy=_REMEDY)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f"{path}: not a file of examples (its format must be {FORMAT!r}); {_REMEDY}")
+        raise InputError(path, f"not a file of examples (its format must be {FORMAT!r})", _REMEDY)
     if generator_hash not in (None, found.get("generator")):
-        raise InputError(f"{path}: its examples are samples of another generator; {_REMEDY}")
+        raise InputError(path, "its examples are samples of another generator", _REMEDY)
     if samples is not None and dict(samples) != found.get("samples"):
-        raise InputError(f"{path}: its examples are those of another bank of samples; {_REMEDY} from this one")
+        raise InputError(path, "its examples are those of another bank of samples", f"{_REMEDY} from this one")
     try:
         examples = [_examples(entry) for entry in found["examples"]]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: its examples are damaged ({type(error).__name__}: {error}); {_REMEDY}") from error
+        raise InputError(path, f"its examples are damaged ({type(error).__name__}: {error})", _REMEDY) from error
     return {item.attribute: item for item in examples}
 
 

@@ -34,8 +34,9 @@ class Scores:
             raise ValueError(f"{self.attribute}: known must be [{len(self.values)}], not {list(self.known.shape)}")
         bad = ~self.values.isfinite().all(dim=1) & self.mask
         if bad.any():
-            raise InputError(f"{self.attribute}: {int(bad.sum())} of {len(self.values)} scores by {self.scorer} are "
-                             f"NaN or infinite, the first that of sample {int(bad.nonzero()[0, 0])}; score them again")
+            raise InputError(self.attribute,
+                             f"{int(bad.sum())} of {len(self.values)} scores by {self.scorer} are NaN or "
+                             f"infinite, the first that of sample {int(bad.nonzero()[0, 0])}", "score them again")
 
     @property
     def mask(self) -> Tensor:

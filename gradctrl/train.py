@@ -133,6 +133,7 @@ def _check(latents: Tensor, labels: Tensor, classes: int, *, fewest: int = 2) ->
         raise ValueError(f"labels must be integers from 0 to {classes - 1}")
     counts = labels.bincount(minlength=classes).tolist()
     if min(counts) < fewest:
-        raise InputError(f"examples a class are {counts}; each class needs at least {fewest}, and 30 to work well")
+        raise InputError(None, f"examples a class are {counts}",
+                         f"each class needs at least {fewest}, and 30 to work well")
     if not latents.isfinite().all():
-        raise InputError("the latents hold values that are not finite; sample them again")
+        raise InputError(None, "the latents hold values that are not finite", "sample them again")

@@ -60,10 +60,9 @@ def check_face_size(face: Face, *, name: str = "photo") -> None:
         FaceTooSmallError: naming the photo, the measured size and the remedy.
     """
     if face.size < MIN_QUAD_SIDE:
-        raise FaceTooSmallError(
-            f"{name}: the face is too small ({face.size:.0f} pixels across, {MIN_QUAD_SIDE:.0f} are needed); "
-            "use a larger photo, or one taken from nearer"
-        )
+        raise FaceTooSmallError(name,
+                                f"the face is too small ({face.size:.0f} pixels across, {MIN_QUAD_SIDE:.0f} are "
+                                "needed)", "use a larger photo, or one taken from nearer")
 
 
 def align(photo: Photo, face: Face, size: int) -> npt.NDArray[np.uint8]:

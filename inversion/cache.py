@@ -111,7 +111,7 @@ class InversionCache:
         except _UNREADABLE as error:
             if not path.exists():  # Another process removed it just now.
                 return None
-            reason = str(error).removeprefix(f"{path}: ").partition("; ")[0]
+            reason = error.problem if isinstance(error, InputError) else str(error)
             self._tell("unusable", f"{path}: this kept inversion cannot be used ({reason}); the face is inverted again")
             _remove(path)
             return None

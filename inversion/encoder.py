@@ -118,8 +118,9 @@ def load_encoder(path: str | os.PathLike[str], *, generator: Generator) -> Encod
     """
     tensors, metadata = read_tensors(path, format=FORMAT, what="an encoder", remedy=REMEDY)
     if metadata.get("generator") != generator.hash:
-        raise InputError(f"{os.fspath(path)}: this encoder is of generator {metadata.get('generator', '')[:12]}, not "
-                         f"of the loaded one ({generator.hash[:12]}); {REMEDY} for it")
+        raise InputError(path,
+                         f"this encoder is of generator {metadata.get('generator', '')[:12]}, not of the loaded "
+                         f"one ({generator.hash[:12]})", f"{REMEDY} for it")
     return _built(path, tensors, generator)
 
 
@@ -129,7 +130,7 @@ def _built(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], generato
         encoder = Encoder(generator.w_dim, reduced=len(tensors["reduce.weight"]), hidden=len(tensors["first.weight"]))
         encoder.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (KeyError, RuntimeError) as error:
-        raise InputError(f"{os.fspath(path)}: damaged encoder; {REMEDY}") from error
+        raise InputError(path, "damaged encoder", REMEDY) from error
     encoder.requires_grad_(False).eval()
     _ = encoder.hash  # Taken here, from the weights as they are in the file.
     return encoder.to(generator.device)

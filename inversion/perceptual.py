@@ -91,7 +91,7 @@ def _build(backbone: Backbone) -> tuple[nn.Module, nn.Module, list[Tensor]]:
     from weights.store import path_of
 
     if backbone not in FILES:
-        raise InputError(f"{backbone}: no such LPIPS backbone; use alex or vgg")
+        raise InputError(backbone, "no such LPIPS backbone", "use alex or vgg")
     # pnet_rand's random weights are only replaced below: on the meta device they are never drawn, which saves seconds
     # and leaves the caller's random state alone.
     with torch.device("meta"), warnings.catch_warnings():

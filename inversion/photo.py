@@ -26,7 +26,7 @@ MAX_PIXELS = 40_000_000
 MAX_BYTES = 512 * 2**20  # 40 megapixels of 16-bit RGBA, stored without compression, are 320 MB
 
 _REMEDY = "save the photo as JPEG, PNG or WebP and try again"
-_DAMAGED = "the file is cut short or damaged; copy or download it again"
+_DAMAGED = ("the file is cut short or damaged", "copy or download it again")
 _DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error,
 )  # fmt: skip
@@ -107,10 +107,10 @@ def open_photo(source: str | os.PathLike[str] | BinaryIO, *, name: str | None = 
     data, name = _read(source, name)
     size = _header_size(data, name)
     if size[0] * size[1] > MAX_PIXELS:
-        raise InputError(f"{name}: {size[0]} x {size[1]} pixels are more than {MAX_PIXELS // 10**6} megapixels; "
+        raise InputError(name, f"{size[0]} x {size[1]} pixels are more than {MAX_PIXELS // 10 ** 6} megapixels",
                          "make the photo smaller and try again")
     if min(size) < 1:
-        raise InputError(f"{name}: {_DAMAGED}")
+        raise InputError(name, *_DAMAGED)
     return Photo(_read_only(_decode(data, name)), name, hashlib.sha256(data).hexdigest())
 
 
@@ -126,8 +126,9 @@ def photo_from_array(picture: npt.NDArray[np.uint8] | Image.Image, *, name: str 
     """
     pixels = _checked(picture).copy() if isinstance(picture, np.ndarray) else _upright_rgb(picture)
     if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
-        raise InputError(f"{name}: {pixels.shape[1]} x {pixels.shape[0]} pixels are more than "
-                         f"{MAX_PIXELS // 10**6} megapixels; make the photo smaller and try again")
+        raise InputError(name,
+                         f"{pixels.shape[1]} x {pixels.shape[0]} pixels are more than {MAX_PIXELS // 10 ** 6} "
+                         "megapixels", "make the photo smaller and try again")
     digest = hashlib.sha256(struct.pack("<QQ", *pixels.shape[:2]) + pixels.tobytes())
     return Photo(_read_only(pixels), name, digest.hexdigest())
 
@@ -157,10 +158,10 @@ def save_picture(
     path = Path(path)
     kind = _SAVED_AS.get(path.suffix.lower())
     if kind is None:
-        raise InputError(f"{path}: pictures are saved as .png, .jpg or .webp; choose one of these endings")
+        raise InputError(path, "pictures are saved as .png, .jpg or .webp", "choose one of these endings")
     picture = _checked(picture)
     if max(picture.shape[:2]) > _MAX_SIDE[kind]:
-        raise InputError(f"{path}: {kind} holds at most {_MAX_SIDE[kind]} pixels a side; save as .png instead")
+        raise InputError(path, f"{kind} holds at most {_MAX_SIDE[kind]} pixels a side", "save as .png instead")
     options = _save_options(path, kind, quality, dict(metadata or {}), mark)
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, kind, **options)
@@ -186,7 +187,7 @@ def read_picture_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     except json.JSONDecodeError:
         return {}  # a camera's or another program's comment
     except _DECODER_ERRORS as error:
-        raise InputError(f"{name}: {_DAMAGED}") from error
+        raise InputError(name, *_DAMAGED) from error
     return {str(key): str(value) for key, value in stored.items()} if isinstance(stored, dict) else {}
 
 
@@ -197,23 +198,23 @@ def _read(source: str | os.PathLike[str] | BinaryIO, name: str | None) -> tuple[
     try:
         if isinstance(source, (str, os.PathLike)):
             if Path(place).is_dir():  # opening one fails too, on some systems as a matter of permissions
-                raise InputError(f"{place}: is a folder, not a photo; name a file in it")
+                raise InputError(place, "is a folder, not a photo", "name a file in it")
             with open(source, "rb") as file:
                 data = file.read(MAX_BYTES + 1)
         else:
             data = source.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise InputError(f"{place}: no such file; check the path") from error
+        raise InputError(place, "no such file", "check the path") from error
     except OSError as error:
-        raise InputError(f"{place}: cannot be read ({error.strerror or error}); check its permissions") from error
+        raise InputError(place, f"cannot be read ({error.strerror or error})", "check its permissions") from error
     except InputError:
         raise
     except ValueError as error:  # a zero byte in the path, a closed file object
-        raise InputError(f"{name!r}: cannot be read ({error}); check the path") from error
+        raise InputError(f"{name!r}", f"cannot be read ({error})", "check the path") from error
     if not data:
-        raise InputError(f"{name}: the file is empty (0 bytes); copy or download it again")
+        raise InputError(name, "the file is empty (0 bytes)", "copy or download it again")
     if len(data) > MAX_BYTES:
-        raise InputError(f"{name}: larger than {MAX_BYTES // 2**20} MB; make the photo smaller and try again")
+        raise InputError(name, f"larger than {MAX_BYTES // 2 ** 20} MB", "make the photo smaller and try again")
     return data, name
 
 
@@ -227,8 +228,8 @@ def _header_size(data: bytes, name: str) -> tuple[int, int]:
         if data.startswith(b"\xff\xd8\xff"):
             return _jpeg_size(data)
     except (struct.error, IndexError) as error:
-        raise InputError(f"{name}: {_DAMAGED}") from error
-    raise InputError(f"{name}: is {_kind(data)}; {_REMEDY}")
+        raise InputError(name, *_DAMAGED) from error
+    raise InputError(name, f"is {_kind(data)}", _REMEDY)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -281,7 +282,7 @@ def _open(data: bytes, name: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
     except _DECODER_ERRORS as error:
-        raise InputError(f"{name}: {_DAMAGED}") from error
+        raise InputError(name, *_DAMAGED) from error
 
 
 def _decode(data: bytes, name: str) -> npt.NDArray[np.uint8]:
@@ -290,7 +291,7 @@ def _decode(data: bytes, name: str) -> npt.NDArray[np.uint8]:
     try:
         image.load()
     except _DECODER_ERRORS as error:
-        raise InputError(f"{name}: {_DAMAGED}") from error
+        raise InputError(name, *_DAMAGED) from error
     return _upright_rgb(image)
 
 
@@ -359,7 +360,7 @@ def _save_options(path: Path, kind: str, quality: int, metadata: dict[str, str],
         exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + json.dumps(metadata).encode("ascii")
         options["exif"] = exif.tobytes()
         if kind == "JPEG" and len(exif.tobytes()) > 65_500:  # one APP1 segment
-            raise InputError(f"{path}: the recipe is too long for a JPEG; save as .png or .webp instead")
+            raise InputError(path, "the recipe is too long for a JPEG", "save as .png or .webp instead")
     return options
 
 
@@ -369,7 +370,7 @@ def _png_texts(path: Path, metadata: dict[str, str]) -> object:
     texts = PngImagePlugin.PngInfo()
     for key, value in metadata.items():
         if not (1 <= len(key) <= 79 and key.isascii() and key.isprintable()):
-            raise InputError(f"{path}: {key!r} cannot name a text in a PNG; use 1 to 79 plain letters")
+            raise InputError(path, f"{key!r} cannot name a text in a PNG", "use 1 to 79 plain letters")
         texts.add_itxt(key, value)
     return texts
 

@@ -97,12 +97,12 @@ class Projector:
         if self.encoder is None:
             if settings.start == "auto":
                 return replace(settings, start="samples")
-            raise InputError(f"generator {self.generator.hash[:12]} has no encoder for this distance; train one with "
-                             "`gradctrl encoder`, or start from samples")
+            raise InputError(None, f"generator {self.generator.hash[:12]} has no encoder for this distance",
+                             "train one with `gradctrl encoder`, or start from samples")
         name = f"encoder {self.encoder.hash[:12]}"
         if settings.start not in ("auto", "encoder", name):
-            raise InputError(f"these settings begin with {settings.start}, the generator has {name}; use the encoder "
-                             "that they were made with")
+            raise InputError(None, f"these settings begin with {settings.start}, the generator has {name}",
+                             "use the encoder that they were made with")
         return replace(settings, start=name)
 
     def invert(self, crop: np.ndarray, *, settings: ProjectorSettings | None = None, every: int = 10,
@@ -138,8 +138,8 @@ class Projector:
         with _precision(self.generator, settings):
             best = search(self.generator, self.distance, self.whitening, targets, start, settings, run.watch)
         if not best.loss.isfinite().all():
-            raise InputError(f"generator {self.generator.hash[:12]} draws no finite picture here; load it again, or "
-                             "invert with precision float32")
+            raise InputError(None, f"generator {self.generator.hash[:12]} draws no finite picture here",
+                             "load it again, or invert with precision float32")
         run.search_ended(settings)
         results = [self._tune(targets, best, n, settings, run) for n in range(len(crops))]
         self._settle(targets, best, results, settings)

@@ -59,7 +59,7 @@ class Inversion:
         try:
             return generator.tuned(self.tuning) if self.tuning else generator
         except ValueError as error:
-            raise InputError(f"this inversion is damaged ({error}); invert the photo again") from error
+            raise InputError(None, f"this inversion is damaged ({error})", "invert the photo again") from error
 
     def check(self, generator: Generator) -> None:
         """Refuse another generator.
@@ -68,8 +68,9 @@ class Inversion:
             InputError: the latent belongs to another generator.
         """
         if self.generator_hash != generator.hash:
-            raise InputError(f"this latent belongs to generator {self.generator_hash[:12]}, not to the loaded one "
-                             f"({generator.hash[:12]}); load that generator or invert the photo again")
+            raise InputError(None,
+                             f"this latent belongs to generator {self.generator_hash[:12]}, not to the loaded one "
+                             f"({generator.hash[:12]})", "load that generator or invert the photo again")
 
 
 def save_inversion(path: str | os.PathLike[str], inversion: Inversion) -> None:
@@ -107,12 +108,12 @@ def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None 
     try:
         inversion = unpack_inversion(tensors, metadata)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: damaged inversion ({error}); invert the photo again") from error
+        raise InputError(path, f"damaged inversion ({error})", "invert the photo again") from error
     if generator is not None:
         try:
             inversion.check(generator)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(path, str(error)) from error
     return inversion
 
 

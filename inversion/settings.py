@@ -45,17 +45,17 @@ class ProjectorSettings:
 
     def __post_init__(self) -> None:
         if self.space not in ("w", "w+"):
-            raise InputError(f"{self.space}: no such latent space; use w or w+")
+            raise InputError(self.space, "no such latent space", "use w or w+")
         if self.start not in STARTS and not re.fullmatch(r"encoder [0-9a-f]{12}", self.start):
-            raise InputError(f"{self.start}: no such start of an inversion; use {', '.join(STARTS)}")
+            raise InputError(self.start, "no such start of an inversion", f"use {', '.join(STARTS)}")
         if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"{self.precision}: no such precision; use float32 or bfloat16")
+            raise InputError(self.precision, "no such precision", "use float32 or bfloat16")
         if self.steps < 1 or self.tuning_steps < 0 or self.samples < 1:
-            raise InputError(f"{self.steps} steps from {self.samples} samples and {self.tuning_steps} of tuning: an "
-                             "inversion needs at least 1 step and 1 sample, and no fewer than 0 steps of tuning")
+            raise InputError(f"{self.steps} steps from {self.samples} samples and {self.tuning_steps} of tuning",
+                             "an inversion needs at least 1 step and 1 sample, and no fewer than 0 steps of tuning")
         weights = (self.mse, self.tuning_mse, self.prior, self.focus, self.inner, self.spread, self.locality)
         if min(self.learning_rate, self.tuning_rate) <= 0 or min(*weights, self.plateau, self.seconds) < 0:
-            raise InputError("inversion settings must not be negative, and learning rates must be above 0")
+            raise InputError(None, "inversion settings must not be negative, and learning rates must be above 0")
 
 
 PRESETS = {
@@ -73,5 +73,5 @@ def preset(name: str, **changes: object) -> ProjectorSettings:
         InputError: no such preset.
     """
     if name not in PRESETS:
-        raise InputError(f"{name}: no such preset; use {', '.join(PRESETS)}")
+        raise InputError(name, "no such preset", f"use {', '.join(PRESETS)}")
     return replace(PRESETS[name], **changes)  # type: ignore[arg-type]

@@ -112,8 +112,9 @@ class SampleBank:
         scores = list(scores)
         for item in scores:
             if len(item.values) != self.count:
-                raise InputError(f"{self.folder}: {item.attribute} by {item.scorer} has scores of {len(item.values)} "
-                                 f"samples, and the bank has {self.count}; score this bank")
+                raise InputError(self.folder,
+                                 f"{item.attribute} by {item.scorer} has scores of {len(item.values)} samples, "
+                                 f"and the bank has {self.count}", "score this bank")
         merged = {**self.scores(), **{item.attribute: item for item in scores}}
         write_scores(self._scores_path, merged.values(), self.settings)
 
@@ -126,25 +127,27 @@ class SampleBank:
         remedy = "delete it, and run `gradctrl sample --bank` again with the same settings"
         tensors, metadata = read_tensors(path, format=LATENTS_FORMAT, what="latents of a bank", remedy=remedy)
         if metadata.get("generator") != self.generator_hash:
-            raise InputError(f"{path}: its latents belong to another generator than the bank's; {remedy}")
+            raise InputError(path, "its latents belong to another generator than the bank's", remedy)
         w = tensors.get("w", torch.empty(0))
         if w.shape != (len(shard), self.w_dim) or w.dtype != torch.float32 or not w.isfinite().all():
-            raise InputError(f"{path}: must hold finite latents w, float32 [{len(shard)}, {self.w_dim}], not "
-                             f"{w.dtype} {list(w.shape)}; {remedy}")
+            raise InputError(path,
+                             f"must hold finite latents w, float32 [{len(shard)}, {self.w_dim}], not {w.dtype} "
+                             f"{list(w.shape)}", remedy)
         return w
 
     def _read_picture(self, index: int) -> npt.NDArray[np.uint8]:
         path = self.picture_path(index)
         remedy = "delete it, and run `gradctrl sample --bank` again with the same settings"
         if not path.is_file():
-            raise InputError(f"{path}: no such picture; run `gradctrl sample --bank` again with the same settings")
+            raise InputError(path, "no such picture", "run `gradctrl sample --bank` again with the same settings")
         try:
             pixels = open_photo(path).pixels
         except InputError as error:
-            raise InputError(f"{path}: not readable as a picture ({error}); {remedy}") from error
+            raise InputError(path, f"not readable as a picture ({error})", remedy) from error
         if pixels.shape != (self.resolution, self.resolution, 3):
-            raise InputError(f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels, and the bank's pictures have "
-                             f"{self.resolution} x {self.resolution}; {remedy}")
+            raise InputError(path,
+                             f"{pixels.shape[1]} x {pixels.shape[0]} pixels, and the bank's pictures have "
+                             f"{self.resolution} x {self.resolution}", remedy)
         return pixels
 
     def _done(self) -> int:
@@ -167,12 +170,13 @@ def open_bank(folder: str | os.PathLike[str], *, generator: Generator | None = N
     """
     bank = _read_settings(Path(folder))
     if generator is not None and generator.hash != bank.generator_hash:
-        raise InputError(f"{bank.folder}: its samples are those of another generator ({bank.generator_hash[:12]}..., "
-                         f"not {generator.hash[:12]}...); name that one with --generator, or sample a new bank")
+        raise InputError(bank.folder,
+                         f"its samples are those of another generator ({bank.generator_hash[:12]}..., not "
+                         f"{generator.hash[:12]}...)", "name that one with --generator, or sample a new bank")
     done = bank._done()
     if done < bank.count:
-        raise InputError(f"{bank.folder}: {done} of {bank.count} samples are there; run `gradctrl sample --bank` again "
-                         "with the same settings to make the others")
+        raise InputError(bank.folder, f"{done} of {bank.count} samples are there",
+                         "run `gradctrl sample --bank` again with the same settings to make the others")
     bank.latents()
     return bank
 
@@ -202,9 +206,9 @@ def write_bank(generator: Generator, folder: str | os.PathLike[str], *, count: i
             cannot be written.
     """
     if count < 1 or batch < 1:
-        raise InputError(f"count and batch must be 1 or more, not {count} and {batch}")
+        raise InputError(None, f"count and batch must be 1 or more, not {count} and {batch}")
     if ending not in ENDINGS:
-        raise InputError(f"pictures of a bank end in {', '.join(ENDINGS)}, not {ending!r}; choose one of these")
+        raise InputError(None, f"pictures of a bank end in {', '.join(ENDINGS)}, not {ending!r}", "choose one of these")
     bank = SampleBank(folder=Path(folder), generator_hash=generator.hash, truncation=float(truncation), seed=seed,
                       count=count, ending=ending, resolution=generator.resolution, w_dim=generator.w_dim)
     _begin(bank)
@@ -250,13 +254,13 @@ def _begin(bank: SampleBank) -> None:
         for name, wanted in bank.settings.items():
             if there[name] != wanted and not (name == "count" and wanted > there[name]):
                 option = _OPTIONS.get(name, f"--{name}")
-                raise InputError(f"{bank.folder}: holds a bank with {name} {there[name]}, not {wanted}; give {option} "
-                                 f"as it was to go on with it, or choose another folder")
+                raise InputError(bank.folder, f"holds a bank with {name} {there[name]}, not {wanted}",
+                                 f"give {option} as it was to go on with it, or choose another folder")
         if bank.count > old.count:
             _grow(old, bank)
     else:
         if any(not name.startswith(".") for name in _names(bank.folder)):
-            raise InputError(f"{bank.folder}: has other files in it and no bank.json; choose a new folder for the bank")
+            raise InputError(bank.folder, "has other files in it and no bank.json", "choose a new folder for the bank")
         _write_settings(bank)
     for part in ("pictures", "latents"):
         _make_folder(bank.folder / part)
@@ -283,18 +287,19 @@ def _read_settings(folder: Path) -> SampleBank:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{folder}: not a bank of samples (it has no bank.json); make one with `gradctrl sample "
-                         "--bank FOLDER`") from error
+        raise InputError(folder, "not a bank of samples (it has no bank.json)",
+                         "make one with `gradctrl sample --bank FOLDER`") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); {remedy}") from error
+        raise InputError(path, f"not readable as JSON ({error})", remedy) from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f"{path}: not a bank of this program (its format must be {FORMAT!r}); {remedy}")
+        raise InputError(path, f"not a bank of this program (its format must be {FORMAT!r})", remedy)
     for name, types in _TYPES.items():
         if not isinstance(found.get(name), types) or isinstance(found[name], bool):
-            raise InputError(f"{path}: {name} must be {' or '.join(t.__name__ for t in types)}, not "
-                             f"{found.get(name)!r}; {remedy}")
+            raise InputError(path,
+                             f"{name} must be {' or '.join(t.__name__ for t in types)}, not {found.get(name)!r}",
+                             remedy)
     if found["count"] < 1 or found["ending"] not in ENDINGS:
-        raise InputError(f"{path}: {found['count']} samples as {found['ending']!r} cannot be; {remedy}")
+        raise InputError(path, f"{found['count']} samples as {found['ending']!r} cannot be", remedy)
     return SampleBank(folder=folder, **{name: found[name] for name in _TYPES})
 
 
@@ -302,7 +307,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror or error}); choose another folder") from error
+        raise InputError(folder, f"cannot be made ({error.strerror or error})", "choose another folder") from error
 
 
 def _names(folder: Path) -> set[str]:
@@ -312,4 +317,4 @@ def _names(folder: Path) -> set[str]:
     except FileNotFoundError:
         return set()
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror or error}); choose another folder") from error
+        raise InputError(folder, f"cannot be read ({error.strerror or error})", "choose another folder") from error

@@ -55,15 +55,15 @@ def read_scores(path: Path, settings: Mapping[str, Any]) -> dict[str, Scores]:
     try:
         belongs, entries = json.loads(metadata["bank"]), json.loads(metadata["scores"])
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: its metadata is damaged; {_REMEDY}") from error
+        raise InputError(path, "its metadata is damaged", _REMEDY) from error
     if belongs != dict(settings):
-        raise InputError(f"{path}: belongs to another bank of samples; {_REMEDY}")
+        raise InputError(path, "belongs to another bank of samples", _REMEDY)
     try:
         found = [_scores(entry, tensors, settings["count"]) for entry in entries]
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(path, str(error)) from error
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: its scores are damaged ({error}); {_REMEDY}") from error
+        raise InputError(path, f"its scores are damaged ({error})", _REMEDY) from error
     return {item.attribute: item for item in found}
 
 

@@ -67,7 +67,7 @@ def teach_from_examples(latents: Tensor, scores: Sequence[Scores], examples: Map
     for item in scores:
         _check_length(latents, item)
         if item.attribute not in examples:
-            raise InputError(f"{item.attribute}: has no examples among {', '.join(examples) or 'none'}; prepare them")
+            raise InputError(item.attribute, f"has no examples among {', '.join(examples) or 'none'}", "prepare them")
         found = examples[item.attribute]
         validation = (latents[found.validation], found.validation_labels) if len(found.validation) else None
         classifier = train_classifier(latents[found.train], found.train_labels, classes=len(item.classes),
@@ -99,8 +99,8 @@ def _with_accuracy(control: Control, latents: Tensor, item: Scores, held_out: Te
 
 def _check_length(latents: Tensor, item: Scores) -> None:
     if len(latents) != len(item.values):
-        raise InputError(f"{item.attribute}: there are {len(latents)} latents and {len(item.values)} scores; score the "
-                         "bank again")
+        raise InputError(item.attribute, f"there are {len(latents)} latents and {len(item.values)} scores",
+                         "score the bank again")
 
 
 def outside(count: int, index: Tensor) -> Tensor:

@@ -44,8 +44,9 @@ def check_classes(item: Scores, split: Split, *, fewest: int = FEWEST_OF_CLASS) 
     counts = item.labels[split.fit][item.mask[split.fit]].bincount(minlength=len(item.classes)).tolist()
     if min(counts) < fewest:
         there = ", ".join(f"{name} {count}" for name, count in zip(item.classes, counts, strict=True))
-        raise InputError(f"{item.attribute}: {fewest} samples of each class are needed to train on, and there are: "
-                         f"{there}; sample more")
+        raise InputError(item.attribute,
+                         f"{fewest} samples of each class are needed to train on, and there are: {there}",
+                         "sample more")
 
 
 def choose_examples(item: Scores, split: Split, *, seed: int = 0) -> Examples:
@@ -168,15 +169,15 @@ def make_tuner(bank: SampleBank, controls: Controls, names: Sequence[str] | None
     """
     scores = bank.scores()
     if not scores:
-        raise InputError(f"{bank.folder}: has no scores; run `gradctrl score {bank.folder}` first")
+        raise InputError(bank.folder, "has no scores", f"run `gradctrl score {bank.folder}` first")
     judged = {name: item for name, item in scores.items() if scorer.attributes.get(name) == item.classes}
     if names is not None:
         for name in names:
             controls.find(name)
             if name not in judged:
                 whose = "has no scores of it" if name not in scores else f"{scorer.name} does not judge these classes"
-                raise InputError(f"{bank.folder}: cannot tune {name}, {whose}; score the bank for it, by the image "
-                                 "classifier that is named by --with")
+                raise InputError(bank.folder, f"cannot tune {name}, {whose}",
+                                 "score the bank for it, by the image classifier that is named by --with")
     shared = check_controls(controls, judged)
     pool = (split or split_bank(bank.count)).tune
     return (Tuner(generator, scorer, bank.latents(), judged, pool, **more),
@@ -204,15 +205,16 @@ def _finished(control: Control, others: Mapping[str, Control], bank: SampleBank)
 
 def _check_examples(item: Scores, examples: Examples, split: Split) -> None:
     if examples.classes != item.classes:
-        raise InputError(f"{item.attribute}: its examples are of the classes {', '.join(examples.classes)}, and the "
-                         f"bank's scores of {', '.join(item.classes)}; prepare the examples again")
+        raise InputError(item.attribute,
+                         f"its examples are of the classes {', '.join(examples.classes)}, and the bank's scores of "
+                         f"{', '.join(item.classes)}", "prepare the examples again")
     used = torch.cat([examples.train, examples.validation])
     last = int(used.max())
     if torch.isin(used, split.test).any():
-        raise InputError(f"{item.attribute}: some of its examples are among the samples that are to be left alone; "
+        raise InputError(item.attribute, "some of its examples are among the samples that are to be left alone",
                          "leave out --examples, or --test-share")
     if last >= len(item.values):
-        raise InputError(f"{item.attribute}: its examples name sample {last}, and the bank has {len(item.values)}; "
+        raise InputError(item.attribute, f"its examples name sample {last}, and the bank has {len(item.values)}",
                          "prepare the examples again")
 
 

@@ -69,17 +69,18 @@ def check_attribute(name: str, classes: Sequence[str], controls: Mapping[str, An
         InputError: the message says what is wrong with which name.
     """
     if not name:
-        raise InputError("the new control has no name; name what it is about, such as beard")
+        raise InputError(None, "the new control has no name", "name what it is about, such as beard")
     if len(set(classes)) < len(classes):
         twice = next(item for item in classes if list(classes).count(item) > 1)
-        raise InputError(f"{name}: the class {twice} is there twice; name each class once")
+        raise InputError(name, f"the class {twice} is there twice", "name each class once")
     if not 2 <= len(classes) <= MOST_CLASSES:
-        raise InputError(f"{name}: 2 to {MOST_CLASSES} classes are needed and there "
-                         f"{'is 1' if len(classes) == 1 else f'are {len(classes)}'}; name them with commas between, "
-                         f"such as: no {name}, {name}")
+        raise InputError(name,
+                         f"2 to {MOST_CLASSES} classes are needed and there "
+                         f"{'is 1' if len(classes) == 1 else f'are {len(classes)}'}",
+                         f"name them with commas between, such as: no {name}, {name}")
     check_names("new control", name, tuple(classes))
     if name in controls and not was_taught(controls[name]):
-        raise InputError(f"{name}: there is a control of this name already; choose another name")
+        raise InputError(name, "there is a control of this name already", "choose another name")
 
 
 def was_taught(control: Any) -> bool:
@@ -242,9 +243,10 @@ def _outputs(classes: Sequence[str]) -> int:
 def _check_labels(name: str, classes: Sequence[str], labels: Mapping[int, str]) -> None:
     strange = next((label for label in labels.values() if label not in classes), None)
     if strange is not None:
-        raise InputError(f"{name}: {strange!r} is none of its classes, which are {', '.join(classes)}")
+        raise InputError(name, f"{strange!r} is none of its classes, which are {', '.join(classes)}")
     given = list(labels.values())
     few = [f"{label} {given.count(label)}" for label in classes if given.count(label) < FEWEST]
     if few:
-        raise InputError(f"{name}: at least {FEWEST} samples of each class are needed, {GOAL} are better, and there "
-                         f"are: {', '.join(few)}; sort more")
+        raise InputError(name,
+                         f"at least {FEWEST} samples of each class are needed, {GOAL} are better, and there are: "
+                         f"{', '.join(few)}", "sort more")

@@ -134,7 +134,7 @@ class Lesson:
             InputError: no such class, or no sample is left.
         """
         if class_name not in self.classes:
-            raise InputError(f"{class_name}: no such class; {self.name} has {', '.join(self.classes)}")
+            raise InputError(class_name, "no such class", f"{self.name} has {', '.join(self.classes)}")
         self._step(self.classes.index(class_name))
 
     def skip(self) -> None:
@@ -153,7 +153,7 @@ class Lesson:
         """
         with self._state:
             if not self._steps:
-                raise InputError("there is nothing to undo; no sample has been sorted yet")
+                raise InputError(None, "there is nothing to undo", "no sample has been sorted yet")
             self._ahead.appendleft(self._steps.pop().sample)
 
     def prepare(self, count: int = AHEAD) -> None:
@@ -195,7 +195,7 @@ class Lesson:
             InputError: nothing was trained yet.
         """
         if self.control is None:
-            raise InputError(f"{self.name}: nothing is trained yet; train first")
+            raise InputError(self.name, "nothing is trained yet", "train first")
         self.control = adjusted(self.generator, self.control, self.controls, self.pool, keep=keep, layers=layers,
                                 outside=set(self.labels))
         return self.control
@@ -209,7 +209,8 @@ class Lesson:
 
     def _step(self, label: int | None) -> None:
         if self.current is None:
-            raise InputError(f"all {len(self.pool.seeds)} samples have been shown; train with what is sorted, or undo")
+            raise InputError(None, f"all {len(self.pool.seeds)} samples have been shown",
+                             "train with what is sorted, or undo")
         with self._state:
             self._steps.append(_Step(self._ahead.popleft(), label))
 

@@ -78,7 +78,7 @@ def draw_trials(scores: Mapping[str, Scores], attributes: Sequence[str], pool: T
             used.add(sample)
             drawn.append((sample, attribute, int(second[attribute][sample])))
     if not drawn:
-        raise InputError("the bank has no samples to draw trials from; sample and score more")
+        raise InputError(None, "the bank has no samples to draw trials from", "sample and score more")
     table = torch.tensor(drawn)[torch.randperm(len(drawn), generator=rng)]
     return Trials(attributes=tuple(attributes), sample=table[:, 0], attribute=table[:, 1], target=table[:, 2])
 
@@ -161,10 +161,12 @@ def check_controls(controls: Controls, scores: Mapping[str, Scores]) -> tuple[st
     """
     shared = tuple(name for name in controls if name in scores)
     if not shared:
-        raise InputError(f"{controls.source}: none of its attributes ({', '.join(controls)}) has scores in the bank "
-                         f"({', '.join(scores)}); score the bank for them")
+        raise InputError(controls.source,
+                         f"none of its attributes ({', '.join(controls)}) has scores in the bank "
+                         f"({', '.join(scores)})", "score the bank for them")
     for name in shared:
         if controls[name].classes != scores[name].classes:
-            raise InputError(f"{controls.source}: {name} has the classes {', '.join(controls[name].classes)}, the "
-                             f"bank's scores have {', '.join(scores[name].classes)}; train it on this bank")
+            raise InputError(controls.source,
+                             f"{name} has the classes {', '.join(controls[name].classes)}, the bank's scores "
+                             f"have {', '.join(scores[name].classes)}", "train it on this bank")
     return shared

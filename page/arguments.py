@@ -42,7 +42,7 @@ def checked(value: Any, hint: Any, name: str) -> Any:
         return None if value is None else checked(value, inner, name)
     if origin is Literal:
         if value not in parts:
-            raise InputError(f"{name}: {reprlib.repr(value)} is none of {', '.join(map(str, parts))}; give one of them")
+            raise InputError(name, f"{reprlib.repr(value)} is none of {', '.join(map(str, parts))}", "give one of them")
         return value
     if hint is FileData:
         return FileData(path=str(_here(value, name)))
@@ -59,7 +59,7 @@ def _plain(value: Any, hint: Any, name: str) -> Any:
         and (hint is float or value == int(value)))
     if not right:
         wanted = _WORDS.get(hint) or ("a list" if get_origin(hint) is list else "an object of values by name")
-        raise InputError(f"{name}: {reprlib.repr(value)} is not {wanted}; give {wanted}")
+        raise InputError(name, f"{reprlib.repr(value)} is not {wanted}", f"give {wanted}")
     return hint(value)
 
 
@@ -70,12 +70,13 @@ def _here(file: Any, name: str) -> Path:
     """
     given = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
     if not isinstance(given, str):
-        raise InputError(f"{name}: {reprlib.repr(file)} is not a file; upload one, as handle_file of gradio_client "
-                         "does, or give one that an endpoint gave")
+        raise InputError(name, f"{reprlib.repr(file)} is not a file",
+                         "upload one, as handle_file of gradio_client does, or give one that an endpoint gave")
     path = Path(given).resolve()
     if not is_held(path):
-        raise InputError(f"{name}: {path.name} is not on this server (uploads are deleted once they were read, and "
-                         "results after an hour); upload it again")
+        raise InputError(name,
+                         f"{path.name} is not on this server (uploads are deleted once they were read, and results "
+                         "after an hour)", "upload it again")
     return path
 
 
@@ -97,7 +98,7 @@ def received(file: FileData) -> Iterator[tuple[Path, str]]:
     try:
         yield path, path.name
     except InputError as error:
-        raise InputError(str(error).replace(str(path), path.name)) from error
+        raise (error.about(path.name) if error.subject == str(path) else error) from error
     finally:
         discard(path)
 
@@ -117,7 +118,7 @@ def own_copies(files: Sequence[FileData]) -> Iterator[list[str]]:
             try:
                 shutil.copyfile(file.path, target)
             except OSError as error:
-                raise InputError(f"{target.name}: cannot be read any more; upload it again") from error
+                raise InputError(target.name, "cannot be read any more", "upload it again") from error
             discard(Path(file.path))
         yield list(map(str, copies))
     finally:

@@ -161,7 +161,7 @@ class BatchTab:
     def on_recipe(self, visitor: Visitor, file: str | None) -> Update:
         """Read a recipe; one that cannot be used changes nothing."""
         if not file:
-            raise InputError("no recipe arrived; choose it again")
+            raise InputError(None, "no recipe arrived", "choose it again")
         try:
             recipe = load_edit(file)
         finally:
@@ -179,7 +179,7 @@ class BatchTab:
         try:
             recipe.check(Editor(bench.generator, bench.controls_of(recipe.method)))
         except InputError as error:
-            raise InputError(f"{name}: {error} in the tab Models, or set the edit in the tab Edit") from error
+            raise InputError(name, f"{error} in the tab Models, or set the edit in the tab Edit") from error
 
     def _edit(self, visitor: Visitor, edit_from: str, recipe: tuple[str, Recipe] | None) -> Edit:
         """What is to be done to each face.
@@ -189,14 +189,14 @@ class BatchTab:
         """
         if edit_from == OF_RECIPE:
             if recipe is None:
-                raise InputError("there is no recipe yet; choose one, or take the edit of the tab Edit")
+                raise InputError(None, "there is no recipe yet", "choose one, or take the edit of the tab Edit")
             self._check(self.models.bench_of(visitor), recipe[1], recipe[0])
             edit = recipe[1].edit
         else:
             edit = visitor.edit
         if not edit.changes:
-            raise InputError("there is no edit yet, as all sliders are at 0; move one in the tab Edit and come back, "
-                             "or choose a recipe")
+            raise InputError(None, "there is no edit yet, as all sliders are at 0",
+                             "move one in the tab Edit and come back, or choose a recipe")
         return edit
 
     def on_preset(self, visitor: Visitor, preset: str) -> None:
@@ -211,7 +211,7 @@ class BatchTab:
         visitor.batch_stop = None
         try:
             if not chosen:
-                raise InputError("no photos are chosen yet; drop some above, or a ZIP of them")
+                raise InputError(None, "no photos are chosen yet", "drop some above, or a ZIP of them")
             self._edit(visitor, edit_from, recipe)
         except InputError as error:
             return {self.notice: problem(str(error))}
@@ -236,7 +236,7 @@ class BatchTab:
         try:
             yield {self.status: words.progress([], 0), self.table: words.EMPTY, self.results: ""}
             if preset not in PRESETS:
-                raise InputError(f"{preset}: no such preset; choose one of {', '.join(PRESETS)}")
+                raise InputError(preset, "no such preset", f"choose one of {', '.join(PRESETS)}")
             options = BatchOptions(faces="all" if faces == "all" else "largest", paste=paste, ending=ending,
                                    mark=True)
             running = Running(self.models, visitor, self.models.bench_of(visitor),

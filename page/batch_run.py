@@ -223,9 +223,9 @@ def _moved(paths: Sequence[str], folder: Path) -> list[str]:
             moved.append(str(target))
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise InputError("the photos are gone (they are deleted after an hour); choose them again") from error
+        raise InputError(None, "the photos are gone (they are deleted after an hour)", "choose them again") from error
     if not moved:
-        raise InputError("no photos arrived; choose them again")
+        raise InputError(None, "no photos arrived", "choose them again")
     return moved
 
 

@@ -98,7 +98,7 @@ class Beginning(ABC):
     @shown_errors
     def on_upload(self, visitor: Visitor, file: dict[str, Any] | None) -> Update:
         if not file or not file.get("path"):
-            raise InputError("no photo arrived; choose it again")
+            raise InputError(None, "no photo arrived", "choose it again")
         # Whatever comes of it, the drop area is free again: a photo that can be used is shown outlined instead.
         try:
             visitor.open(file["path"])
@@ -232,7 +232,7 @@ class Beginning(ABC):
     def on_resume(self, visitor: Visitor, file: dict[str, Any] | None) -> Update:
         """Go on with a saved session."""
         if not file or not file.get("path"):
-            raise InputError("no session file arrived; choose it again")
+            raise InputError(None, "no session file arrived", "choose it again")
         try:
             session = load_session(file["path"], name=str(file.get("orig_name") or "session"))
             visitor.resume(session, self.models.bench_of(visitor).generator)

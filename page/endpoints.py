@@ -159,13 +159,14 @@ class Endpoints:
         try:
             visitor.choose(face)
         except InputError as error:  # Its words are the command line's.
-            raise InputError(str(error).replace("--face N", "the argument face")) from error
+            remedy = error.remedy.replace("--face N", "the argument face")
+            raise InputError(error.subject, error.problem, remedy) from error
         for _ in visitor.invert(bench.projector, settings, None, self.models.lane,
                                 bench.loaded.timing.seconds(settings) or 0.0):
             pass
         subject = visitor.subject
         if subject is None or subject.inversion is None:
-            raise InputError("the inversion was ended before it began; call again")
+            raise InputError(None, "the inversion was ended before it began", "call again")
         found = subject.inversion
         return (_session(visitor, bench, with_photo), _picture(found.picture, subject.name, "-inversion.png"),
                 Inverted(lpips=found.lpips, identity=found.identity, seconds=found.seconds,
@@ -243,7 +244,8 @@ class Endpoints:
             A ZIP with pictures, latents and a table (CSV); and the table: file, face, state, reason, warnings.
         """
         if not 1 <= len(photos) <= MOST_PHOTOS:
-            raise InputError(f"photos: {len(photos)} files were given; give 1 to {MOST_PHOTOS} photos, or ZIPs of them")
+            raise InputError("photos", f"{len(photos)} files were given",
+                             f"give 1 to {MOST_PHOTOS} photos, or ZIPs of them")
         wanted, visitor = _edit(strengths, keep), Visitor()
         options = BatchOptions(faces="all" if all_faces else "largest", paste=put_back, mark=True)
         try:
@@ -253,7 +255,7 @@ class Endpoints:
                 for _ in running.watch():
                     pass
             if running.zip is None:
-                raise InputError(running.error)
+                raise InputError(None, running.error)
             file = _file(running.zip.rename(showing.download_path(running.zip.stem, OWNER, running.zip.suffix)))
         finally:
             showing.forget(visitor.folder)
@@ -274,11 +276,11 @@ class Endpoints:
         """
         bench = self.models.bench
         if len(labels) > POOL:
-            raise InputError(f"labels: {len(labels)} samples are more than the {POOL} that a control is trained on")
+            raise InputError("labels", f"{len(labels)} samples are more than the {POOL} that a control is trained on")
         by_seed = {}
         for seed, class_name in labels.items():
             if not seed.isdecimal():
-                raise InputError(f"labels: {seed!r} is not the seed of a sample; give a whole number from 0 on")
+                raise InputError("labels", f"{seed!r} is not the seed of a sample", "give a whole number from 0 on")
             _check_sample(int(seed), truncation)
             by_seed[int(seed)] = class_name
         control = train_from_labels(bench.generator, bench.controls, name, classes, by_seed, truncation=truncation)
@@ -303,7 +305,8 @@ class Endpoints:
 def _edit(strengths: Mapping[str, float], keep: Sequence[str] | None, layers: Sequence[int] | None = None,
           step: float | None = None, method: str | None = None) -> Edit:
     if layers is not None and len(layers) != 2:
-        raise InputError(f"layers: {list(layers)} is no layer range; give two numbers, start and stop, as in [2, 8]")
+        raise InputError("layers", f"{list(layers)} is no layer range",
+                         "give two numbers, start and stop, as in [2, 8]")
     edit = Edit(strengths=dict(strengths), step=step, method=method, keep=None if keep is None else tuple(keep),
                 layers=None if layers is None else (layers[0], layers[1]))
     edit.check()
@@ -312,8 +315,8 @@ def _edit(strengths: Mapping[str, float], keep: Sequence[str] | None, layers: Se
 
 def _check_sample(seed: int, truncation: float) -> None:
     if not 0 <= seed <= MOST_SEED or not 0 <= truncation <= MOST_TRUNCATION:
-        raise InputError(f"seed {seed}, truncation {truncation:g}: give a seed from 0 to {MOST_SEED} and a truncation "
-                         f"from 0 to {MOST_TRUNCATION:g}")
+        raise InputError(f"seed {seed}, truncation {truncation:g}",
+                         f"give a seed from 0 to {MOST_SEED} and a truncation from 0 to {MOST_TRUNCATION:g}")
 
 
 def _in_words(controls: Iterable[Steerable]) -> str:

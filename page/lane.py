@@ -46,8 +46,8 @@ class Lane:
         """
         with self._turn:
             if len(self._tickets) > self.most:
-                raise InputError(f"{self.most} inversions are waiting already; come back in a few minutes, or edit a "
-                                 "synthetic face meanwhile")
+                raise InputError(None, f"{self.most} inversions are waiting already",
+                                 "come back in a few minutes, or edit a synthetic face meanwhile")
             ticket = Ticket(self, seconds)
             self._tickets.append(ticket)
             return ticket

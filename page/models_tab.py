@@ -90,7 +90,7 @@ class ModelsTab:
     def on_use(self, visitor: Visitor, name: str | None) -> Update:
         self._check_open()
         if not name:
-            raise InputError("choose one of the known generators first")
+            raise InputError(None, "choose one of the known generators first")
         visitor.bench = self.shelf.bench(name)
         return {self.visitor: visitor, **self.show(visitor)}
 
@@ -128,7 +128,7 @@ class ModelsTab:
         try:
             self._check_open()
             if not name:
-                raise InputError("choose one of the known generators first")
+                raise InputError(None, "choose one of the known generators first")
             yield {self.notice: "", self.fetching: _bar(name, 0, 0)}
             for done, total in self.shelf.fetch(name):
                 yield {self.fetching: _bar(name, done, total)}
@@ -139,7 +139,7 @@ class ModelsTab:
 
     def _check_open(self) -> None:
         if not self.models.own_models:  # The buttons are hidden then, but a request can be made without them.
-            raise InputError("other generators cannot be loaded on this page, since others use it too")
+            raise InputError(None, "other generators cannot be loaded on this page, since others use it too")
 
 
 def card_of(bench: Bench) -> str:
@@ -188,7 +188,7 @@ def _bar(name: str, done: int, total: int) -> str:
 def _uploaded(file: dict[str, Any] | None) -> tuple[str, str]:
     """Path and own name of an uploaded file."""
     if not file or not file.get("path"):
-        raise InputError("no file arrived; choose it again")
+        raise InputError(None, "no file arrived", "choose it again")
     return str(file["path"]), str(file.get("orig_name") or "file")
 
 

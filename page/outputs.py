@@ -174,7 +174,7 @@ def _edit_of(of: str, edit: Edit, bench: Bench) -> Edit:
     if of != WAY:
         return Edit(**{**edit.how, "strengths": {of: _limits(of, bench, edit)[1]}})
     if not edit.changes:
-        raise InputError("nothing is changed yet: move a slider, or choose an attribute to show")
+        raise InputError("nothing is changed yet", "move a slider, or choose an attribute to show")
     return edit
 
 
@@ -185,5 +185,5 @@ def subject_of(visitor: Visitor) -> Subject:
         InputError: nothing any more.
     """
     if visitor.subject is None:
-        raise InputError(NOTHING)
+        raise InputError(None, *NOTHING)
     return visitor.subject

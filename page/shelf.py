@@ -9,11 +9,10 @@ from pathlib import Path
 
 from directions import Control, Controls, Steerable, import_authors
 from directions.files import load_any
-from generators import convert
+from generators import convert, fetch
 from page import showing
 from page.models import Bench, Loaded, Models
 from weights.errors import InputError
-from weights.fetch import fetch
 from weights.manifest import Entry, entries
 from weights.store import Status, listing, location, path_of
 
@@ -46,7 +45,7 @@ class Shelf:
         """
         status = self._status(name)
         if not status.present:
-            raise InputError(f"{name}: is not here yet; fetch it first")
+            raise InputError(name, "is not here yet", "fetch it first")
         with self._lock:
             loaded = self._loaded.setdefault(name, Loaded(name, device=self.models.device, title=name))
         page = self.models.bench
@@ -92,14 +91,14 @@ class Shelf:
             InputError: it holds no StyleGAN2 generator that can be used.
         """
         if Path(name).suffix.lower() not in GENERATORS:
-            raise InputError(f"{name}: a generator is a file that ends in {', '.join(GENERATORS)}; choose one of these")
+            raise InputError(name, f"a generator is a file that ends in {', '.join(GENERATORS)}", "choose one of these")
         kept = showing.download_path(Path(name).stem, owner, ".safetensors")
         try:
             convert(path, kept)
             loaded = Loaded(kept, device=self.models.device, title=name, on_built=self._make_room)
             generator = loaded.generator
         except InputError as error:
-            raise InputError(str(error).replace(str(path), name).replace(str(kept), name)) from error
+            raise error.about(name) from error
         page = self.models.bench.controls
         return Bench(loaded, page if page.generator_hash == generator.hash else _none(generator.hash))
 
@@ -117,7 +116,7 @@ class Shelf:
         try:
             found = load_any(path)
         except InputError as error:
-            raise InputError(str(error).replace(str(path), name)) from error
+            raise error.about(name) from error
         found = Controls(list(found.values()), generator_hash=found.generator_hash, source=name)
         if not alone:
             found = joined(bench.controls, found, name)
@@ -134,7 +133,7 @@ class Shelf:
     def _status(self, name: str) -> Status:
         found = [status for status in self.known() if status.entry.name == name]
         if not found:
-            raise InputError(f"{name}: no such generator; choose one of the list")
+            raise InputError(name, "no such generator", "choose one of the list")
         return found[0]
 
 
@@ -152,15 +151,15 @@ def joined(there: Controls, more: Controls, name: str) -> Controls:
     """
     double = [control for control in more if control in there]
     if double:
-        raise InputError(f"{name}: {', '.join(double)} is there already; load the file in place of the others, or "
-                         "rename its control")
+        raise InputError(name, f"{', '.join(double)} is there already",
+                         "load the file in place of the others, or rename its control")
     both: list[Steerable] = [*there.values(), *more.values()]
     if there and not all(isinstance(control, Control) for control in both):
-        raise InputError(f"{name}: its controls are of another family than those that are there; load the file in "
-                         "place of them")
+        raise InputError(name, "its controls are of another family than those that are there",
+                         "load the file in place of them")
     if there and None not in (there.generator_hash, more.generator_hash) and (
             there.generator_hash != more.generator_hash):
-        raise InputError(f"{name}: its controls belong to another generator than the one that is loaded; load theirs")
+        raise InputError(name, "its controls belong to another generator than the one that is loaded", "load theirs")
     return Controls(both, generator_hash=more.generator_hash or there.generator_hash,
                     source=f"{there.source} and {name}" if there else name)
 

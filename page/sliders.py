@@ -182,17 +182,17 @@ def _layers(text: str | None) -> tuple[int, int] | None:
         return None
     found = re.fullmatch(r"\s*(\d+)\s*[:-]\s*(\d+)\s*", str(text))
     if not found:
-        raise InputError(f"Layers: {text!r} is no layer range; write START:STOP, as in 2:8, or nothing")
+        raise InputError("Layers", f"{text!r} is no layer range", "write START:STOP, as in 2:8, or nothing")
     return int(found[1]), int(found[2])
 
 
 def _step(value: float | None) -> float | None:
     if value is not None and not value > 0:
-        raise InputError(f"Step: {value:g} is no length; write one above 0, or nothing")
+        raise InputError("Step", f"{value:g} is no length", "write one above 0, or nothing")
     return None if value is None else float(value)
 
 
 def _channels(value: float | None) -> int | None:
     if value is not None and not value >= 0:
-        raise InputError(f"Channels: {value:g} is no number of channels; write 0 or more, or nothing")
+        raise InputError("Channels", f"{value:g} is no number of channels", "write 0 or more, or nothing")
     return None if value is None else int(value)

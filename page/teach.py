@@ -290,16 +290,17 @@ class TeachTab:
         """
         lesson = visitor.lesson
         if lesson is None:
-            raise InputError("the lesson is gone (all is deleted after an hour); begin another one")
+            raise InputError(None, "the lesson is gone (all is deleted after an hour)", "begin another one")
         if lesson.generator is not self.models.bench_of(visitor).generator:
             visitor.lesson = None
-            raise InputError("the lesson was about another generator, which is no longer chosen; begin another one")
+            raise InputError(None, "the lesson was about another generator, which is no longer chosen",
+                             "begin another one")
         return lesson
 
     def _trained(self, visitor: Visitor) -> tuple[Lesson, Control]:
         lesson = self._lesson(visitor)
         if lesson.control is None:
-            raise InputError(f"{lesson.name}: nothing is trained yet; train first")
+            raise InputError(lesson.name, "nothing is trained yet", "train first")
         return lesson, lesson.control
 
     def _sample(self, visitor: Visitor, lesson: Lesson) -> Update:

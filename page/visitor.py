@@ -48,7 +48,7 @@ VIEW_SIDE = 1024    # Photos are shown with at most so many pixels a side; they 
 PREVIEW_SIDE = 512  # The same while a slider is dragged, when being quick counts.
 MOST_READY = 16     # Photos kept ready for previews: 5 to 8 MB each with the bundled generator, 20 with one of 1024.
 VIEW_REACH = 1.5    # Of an edited photo the part around the face is shown, so many times as wide as the crop.
-NOTHING = "there is nothing to edit any more (all is deleted after an hour); choose the photo again"
+NOTHING = ("there is nothing to edit any more (all is deleted after an hour)", "choose the photo again")
 LOOK = 0.5          # Seconds between two looks at whether an inversion's turn has come.
 
 
@@ -168,7 +168,7 @@ class Visitor:
             InputError: there is no photo any more, or the face is too small.
         """
         if self.photo is None:
-            raise InputError("the photo is gone (photos are deleted after an hour); choose it again")
+            raise InputError(None, "the photo is gone (photos are deleted after an hour)", "choose it again")
         self.chosen = None
         face = choose_face(self.faces, index, name=self.photo.name)
         self.chosen = index
@@ -226,7 +226,7 @@ class Visitor:
             InputError: no face is chosen.
         """
         if self.photo is None or self.chosen is None:
-            raise InputError("there is no face to invert; choose a photo and a face in it first")
+            raise InputError(None, "there is no face to invert", "choose a photo and a face in it first")
         return align(self.photo, self.faces[self.chosen], resolution)
 
     def invert(self, projector: Projector, settings: ProjectorSettings, cache: InversionCache | None = None,
@@ -291,8 +291,9 @@ class Visitor:
             InputError: it belongs to another generator.
         """
         if session.generator != generator.hash:
-            raise InputError(f"this session was saved with generator {session.generator[:12]}, and "
-                             f"{generator.hash[:12]} is loaded; choose the session's generator in the tab Models")
+            raise InputError(None,
+                             f"this session was saved with generator {session.generator[:12]}, and "
+                             f"{generator.hash[:12]} is loaded", "choose the session's generator in the tab Models")
         session.edit.check()
         self.end()
         if isinstance(session.source, SampleSource):
@@ -314,7 +315,7 @@ class Visitor:
             InputError: there is nothing yet.
         """
         if self.subject is None:
-            raise InputError(NOTHING)
+            raise InputError(None, *NOTHING)
         subject = self.subject
         photo, face = (subject.photo, subject.face) if with_photo else (None, None)
         return Session(name=subject.name, source=subject.source, generator=generator.hash, edit=self.edit,

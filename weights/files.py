@@ -22,9 +22,9 @@ def read_json(path: str | os.PathLike[str], *, remedy: str) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{os.fspath(path)}: no such file; check the name") from error
+        raise InputError(path, "no such file", "check the name") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{os.fspath(path)}: not readable as JSON ({error}); {remedy}") from error
+        raise InputError(path, f"not readable as JSON ({error})", remedy) from error
 
 
 def visible_files(folder: str | os.PathLike[str]) -> list[Path]:
@@ -35,7 +35,7 @@ def visible_files(folder: str | os.PathLike[str]) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; check the name")
+        raise InputError(folder, "no such folder", "check the name")
     return [path for path in folder.rglob("*") if path.is_file()
             and not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
@@ -55,15 +55,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise InputError(f"{path}: cannot write here ({error.strerror}); choose another output folder") from error
+        raise InputError(path, f"cannot write here ({error.strerror})", "choose another output folder") from error
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: could not be written ({error.strerror or error}); free some space or choose "
-                         "another output folder") from error
+        raise InputError(path, f"could not be written ({error.strerror or error})",
+                         "free some space or choose another output folder") from error
     finally:
         temporary.unlink(missing_ok=True)
 

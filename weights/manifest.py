@@ -27,21 +27,17 @@ KINDS = ("generator", "controls", "classifier", "perceptual", "encoder")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One place to get a file from: an address, or a member of a source package on the Python package index."""
+    """One place to get a file from."""
 
-    url: str = ""
-    package: str = ""
-    version: str = ""
-    archive_sha256: str = ""  # Of the package's archive.
-    member: str = ""          # Path of the file within the archive.
-    sha256: str = ""          # Of what is downloaded; "": that of the entry.
-    size: int = 0             # Of what is downloaded, in bytes; 0: that of the entry.
-    convert: str = ""         # The step from there to the stored file; "": they are the same.
+    url: str
+    sha256: str = ""   # Of what is downloaded; "": that of the entry.
+    size: int = 0      # Of what is downloaded, in bytes; 0: that of the entry.
+    convert: str = ""  # The step from there to the stored file; "": they are the same.
 
     @property
     def file(self) -> str:
         """Name of what is downloaded."""
-        return PurePosixPath(self.member or self.url.split("?")[0]).name
+        return PurePosixPath(self.url.split("?")[0]).name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +70,7 @@ def entry_of(name: str) -> Entry:
         InputError: there is none.
     """
     if name not in entries():
-        raise InputError(f"{name}: no file of this name is known; `gradctrl weights list` shows all")
+        raise InputError(name, "no file of this name is known", "`gradctrl weights list` shows all")
     return entries()[name]
 
 
@@ -102,7 +98,7 @@ def read_manifest(path: Path) -> dict[str, Entry]:
 
 
 def _check(entry: Entry) -> None:
-    hashes = [entry.sha256, *(value for source in entry.sources for value in (source.sha256, source.archive_sha256))]
+    hashes = [entry.sha256, *(source.sha256 for source in entry.sources)]
     if not all(re.fullmatch(r"([0-9a-f]{64})?", value) for value in hashes):
         raise ValueError(f"{entry.name}: a hash is no SHA-256")
     inside = PurePosixPath(entry.file)
@@ -110,9 +106,6 @@ def _check(entry: Entry) -> None:
         raise ValueError(f"{entry.name}: file, kind or licence is not right")
     if entry.bundled == bool(entry.sources):
         raise ValueError(f"{entry.name}: a file is either bundled or has sources")
-    for source in entry.sources:
-        if bool(source.url) == bool(source.package and source.version and source.member):
-            raise ValueError(f"{entry.name}: a source is either a url or a member of a package")
 
 
 def update_bundled(path: Path = MANIFEST, folder: Path = BUNDLED) -> list[str]:

@@ -64,18 +64,18 @@ def path_of(name: str) -> Path:
     path = location(entry)
     if not path.is_file():
         remedy = "install the program again" if entry.bundled else f"run `gradctrl weights fetch {name}`"
-        raise InputError(f"{name}: not on this machine ({path}); {remedy}")
+        raise InputError(name, f"not on this machine ({path})", remedy)
     if not entry.bundled:  # Those came with the program, and are checked by `verify`.
         problem = check(entry)
         if problem:
-            raise InputError(problem)
+            raise problem
     for needed in entry.needs:
         path_of(needed)
     return path
 
 
-def check(entry: Entry, *, again: bool = False) -> str:
-    """Check the hash of a file that is there; what is wrong with it, or "".
+def check(entry: Entry, *, again: bool = False) -> InputError | None:
+    """Check the hash of a file that is there; what is wrong with it, or None.
 
     A hash that the manifest does not know is recorded, and must be the same from then on.
 
@@ -91,15 +91,15 @@ def check(entry: Entry, *, again: bool = False) -> str:
         unchanged = (record.get("size"), record.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns)
         found = record["sha256"] if unchanged and not again else sha256_of(path)
     except OSError as error:
-        return f"{path}: cannot be read ({error.strerror or error}); check its permissions"
+        return InputError(path, f"cannot be read ({error.strerror or error})", "check its permissions")
     expected = entry.sha256 or record.get("sha256", "")
     if expected and found != expected:
         remedy = "install the program again" if entry.bundled else f"run `gradctrl weights fetch {entry.name} --force`"
-        return (f"{path}: damaged, or not the file it should be (its SHA-256 is {found[:12]}..., not "
-                f"{expected[:12]}...); {remedy}")
+        return InputError(path, f"damaged, or not the file it should be (its SHA-256 is {found[:12]}..., not "
+                                f"{expected[:12]}...)", remedy)
     if not entry.bundled and (found != record.get("sha256") or not unchanged):
         _write_records({**records, entry.name: {"sha256": found, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}})
-    return ""
+    return None
 
 
 def recorded(name: str) -> str:
@@ -122,12 +122,13 @@ def verify(name: str | None = None) -> list[Status]:
     if name is not None:
         entry = entry_of(name)
         if not location(entry).is_file():
-            raise InputError(f"{name}: not on this machine ({location(entry)}); run `gradctrl weights fetch {name}`")
+            raise InputError(name, f"not on this machine ({location(entry)})", f"run `gradctrl weights fetch {name}`")
     result = []
     for status in listing():
         if status.present and name in (None, status.entry.name):
             problem = check(status.entry, again=True)
-            status = Status(entry=status.entry, path=status.path, present=True, right=not problem, problem=problem)
+            status = Status(entry=status.entry, path=status.path, present=True, right=not problem,
+                            problem=str(problem or ""))
             result.append(status)
     return result
 

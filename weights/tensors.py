@@ -51,10 +51,10 @@ def read_tensors(path: str | os.PathLike[str], *, format: str, what: str,
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the name") from error
+        raise InputError(path, "no such file", "check the name") from error
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not readable as {what} ({error}); {remedy}") from error
+        raise InputError(path, f"not readable as {what} ({error})", remedy) from error
     if metadata.get("format") != format:
-        raise InputError(f"{path}: not {what} of this program (format {metadata.get('format')!r}, {format!r} is "
-                         f"needed); {remedy}")
+        raise InputError(path, f"not {what} of this program (format {metadata.get('format')!r}, {format!r} is needed)",
+                         remedy)
     return tensors, metadata

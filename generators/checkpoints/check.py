@@ -17,7 +17,7 @@ LARGEST_SIDE = 1024
 
 def refusal(path: Path, what: str, remedy: str) -> InputError:
     """The one-line error for a checkpoint that cannot be used, to be raised."""
-    return InputError(f"{path}: {what}; {remedy}")
+    return InputError(path, what, remedy)
 
 
 def is_plain(value: object) -> bool:
@@ -95,7 +95,7 @@ def read_config(path: Path, state: Mapping[str, Tensor], *, mapping_lr_multiplie
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"{path}: {error}; use another generator") from error
+        raise InputError(path, str(error), "use another generator") from error
 
 
 def check_state(path: Path, config: GeneratorConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

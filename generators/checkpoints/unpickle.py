@@ -65,20 +65,21 @@ def read_pickle(path: str | os.PathLike[str]) -> object:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
-                raise InputError(f"{path}: the file is empty; download it again")
+                raise InputError(path, "the file is empty", "download it again")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
                 session = Session(4 * size + FREE_BYTES, _read_stream)
                 if view[:4] == ZIP_START:
                     return _read_zip(file, session)
                 return _read_stream_or_pickle(view, size, session)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+        raise InputError(path, f"cannot be read ({error.strerror or error})", "check the path") from error
     except RefusedError as error:
-        raise InputError(f"{path}: the file names {error}, which is not on the list of what may be read, so it was not "
-                         "run and nothing was loaded; use a file from the publisher of the network") from error
+        raise InputError(path,
+                         f"the file names {error}, which is not on the list of what may be read, so it was not run "
+                         "and nothing was loaded", "use a file from the publisher of the network") from error
     except (DamagedError, zipfile.BadZipFile, *DAMAGED) as error:
         detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{path}: truncated, damaged or not a checkpoint ({detail}); download it again") from error
+        raise InputError(path, f"truncated, damaged or not a checkpoint ({detail})", "download it again") from error
 
 
 def _read_zip(file: io.BufferedReader, session: Session) -> object:

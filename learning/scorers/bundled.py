@@ -128,7 +128,7 @@ def load_face_classifier(path: str | os.PathLike[str] = "bundled") -> FaceClassi
                                                    if state[name].shape != expected[name].shape
                                                    or not state[name].isfinite().all()]
     if wrong:
-        raise InputError(f"{os.fspath(file)}: {wrong[0]} is missing, unknown, of another shape or not finite; {remedy}")
+        raise InputError(file, f"{wrong[0]} is missing, unknown, of another shape or not finite", remedy)
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
 

@@ -65,8 +65,8 @@ def read_description(path: str | os.PathLike[str]) -> Description:
     path = Path(path)
     found = read_json(path, remedy=_HELP)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f'{path}: not the description of a classifier; it must have "format": "{FORMAT}" '
-                         "(docs/scorers.md)")
+        raise InputError(path, "not the description of a classifier",
+                         f"it must have \"format\": \"{FORMAT}\" (docs/scorers.md)")
     return _description(path, found)
 
 
@@ -74,15 +74,15 @@ def _description(path: Path, found: Mapping[str, Any]) -> Description:
     _refuse_unknown(path, found, _KEYS, "")
     model = path.parent / _text(path, found, "model")
     if model.suffix.lower() not in ENDINGS:
-        raise InputError(f"{path}: the model must be TorchScript (.pt) or ONNX (.onnx), not {model.name!r}; export it "
-                         "as one of them")
+        raise InputError(path, f"the model must be TorchScript (.pt) or ONNX (.onnx), not {model.name!r}",
+                         "export it as one of them")
     if not model.is_file():
-        raise InputError(f"{path}: its model {model} is not there; correct \"model\", a path beside this file")
+        raise InputError(path, f"its model {model} is not there", "correct \"model\", a path beside this file")
     channels = _choice(path, found, "channels", CHANNELS, "rgb")
     depth = 1 if channels == "gray" else 3
     outputs = found.get("outputs")
     if not isinstance(outputs, list) or not outputs or not all(isinstance(output, dict) for output in outputs):
-        raise InputError(f'{path}: "outputs" must be a list with an object for each attribute; {_HELP}')
+        raise InputError(path, "\"outputs\" must be a list with an object for each attribute", _HELP)
     result = Description(
         file=path, name=_text(path, found, "name", path.stem), model=model, size=_size(path, found.get("size")),
         crop=_numbers(path, found, "crop", 1, 1.0)[0], channels=channels,
@@ -100,7 +100,7 @@ def _checked(description: Description) -> Description:
         "" if min(description.std) > 0 else '"std" must be above 0') or (
         "" if len(set(names)) == len(names) else '"outputs" has an attribute twice')
     if problem:
-        raise InputError(f"{description.file}: {problem}; {_HELP}")
+        raise InputError(description.file, problem, _HELP)
     return description
 
 
@@ -109,19 +109,20 @@ def _output(path: Path, found: Mapping[str, Any]) -> Output:
     _refuse_unknown(path, found, _OUTPUT_KEYS, f" of {attribute}")
     classes, columns = found.get("classes"), found.get("columns")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise InputError(f'{path}: "classes" of {attribute} must be a list of names; {_HELP}')
+        raise InputError(path, f"\"classes\" of {attribute} must be a list of names", _HELP)
     check_names(path, attribute, tuple(classes))
     if not isinstance(columns, list) or not all(_whole(column) for column in columns):
-        raise InputError(f'{path}: "columns" of {attribute} must be a list of whole numbers from 0; {_HELP}')
+        raise InputError(path, f"\"columns\" of {attribute} must be a list of whole numbers from 0", _HELP)
     lengths = {1, 2} if len(classes) == 2 else {len(classes)}
     if len(columns) not in lengths or len(set(columns)) != len(columns):
         wanted = " (or one, of the positive class)" if len(classes) == 2 else ""
-        raise InputError(f"{path}: {attribute} has {len(classes)} classes and columns {columns}; give one column a "
-                         f"class{wanted}, each once")
+        raise InputError(path, f"{attribute} has {len(classes)} classes and columns {columns}",
+                         f"give one column a class{wanted}, each once")
     which, ordered = found.get("output", 0), found.get("ordered", False)
     if not (_whole(which) or (isinstance(which, str) and which)) or not isinstance(ordered, bool):
-        raise InputError(f'{path}: "output" of {attribute} must be a number from 0 or a name, "ordered" true or false; '
-                         f"{_HELP}")
+        raise InputError(path,
+                         f"\"output\" of {attribute} must be a number from 0 or a name, \"ordered\" true or false",
+                         _HELP)
     return Output(attribute=attribute, classes=tuple(classes), columns=tuple(columns), output=which,
                   kind=_choice(path, found, "kind", KINDS, None), ordered=ordered)
 
@@ -129,20 +130,21 @@ def _output(path: Path, found: Mapping[str, Any]) -> Output:
 def _refuse_unknown(path: Path, found: Mapping[str, Any], known: set[str], where: str) -> None:
     unknown = sorted(set(found) - known)
     if unknown:
-        raise InputError(f"{path}: {unknown[0]!r}{where} is not a key of a description; use {', '.join(sorted(known))}")
+        raise InputError(path, f"{unknown[0]!r}{where} is not a key of a description",
+                         f"use {', '.join(sorted(known))}")
 
 
 def _text(path: Path, found: Mapping[str, Any], key: str, default: str | None = None) -> str:
     value = found.get(key, default)
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise InputError(f'{path}: "{key}" must be a text, not {value!r}; {_HELP}')
+        raise InputError(path, f"\"{key}\" must be a text, not {value!r}", _HELP)
     return value
 
 
 def _choice(path: Path, found: Mapping[str, Any], key: str, options: Sequence[str], default: str | None) -> str:
     value = found.get(key, default)
     if value not in options:
-        raise InputError(f'{path}: "{key}" must be {" or ".join(options)}, not {value!r}; {_HELP}')
+        raise InputError(path, f"\"{key}\" must be {' or '.join(options)}, not {value!r}", _HELP)
     return str(value)
 
 
@@ -153,8 +155,8 @@ def _numbers(path: Path, found: Mapping[str, Any], key: str, count: int,
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     if any(isinstance(v, bool) or not isinstance(v, (int, float)) or not math.isfinite(v) for v in values) or \
             len(values) not in {1, count}:
-        raise InputError(f'{path}: "{key}" must be {f"{count} numbers" if count > 1 else "a number"}, not {value!r}; '
-                         f"{_HELP}")
+        raise InputError(path, f"\"{key}\" must be {f'{count} numbers' if count > 1 else 'a number'}, not {value!r}",
+                         _HELP)
     return tuple(float(v) for v in (values if len(values) == count else values * count))
 
 
@@ -167,7 +169,7 @@ def _size(path: Path, value: object) -> tuple[int, int] | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 2 or not all(_whole(side) and 0 < side <= 4096 for side in value):
-        raise InputError(f'{path}: "size" must be [height, width] from 1 to 4096 or null, not {value!r}; {_HELP}')
+        raise InputError(path, f"\"size\" must be [height, width] from 1 to 4096 or null, not {value!r}", _HELP)
     return value[0], value[1]
 
 

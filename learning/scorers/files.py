@@ -57,19 +57,22 @@ class FileScorer:
         fits = isinstance(values, Tensor) and values.shape[:1] == (count,) and all(n == 1 for n in values.shape[2:])
         if not fits:
             shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise InputError(f"{where}: output {output.output!r} of the model is {shape}, and [{count}, columns] is "
-                             "needed; name another \"output\", or export the model with such an output")
+            raise InputError(where,
+                             f"output {output.output!r} of the model is {shape}, and [{count}, columns] is "
+                             "needed", "name another \"output\", or export the model with such an output")
         values = values.float().reshape(count, -1)
         if max(output.columns) >= values.shape[1]:
-            raise InputError(f"{where} takes column {max(output.columns)}, and output {output.output!r} has "
-                             f'{values.shape[1]} columns, counted from 0; correct "columns"')
+            raise InputError(None,
+                             f"{where} takes column {max(output.columns)}, and output {output.output!r} has "
+                             f"{values.shape[1]} columns, counted from 0", "correct \"columns\"")
         values = values[:, list(output.columns)]
         if not values.isfinite().all():
-            raise InputError(f"{where}: the model gives NaN or infinite scores; check its preprocessing in the "
-                             "description")
+            raise InputError(where, "the model gives NaN or infinite scores",
+                             "check its preprocessing in the description")
         if output.kind == "probability" and (values.min() < -1e-3 or values.max() > 1 + 1e-3):
-            raise InputError(f"{where}: the model gives {values.min():g} to {values.max():g}, which are not "
-                             'probabilities; set "kind" to "logit"')
+            raise InputError(where,
+                             f"the model gives {values.min():g} to {values.max():g}, which are not probabilities",
+                             "set \"kind\" to \"logit\"")
         return to_logits(values, probability=output.kind == "probability", binary=len(output.classes) == 2)
 
     def _chosen(self, output: Output, found: Sequence[tuple[str, Any]]) -> Any:
@@ -77,8 +80,8 @@ class FileScorer:
             if output.output in (index, name):
                 return values
         names = ", ".join(f"{index} ({name})" if name else str(index) for index, (name, _) in enumerate(found))
-        raise InputError(f'{self.description.file}: {output.attribute}: the model has no output {output.output!r}; set '
-                         f'"output" to one of {names}')
+        raise InputError(self.description.file, f"{output.attribute}: the model has no output {output.output!r}",
+                         f"set \"output\" to one of {names}")
 
 
 def to_logits(values: Tensor, *, probability: bool, binary: bool) -> Tensor:

@@ -47,7 +47,7 @@ def read_labels(path: str | os.PathLike[str], bank: SampleBank, *,
     names, rows = _read(path, bank)
     unknown = sorted(set(classes or {}) - set(names))
     if unknown:
-        raise InputError(f"{path}: has no column {unknown[0]!r}; its attributes are {', '.join(names)}")
+        raise InputError(path, f"has no column {unknown[0]!r}", f"its attributes are {', '.join(names)}")
     return [_scores(path, name, _labels_of(path, name, rows), bank.count, (classes or {}).get(name)) for name in names]
 
 
@@ -62,33 +62,35 @@ def _read(path: Path, bank: SampleBank) -> tuple[list[str], list[Row]]:
             rows = [_row(path, reader.line_num, header, cells, samples, bank)
                     for cells in reader if any(cell.strip() for cell in cells)]
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the name") from error
+        raise InputError(path, "no such file", "check the name") from error
     except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise InputError(f"{path}: not readable as CSV ({error}); save it as CSV with commas, in UTF-8") from error
+        raise InputError(path, f"not readable as CSV ({error})", "save it as CSV with commas, in UTF-8") from error
     return [name for name in header if name != "file"], rows
 
 
 def _check_header(path: Path, header: list[str]) -> None:
     if "file" not in header:
-        raise InputError(f"{path}: has no column `file` (its first line is {','.join(header)[:80]!r}); begin it with a "
-                         "line such as file,beard, with commas")
+        raise InputError(path, f"has no column `file` (its first line is {','.join(header)[:80]!r})",
+                         "begin it with a line such as file,beard, with commas")
     if len(header) < 2:
-        raise InputError(f"{path}: has no column but `file`; add one for each attribute")
+        raise InputError(path, "has no column but `file`", "add one for each attribute")
     for name in header:
         check_names(path, name, ("no", "yes"))
         if header.count(name) > 1:
-            raise InputError(f"{path}: has two columns {name!r}; rename one")
+            raise InputError(path, f"has two columns {name!r}", "rename one")
 
 
 def _row(path: Path, line: int, header: list[str], cells: list[str], samples: Mapping[str, int],
          bank: SampleBank) -> Row:
     if len(cells) != len(header):
-        raise InputError(f"{path}, line {line}: {len(cells)} cells, and there are {len(header)} columns; correct it")
+        raise InputError(f"{path}, line {line}", f"{len(cells)} cells, and there are {len(header)} columns",
+                         "correct it")
     row = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
     file = row.pop("file")
     if file not in samples:
-        raise InputError(f"{path}, line {line}: {file!r} is not a picture of {bank.folder}; name files as they are "
-                         f"there, from {bank.picture_path(0).name} to {bank.picture_path(bank.count - 1).name}")
+        raise InputError(f"{path}, line {line}", f"{file!r} is not a picture of {bank.folder}",
+                         f"name files as they are there, from {bank.picture_path(0).name} to "
+                         f"{bank.picture_path(bank.count - 1).name}")
     return line, samples[file], row
 
 
@@ -101,10 +103,10 @@ def _labels_of(path: Path, attribute: str, rows: Sequence[Row]) -> dict[int, tup
             continue
         before, first = labels.setdefault(sample, (label, line))
         if before != label:
-            raise InputError(f"{path}, lines {first} and {line}: {before!r} and {label!r} for {attribute} of one "
-                             "picture; keep one of them")
+            raise InputError(f"{path}, lines {first} and {line}",
+                             f"{before!r} and {label!r} for {attribute} of one picture", "keep one of them")
     if not labels:
-        raise InputError(f"{path}: has no label for {attribute}; fill in some, or remove the column")
+        raise InputError(path, f"has no label for {attribute}", "fill in some, or remove the column")
     return labels
 
 
@@ -114,15 +116,15 @@ def _scores(path: Path, attribute: str, labels: Mapping[int, tuple[str, int]], c
     truths = all(word.lower() in NO + YES for word in words)
     classes = tuple(given) if given else (f"not {attribute}", attribute) if truths else tuple(words)
     if len(classes) < 2:
-        raise InputError(f"{path}: all labels of {attribute} are {words[0]!r}; label pictures of another class too")
+        raise InputError(path, f"all labels of {attribute} are {words[0]!r}", "label pictures of another class too")
     check_names(path, attribute, classes)
     index = {sample: _class_of(label, classes, f"{path}, line {line}: {attribute}")
              for sample, (label, line) in labels.items()}
     counts = Counter(index.values())
     empty = [name for number, name in enumerate(classes) if not counts[number]]
     if empty:
-        raise InputError(f"{path}: {attribute} has no example of {empty[0]!r}; label some pictures of it, or leave the "
-                         "class out")
+        raise InputError(path, f"{attribute} has no example of {empty[0]!r}",
+                         "label some pictures of it, or leave the class out")
     values = torch.zeros(count, len(classes))
     known = torch.zeros(count, dtype=torch.bool)
     for sample, number in index.items():
@@ -135,4 +137,4 @@ def _class_of(label: str, classes: Sequence[str], where: str) -> int:
         return classes.index(label)
     if len(classes) == 2 and label.lower() in NO + YES:
         return int(label.lower() in YES)
-    raise InputError(f"{where} has the label {label!r}, which is none of {', '.join(classes)}; correct it")
+    raise InputError(None, f"{where} has the label {label!r}, which is none of {', '.join(classes)}", "correct it")

@@ -51,8 +51,8 @@ class TorchScriptModel:
                 warnings.simplefilter("ignore", FutureWarning)  # PyTorch means to replace TorchScript some day.
                 self._module = torch.jit.load(path, map_location=device).eval()
         except (RuntimeError, ValueError, OSError) as error:
-            raise InputError(f"{path}: not readable as TorchScript ({_first_line(error)}); export it with "
-                             "torch.jit.trace(model, example).save(...)") from error
+            raise InputError(path, f"not readable as TorchScript ({_first_line(error)})",
+                             "export it with torch.jit.trace(model, example).save(...)") from error
 
     def __call__(self, x: Tensor) -> Sequence[tuple[str, Any]]:
         try:
@@ -72,8 +72,8 @@ class OnnxModel:
             import onnxruntime
             from onnxruntime.capi import onnxruntime_pybind11_state as state
         except ImportError as error:
-            raise InputError(f"{path}: onnxruntime is needed for ONNX files; install it with "
-                             "pip install 'gradctrl[onnx]'") from error
+            raise InputError(path, "onnxruntime is needed for ONNX files",
+                             "install it with pip install 'gradctrl[onnx]'") from error
         self.path = path
         self._failures: tuple[type[Exception], ...] = (RuntimeError, ValueError, OSError, *(
             kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)))
@@ -83,11 +83,11 @@ class OnnxModel:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except self._failures as error:
-            raise InputError(f"{path}: not readable as ONNX ({_first_line(error)}); export it again") from error
+            raise InputError(path, f"not readable as ONNX ({_first_line(error)})", "export it again") from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _DTYPES:
             found = ", ".join(f"{item.name} {item.type}" for item in inputs)
-            raise InputError(f"{path}: must take one input, pictures as numbers, not {found or 'none'}; export it so")
+            raise InputError(path, f"must take one input, pictures as numbers, not {found or 'none'}", "export it so")
         self._input, self._dtype = inputs[0].name, _DTYPES[inputs[0].type]
         self._batch = inputs[0].shape[0] if inputs[0].shape and isinstance(inputs[0].shape[0], int) else None
         self._names = [output.name for output in self._session.get_outputs()]
@@ -114,8 +114,8 @@ class OnnxModel:
 
 
 def _not_taken(path: Path, x: Tensor, error: Exception) -> InputError:
-    return InputError(f"{path}: does not take pictures of shape {list(x.shape)} ({_first_line(error)}); correct size, "
-                      "channels and layout in its description")
+    return InputError(path, f"does not take pictures of shape {list(x.shape)} ({_first_line(error)})",
+                      "correct size, channels and layout in its description")
 
 
 def _first_line(error: Exception) -> str:

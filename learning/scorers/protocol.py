@@ -49,9 +49,10 @@ def check_names(where: object, attribute: str, classes: tuple[str, ...]) -> None
         InputError: the message names the file and the name.
     """
     if not NAME.fullmatch(attribute):
-        raise InputError(f"{where}: {attribute!r} cannot be an attribute's name; use lower-case letters, digits and _, "
-                         "beginning with a letter")
+        raise InputError(where, f"{attribute!r} cannot be an attribute's name",
+                         "use lower-case letters, digits and _, beginning with a letter")
     wrong = [name for name in classes if not CLASS.fullmatch(name)]
     if wrong or len(set(classes)) != len(classes) or len(classes) < 2:
-        raise InputError(f"{where}: {attribute} needs two or more different classes, with names without , : and =, not "
-                         f"{list(classes)}; rename them")
+        raise InputError(where,
+                         f"{attribute} needs two or more different classes, with names without , : and =, not "
+                         f"{list(classes)}", "rename them")

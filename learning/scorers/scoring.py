@@ -34,8 +34,8 @@ def load_scorer(source: str | os.PathLike[str], *, device: torch.device | str = 
         return load_bundled_scorer(device=device)
     path = Path(source)
     if path.suffix.lower() != ".json":
-        raise InputError(f"{path}: not a scorer; name bundled, or a JSON file that describes a classifier "
-                         "(docs/scorers.md)")
+        raise InputError(path, "not a scorer",
+                         "name bundled, or a JSON file that describes a classifier (docs/scorers.md)")
     from learning.scorers.files import load_file_scorer
 
     return load_file_scorer(path, device=device)

@@ -339,7 +339,8 @@ def test_a_face_that_is_too_small_does_not_cost_the_others(make: Callable[..., B
 def test_with_no_room_left_the_rest_is_not_begun(make: Callable[..., Batch], photos: list[Path], tmp_path: Path,
                                                  kept: InversionCache, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
-        raise InputError("x.png: could not be written (disk full); free some space") from OSError(errno.ENOSPC, "full")
+        raise InputError("x.png", "could not be written (disk full)",
+                         "free some space") from OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(batch, "save_picture", full)
     rows = make(cache=kept).run(photos[:2], tmp_path / "out")

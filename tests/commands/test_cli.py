@@ -671,7 +671,7 @@ def test_fetch_follows_the_progress(cache: Path, monkeypatch: pytest.MonkeyPatch
         seen.append((name, force))
         return cache / name
 
-    monkeypatch.setattr("weights.fetch.fetch", fetch)
+    monkeypatch.setattr("generators.loading.fetch", fetch)
     assert fine("weights", "fetch", "lpips-vgg", "--force") == [cache / "lpips-vgg"]
     fine("weights", "fetch", "lpips-vgg")
     assert seen == [("lpips-vgg", True), ("lpips-vgg", False)]

@@ -67,7 +67,7 @@ def test_the_methods_are_those_that_can_be_used(models: Models, methodical: Edit
     assert shown["value"] == OWN
 
     def nowhere(name: str) -> Path:
-        raise InputError(f"{name}: not on this machine")
+        raise InputError(name, "not on this machine")
 
     monkeypatch.setattr("directions.linear_files.path_of", nowhere)
     assert Models(models.bench.generator, models.bench.controls).bench.methods == (OWN, other)

@@ -164,7 +164,7 @@ def test_fetching_tells_how_far_it_is(tab: ModelsTab, monkeypatch: pytest.Monkey
     assert "is here; use it" in updates[-1][tab.fetching]
 
     def fail(name: str, **_: Any) -> None:
-        raise InputError(f"{name}: could not be fetched; check the network")
+        raise InputError(name, "could not be fetched", "check the network")
 
     monkeypatch.setattr(shelf_module, "fetch", fail)
     assert "check the network" in list(tab.on_fetch(Visitor(), "stylegan2-ffhq"))[-1][tab.notice]

