@@ -31,7 +31,7 @@ def start_app(port: int, host: str, share: bool, cache: bool | None, own_models:
     Example:
       gradctrl app --port 8000
     """
-    from app import launch
+    from page.launching import launch
 
     kept = is_wanted(cache)
     set_threads(threads)

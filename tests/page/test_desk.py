@@ -11,12 +11,12 @@ import pytest
 
 from editing import Edit
 from inversion import describe_crop
-from page import gpu
-from page.describing import Describer
-from page.edit_tab import EditTab
-from page.lane import Desk
-from page.models import Models
-from page.visitor import Visitor
+from page.jobs import gpu
+from page.jobs.describing import Describer
+from page.jobs.executors import Desk
+from page.state.models import Models
+from page.state.visitor import Visitor
+from page.tabs.edit import EditTab
 from tests.page.handling import asked, dragged, resting, settled
 
 # ---- the desk
@@ -108,7 +108,7 @@ def test_another_process_gives_the_same_descriptors(crops: list[np.ndarray]) -> 
 
 def test_descriptors_are_had_where_no_process_can_be_started(crops: list[np.ndarray],
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("page.describing.sys.executable", "/nowhere/python")
+    monkeypatch.setattr("page.jobs.describing.sys.executable", "/nowhere/python")
     assert np.array_equal(Describer()(crops[0]), describe_crop(crops[0]))
 
 
@@ -153,7 +153,7 @@ def test_what_is_let_go_where_it_rests_is_not_painted_again(tab: EditTab, drawn:
 
 def test_numbers_that_take_long_follow_their_picture(tab: EditTab, drawn: Visitor,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("page.edit_tab.NUMBERS", 0.0)
+    monkeypatch.setattr("page.tabs.edit.NUMBERS", 0.0)
     effect = type(tab)._effect
 
     def slowly(*arguments: object) -> str:

@@ -74,10 +74,10 @@ def serve(source: IO[bytes], drain: IO[bytes]) -> None:
 
 
 def _started() -> subprocess.Popen[bytes]:
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen([sys.executable, "-m", "page.describing"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"})
+    return subprocess.Popen([sys.executable, "-m", "page.jobs.describing"], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"})
 
 
 if __name__ == "__main__":
