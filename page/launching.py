@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
+import multiprocessing
 import os
 import re
 import signal
@@ -92,6 +93,9 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     Raises:
         InputError: the controls cannot be read, the port is taken, or what MCP needs is not installed.
     """
+    if multiprocessing.current_process().name != "MainProcess":  # It would start the page a second time.
+        raise RuntimeError("a program that starts the page is imported by the page's other process: call launch "
+                           "below `if __name__ == '__main__':`")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when Gradio is imported, too.
 
     from page.jobs import gpu

@@ -1,61 +1,55 @@
 """dlib's face descriptors, from a process of their own.
 
 dlib computes one in a tenth of a second, and no other thread of Python's can run meanwhile: with some visitors the
-whole page, downloads and all, would stand still for most of the time. Between the processes go plain numbers.
+whole page, downloads and all, would stand still for most of the time.
 """
 
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
-import subprocess
-import sys
+import signal
 import threading
-from pathlib import Path
-from typing import IO, cast
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:  # The process imports this module before `_begin` has set how many threads NumPy may start.
+    import numpy as np
 
-from inversion import describe_crop
-
-NUMBERS = 128  # Of a descriptor.
+TRIES = 2         # The process may have been ended from outside.
+MOST_STARTS = 10  # After that many descriptors are computed here.
 
 
 class Describer:
     """As `inversion.describe_crop`, for any thread; the process is started on first use, and ends with this one."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._turn = threading.Lock()
+        self._pool: ProcessPoolExecutor | None = None
+        self._starts = 0
+        self._lock = threading.Lock()
 
     def __call__(self, crop: np.ndarray) -> np.ndarray:
         """dlib's descriptor of a crop uint8 [R, R, 3]: float32 [128]."""
-        assert crop.dtype == np.uint8, crop.dtype
-        assert crop.shape == (len(crop), len(crop), 3), crop.shape
-        with self._turn:
-            for _ in range(2):  # It may have been ended from outside.
-                found = self._asked(crop)
-                if found is not None:
-                    return found
-        return describe_crop(crop)
+        for _ in range(TRIES):
+            try:
+                if (pool := self._running()) is not None:
+                    return pool.submit(_describe, crop).result()
+            except BrokenProcessPool:
+                with self._lock:
+                    self._pool = None if self._pool is pool else self._pool
+        return _describe(crop)
 
-    def _asked(self, crop: np.ndarray) -> np.ndarray | None:
-        try:
-            if self._process is None:
-                self._process = _started()
-            to, back = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
-            to.write(len(crop).to_bytes(4, "little") + crop.tobytes())
-            to.flush()
-            found = back.read(NUMBERS * 4)
-        except OSError:
-            found = b""
-        if len(found) == NUMBERS * 4:
-            return np.frombuffer(found, "<f4").astype(np.float32)
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-        return None
+    def _running(self) -> ProcessPoolExecutor | None:
+        """The pool of one process, made anew if it broke; None: it cannot be had here."""
+        with self._lock:
+            if self._pool is None and self._starts < MOST_STARTS:
+                self._starts += 1
+                with suppress(OSError, NotImplementedError):  # A system without semaphores raises one of these.
+                    self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
+            return self._pool
 
 
 @functools.cache
@@ -64,24 +58,21 @@ def describer() -> Describer:
     return Describer()
 
 
-def serve(source: IO[bytes], drain: IO[bytes]) -> None:
-    """Describe crops until there are no more: each its side in 4 bytes, then its pixels; back go 128 numbers."""
-    while len(head := source.read(4)) == 4:
-        side = int.from_bytes(head, "little")
-        crop = np.frombuffer(source.read(side * side * 3), np.uint8).reshape(side, side, 3)
-        drain.write(describe_crop(crop).astype("<f4").tobytes())
-        drain.flush()
+def _begin() -> None:
+    """Make the new process ready: one thread, as there is one crop at a time, and its end is that of the page's."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the page says what there is to say.
+    threading.Thread(target=_end_with_the_page, daemon=True).start()
 
 
-def _started() -> subprocess.Popen[bytes]:
-    root = str(Path(__file__).parents[2])
-    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen([sys.executable, "-m", "page.jobs.describing"], stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"})
+def _end_with_the_page() -> None:
+    page = multiprocessing.parent_process()
+    if page is not None:
+        page.join()
+        os._exit(0)  # The page was killed, and nobody asks for anything any more.
 
 
-if __name__ == "__main__":
-    try:
-        serve(sys.stdin.buffer, sys.stdout.buffer)
-    except KeyboardInterrupt:  # Ctrl-C reaches both processes; the other one says what there is to say.
-        sys.exit(0)
+def _describe(crop: np.ndarray) -> np.ndarray:
+    from inversion import describe_crop
+
+    return describe_crop(crop)
