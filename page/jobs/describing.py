@@ -12,7 +12,6 @@ import os
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -34,13 +33,19 @@ class Describer:
     def __call__(self, crop: np.ndarray) -> np.ndarray:
         """dlib's descriptor of a crop uint8 [R, R, 3]: float32 [128]."""
         for _ in range(TRIES):
-            try:
-                if (pool := self._running()) is not None:
-                    return pool.submit(_describe, crop).result()
-            except BrokenProcessPool:
-                with self._lock:
-                    self._pool = None if self._pool is pool else self._pool
+            found = self._asked(crop)
+            if found is not None:
+                return found
         return _describe(crop)
+
+    def _asked(self, crop: np.ndarray) -> np.ndarray | None:
+        pool = self._running()
+        try:
+            return pool.submit(_describe, crop).result() if pool is not None else None
+        except RuntimeError:  # BrokenProcessPool is one; so is what is raised while the page ends.
+            with self._lock:
+                self._pool = None if self._pool is pool else self._pool
+            return None
 
     def _running(self) -> ProcessPoolExecutor | None:
         """The pool of one process, made anew if it broke; None: it cannot be had here."""
