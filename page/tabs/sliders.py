@@ -11,7 +11,7 @@ import gradio as gr
 
 from directions import Controls, Steerable
 from editing import Edit
-from page.state.models import OWN, Bench, name_of
+from page.state.models import OWN, EditingModels
 from page.tabs import words
 from page.tabs.wiring import Update
 from weights.errors import InputError
@@ -25,7 +25,7 @@ KEEPS_NOTHING = "this method has no way to keep attributes"
 
 
 class Sliders:
-    """Slots for the controls of whatever bench a visitor has, empty until `show`. Build it within `gr.Blocks`."""
+    """Slots for the controls of whatever models a visitor has, empty until `show`. Build it within `gr.Blocks`."""
 
     def __init__(self) -> None:
         self.rows: list[gr.Row] = []
@@ -71,49 +71,49 @@ class Sliders:
         """What `show` may change."""
         return [*self.rows, *self.inputs, self.more]
 
-    def read(self, bench: Bench, values: Sequence[Any]) -> Edit:
+    def read(self, models: EditingModels, values: Sequence[Any]) -> Edit:
         """The edit that the sliders and the settings ask for.
 
         Args:
-            bench: The visitor's.
+            models: The visitor's.
             values: Of `inputs`.
         Raises:
             InputError: the layer range, the channels or the step cannot be read.
         """
         keep, method, layers, channels, step, *rest = values
         sliders, classes = rest[:SLOTS], rest[SLOTS:]
-        controls, strengths = bench.controls, {}
+        controls, strengths = models.controls, {}
         for name, strength, target in zip(controls, sliders, classes, strict=False):
             if strength:
                 strengths[name if controls[name].binary else f"{name}:{target}"] = float(strength)
         kept: dict[str, int] | tuple[str, ...] | None = tuple(keep)
-        if set(keep) == set(own_keep(bench.controls_of(method))) or not keeps(bench.controls_of(method)):
+        if set(keep) == set(own_keep(models.controls_of(method))) or not keeps(models.controls_of(method)):
             kept = None
         masked = _channels(channels)
-        if masked is not None and keeps(bench.controls_of(method)):
+        if masked is not None and keeps(models.controls_of(method)):
             kept = dict.fromkeys(keep, masked)
         edit = Edit(strengths=strengths, keep=kept, layers=_layers(layers), step=_step(step),
-                    method=name_of(method or OWN))
+                    method=None if method == OWN else method or None)
         edit.check()  # A browser keeps to the sliders' ends; other programs need not.
         return edit
 
-    def show(self, bench: Bench, edit: Edit) -> Update:
-        """Updates by which the slots become a bench's, and show an edit."""
+    def show(self, models: EditingModels, edit: Edit) -> Update:
+        """Updates by which the slots become a models's, and show an edit."""
         method = edit.method or OWN
-        method = method if method in bench.methods else OWN
-        ranges = bench.controls_of(method)
+        method = method if method in models.methods else OWN
+        ranges = models.controls_of(method)
         update: Update = {}
-        controls = list(bench.controls.values())[:SLOTS]
+        controls = list(models.controls.values())[:SLOTS]
         for number, control in enumerate(controls):
             update |= self._slot(number, control, ranges.get(control.name, control).limits, edit)
         for row in self.rows[len(controls):]:
             update[row] = gr.update(visible=False)
         for slider in self.strengths[len(controls):]:
             update[slider] = gr.update(value=0)
-        left = list(bench.controls)[SLOTS:]
+        left = list(models.controls)[SLOTS:]
         update[self.more] = gr.update(visible=bool(left), value=f"No room for: {', '.join(left)}.")
-        update[self.method] = gr.update(choices=_methods(bench), value=method, visible=len(bench.methods) > 1)
-        update |= self._keep(bench, method, edit)
+        update[self.method] = gr.update(choices=_methods(models), value=method, visible=len(models.methods) > 1)
+        update |= self._keep(models, method, edit)
         update[self.layers] = gr.update(value="" if edit.layers is None else f"{edit.layers[0]}:{edit.layers[1]}")
         counts = set(edit.keep.values()) if isinstance(edit.keep, dict) else set()
         update[self.channels] = gr.update(value=counts.pop() if len(counts) == 1 else None)
@@ -134,10 +134,10 @@ class Sliders:
         return {self.rows[number]: gr.update(visible=True), self.strengths[number]: slider,
                 self.targets[number]: target}
 
-    def _keep(self, bench: Bench, method: str, edit: Edit) -> Update:
-        able = keeps(bench.controls_of(method))
-        kept = list(own_keep(bench.controls_of(method)) if edit.keep is None else edit.keep)
-        return {self.keep: gr.update(choices=[(words.title_of(name), name) for name in bench.controls],
+    def _keep(self, models: EditingModels, method: str, edit: Edit) -> Update:
+        able = keeps(models.controls_of(method))
+        kept = list(own_keep(models.controls_of(method)) if edit.keep is None else edit.keep)
+        return {self.keep: gr.update(choices=[(words.title_of(name), name) for name in models.controls],
                                      value=kept if able else [], interactive=able,
                                      info=KEEP_INFO if able else KEEPS_NOTHING)}
 
@@ -153,10 +153,10 @@ def own_keep(controls: Controls) -> tuple[str, ...]:
     return tuple(name for name in controls if name in listed)
 
 
-def _methods(bench: Bench) -> list[tuple[str, str]]:
+def _methods(models: EditingModels) -> list[tuple[str, str]]:
     """The methods that there are to choose from, in words and by name."""
-    own = METHOD_WORDS.get(bench.own_method or "", "each control's own")
-    return [(own, OWN), *((METHOD_WORDS[name], name) for name in bench.methods[1:])]
+    own = METHOD_WORDS.get(models.own_method or "", "each control's own")
+    return [(own, OWN), *((METHOD_WORDS[name], name) for name in models.methods[1:])]
 
 
 def _of_control(edit: Edit, control: Steerable) -> tuple[str, float]:

@@ -19,8 +19,9 @@ from editing import Editor, edit_each, join
 from generators import Generator
 from learning.from_labels import MOST_CLASSES, keepable, warm_up
 from learning.lesson import FEWEST, GOAL, Lesson, Pool
-from page.state import files as showing
-from page.state.models import Bench, Models
+from page.jobs.services import Services
+from page.state import files
+from page.state.models import EditingModels
 from page.state.visitor import Visitor
 from page.tabs.wiring import EDITS, FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, shown_errors
 from page.tabs.words import problem, title_of
@@ -71,14 +72,14 @@ class TeachTab:
     """The components of the tab and their handlers. Build it within its `gr.Tab`.
 
     Args:
-        models: The page's.
+        services: All that visitors share.
         visitor: Holds a `Visitor`.
     Attributes:
-        saved: The event that gives the visitor the new control; what shows the visitor's bench follows it.
+        saved: The event that gives the visitor the new control; what shows the visitor's models follows it.
     """
 
-    def __init__(self, models: Models, visitor: gr.State) -> None:
-        self.models, self.visitor = models, visitor
+    def __init__(self, services: Services, visitor: gr.State) -> None:
+        self.services, self.visitor = services, visitor
         self._pools: WeakKeyDictionary[Generator, Pool] = WeakKeyDictionary()
         with gr.Column(elem_id="teach"):
             gr.Markdown(INTRO, elem_id="teach-intro")
@@ -167,9 +168,9 @@ class TeachTab:
 
     @shown_errors
     def on_begin(self, visitor: Visitor, name: str | None, classes: str | None) -> Update:
-        bench = self.models.bench_of(visitor)
+        models = self.services.models_of(visitor)
         names = [item.strip() for item in (classes or "").split(",") if item.strip()]
-        lesson = Lesson(bench.generator, self._pool(bench), attribute_of(name or ""), names, bench.controls,
+        lesson = Lesson(models.generator, self._pool(models), attribute_of(name or ""), names, models.controls,
                         seed=secrets.randbelow(2**31))
         visitor.lesson = lesson
         buttons = {button: gr.update(visible=index < len(names),
@@ -258,10 +259,10 @@ class TeachTab:
     @shown_errors
     def on_save(self, visitor: Visitor) -> Update:
         _, control = self._trained(visitor)
-        bench = self.models.bench_of(visitor)
-        others = [other for name, other in bench.controls.items() if name != control.name]
-        visitor.bench = bench.with_controls(Controls([*others, control], generator_hash=bench.generator.hash,
-                                                     source=_source(bench, control.name)))
+        models = self.services.models_of(visitor)
+        others = [other for name, other in models.controls.items() if name != control.name]
+        visitor.own_models = models.with_controls(Controls([*others, control], generator_hash=models.generator.hash,
+                                                     source=_source(models, control.name)))
         words = f"Saved: the slider {title_of(control.name)} is on the tab Edit now, for you alone."
         return {self.visitor: visitor, self.save: gr.update(value="Saved", variant="secondary", interactive=False),
                 self.said: f"<p class='good' role='status'>{escape(words)}</p>"}
@@ -275,9 +276,9 @@ class TeachTab:
 
     # ---- what all of them need
 
-    def _pool(self, bench: Bench) -> Pool:
+    def _pool(self, models: EditingModels) -> Pool:
         """The samples of a generator; visitors share them."""
-        generator = bench.generator
+        generator = models.generator
         if generator not in self._pools:
             self._pools[generator] = Pool(generator)
         return self._pools[generator]
@@ -291,7 +292,7 @@ class TeachTab:
         lesson = visitor.lesson
         if lesson is None:
             raise InputError(None, "the lesson is gone (all is deleted after an hour)", "begin another one")
-        if lesson.generator is not self.models.bench_of(visitor).generator:
+        if lesson.generator is not self.services.models_of(visitor).generator:
             visitor.lesson = None
             raise InputError(None, "the lesson was about another generator, which is no longer chosen",
                              "begin another one")
@@ -314,14 +315,14 @@ class TeachTab:
         if sample is None:
             return {**update, self.picture: gr.update(value=None, alt_text="No sample is left"), self.shown: None,
                     self.question: "**All samples have been shown.** Train with what is sorted, or undo."}
-        path = showing.for_browser(enlarged(sample.picture), visitor.folder)
+        path = files.for_browser(enlarged(sample.picture), visitor.folder)
         return {**update, self.picture: gr.update(value=path, alt_text=f"Sample {number} of nobody"),
                 self.shown: sample.seed, self.question: f"**{title_of(lesson.name)}:** which is it?"}
 
     def _strip(self, visitor: Visitor, lesson: Lesson, control: Control) -> Update:
         """Paint the control on three faces; it can be saved (again)."""
         pictures, captions = control_strip(lesson, control)
-        path = showing.for_browser(pictures, visitor.folder)
+        path = files.for_browser(pictures, visitor.folder)
         words = (f"Three faces of nobody, each in a row, with {title_of(control.name).lower()} at "
                  f"{', '.join(captions)}")
         cells = "".join(f"<span>{escape(caption)}</span>" for caption in captions)
@@ -415,7 +416,7 @@ def accuracy_words(control: Control) -> str:
 
 def save_for_download(control: Control, generator_hash: str, owner: str) -> Path:
     """Write a control, and no other, to a file of its own in its owner's part of the private directory."""
-    folder = showing.private_dir() / owner / secrets.token_hex(16)
+    folder = files.private_dir() / owner / secrets.token_hex(16)
     folder.mkdir(parents=True)
     path = folder / f"{control.name}.control.safetensors"
     save_controls(path, [control], generator_hash=generator_hash)
@@ -428,7 +429,7 @@ def _is_shown(lesson: Lesson, shown: float | None) -> bool:
     return sample is not None and shown is not None and int(shown) == sample.seed
 
 
-def _source(bench: Bench, name: str) -> str:
-    """What messages call a bench's controls with a new one among them."""
-    taught: Sequence[str] = bench.controls.source.split(" + ")
+def _source(models: EditingModels, name: str) -> str:
+    """What messages call a models's controls with a new one among them."""
+    taught: Sequence[str] = models.controls.source.split(" + ")
     return " + ".join([*(part for part in taught if part != name), name])

@@ -17,7 +17,7 @@ from PIL import Image
 
 from editing import load_recipe, load_session, parse_recipe
 from inversion import Photo, read_picture_metadata
-from page.state import files as showing
+from page.state import files
 from tests.browser.driving import download, invert, move, pictures, surprise, unfold, until_changed, upload
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def test_a_face_is_inverted_once_and_forgotten_when_asked(visit: Callable[[], Pa
         page.wait_for_selector(f"#status >> text={words}")
         page.wait_for_selector("#edit", state="visible")
         page.click("#back")
-    visitor_files = [path for path in showing.private_dir().rglob("*") if path.is_file()]
+    visitor_files = [path for path in files.private_dir().rglob("*") if path.is_file()]
     assert astronaut_file.name not in [path.name for path in visitor_files]  # The upload went once it was read.
     page.click("#forget")
     page.wait_for_selector("text=Forgotten: your photo")
@@ -237,7 +237,7 @@ def test_a_file_that_is_too_large_is_refused_with_a_message(visit: Callable[[], 
         "Content-Type": f"multipart/form-data; boundary={boundary}"})
     with pytest.raises(urllib.error.HTTPError, match="413"):
         urllib.request.urlopen(request)
-    assert not list(showing.private_dir().rglob("large.png"))
+    assert not list(files.private_dir().rglob("large.png"))
 
 
 def test_undo_redo_and_a_double_click_to_zero(visit: Callable[[], Page]) -> None:
