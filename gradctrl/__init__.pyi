@@ -1,6 +1,9 @@
 from .classifier import Classifier as Classifier
-from .fit import FitSettings as FitSettings
-from .fit import fit_scores as fit_scores
+from .fitting import FitExamplesSettings as FitExamplesSettings
+from .fitting import FitScoresSettings as FitScoresSettings
+from .fitting import fit_examples as fit_examples
+from .fitting import fit_scores as fit_scores
+from .gradients import Statistics as Statistics
 from .gradients import direction as direction
 from .gradients import gradient as gradient
 from .gradients import mask as mask
@@ -11,9 +14,6 @@ from .prepare import Examples as Examples
 from .prepare import load_examples as load_examples
 from .prepare import save_examples as save_examples
 from .scores import Scores as Scores
-from .train import TrainSettings as TrainSettings
-from .train import train_classifier as train_classifier
 from .trajectories import Move as Move
-from .trajectories import lengths_to as lengths_to
 from .trajectories import trajectory as trajectory
 from .trajectories import walk as walk

@@ -11,8 +11,6 @@ from torch import Tensor
 from weights.errors import InputError
 
 SHARE = 0.98  # Of the variance of w that the axes hold; what is left is too thin to be followed.
-RADIUS = 0.7  # Measured: see docs/evaluation.md.
-NEIGHBOURS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +23,6 @@ class Metric:
 
     mean: Tensor          # [w_dim]
     axes: Tensor          # [K, w_dim], principal components times their deviations, widest first.
-    radius: float = 0.0   # Directions follow gradients averaged this far around w, in standard scores; 0: at w alone.
-    shell: bool = False   # Whether directions leave the distance from the mean, in standard scores, as it is.
 
     def __post_init__(self) -> None:
         if self.axes.ndim != 2 or self.mean.shape != self.axes.shape[1:]:
@@ -42,36 +38,20 @@ class Metric:
         """Matrix [w_dim, K] with p = (w - mean) @ reader; the axes are orthogonal."""
         return (self.axes / self.axes.square().sum(dim=1, keepdim=True)).T
 
-    def around(self, w: Tensor) -> Tensor:
-        """w [N, w_dim] and its neighbours [N, P, w_dim] over which gradients are averaged; w alone where radius is 0.
-
-        Random offsets, the same for every w, and their opposites, so that their mean is w.
-        """
-        if self.radius == 0:
-            return w[:, None]
-        return w[:, None] + self._offsets.to(w.dtype)
-
-    @cached_property
-    def _offsets(self) -> Tensor:  # [P, w_dim]
-        half = torch.randn(NEIGHBOURS // 2, len(self.axes), generator=torch.Generator().manual_seed(0))
-        return self.radius * torch.cat([half, -half]).to(self.axes) @ self.axes
-
     def equals(self, other: Metric) -> bool:
-        """Whether it is the same metric, bit for bit."""
-        return (torch.equal(self.mean, other.mean) and torch.equal(self.axes, other.axes)
-                and (self.radius, self.shell) == (other.radius, other.shell))
+        """Whether they are the same, bit for bit."""
+        return torch.equal(self.mean, other.mean) and torch.equal(self.axes, other.axes)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Metric:
         return replace(self, mean=self.mean.to(device, dtype), axes=self.axes.to(device, dtype))
 
 
-def fit_metric(latents: Tensor, *, share: float = SHARE, radius: float = RADIUS, shell: bool = True) -> Metric:
+def fit_metric(latents: Tensor, *, share: float = SHARE) -> Metric:
     """Measure the shape of W on samples of it.
 
     Args:
         latents: w [N, w_dim], drawn from the mapping network; better thousands than hundreds.
         share: Share of the variance that the axes hold, in (0, 1].
-        radius, shell: As of `Metric`.
     Returns:
         As many axes as that takes, in the latents' dtype and on their device.
 
@@ -93,4 +73,4 @@ def fit_metric(latents: Tensor, *, share: float = SHARE, radius: float = RADIUS,
     # The sign of a principal component is arbitrary; this one makes it the same on every machine.
     components = components * components.gather(0, components.abs().argmax(dim=0, keepdim=True)).sign()
     axes = (components[:, :count] * variance[:count].sqrt()).T
-    return Metric(mean=mean.to(latents), axes=axes.to(latents), radius=radius, shell=shell)
+    return Metric(mean=mean.to(latents), axes=axes.to(latents))

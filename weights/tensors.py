@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -33,8 +33,8 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
         file.write(memoryview(data)[8 + length:])
 
 
-def read_tensors(path: str | os.PathLike[str], *, format: str, what: str,
-                 remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: str | os.PathLike[str], *, format: str, what: str, remedy: str,
+                 former: Sequence[str] = ()) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and the metadata of one of our files.
 
     Args:
@@ -42,6 +42,7 @@ def read_tensors(path: str | os.PathLike[str], *, format: str, what: str,
         format: What its metadata must say under "format".
         what: What the file should be, for messages: "a control file".
         remedy: What to do about a damaged one, for messages.
+        former: What former versions of this program wrote there, which is told apart.
     Raises:
         InputError: no such file, not readable, or of another format; the message names the file.
     """
@@ -54,6 +55,9 @@ def read_tensors(path: str | os.PathLike[str], *, format: str, what: str,
         raise InputError(path, "no such file", "check the name") from error
     except (SafetensorError, OSError) as error:
         raise InputError(path, f"not readable as {what} ({error})", remedy) from error
+    if metadata.get("format") in former:
+        raise InputError(path, f"was written by a former version of this program, as {metadata['format']}, and cannot "
+                         "be used any more", "make it again with this version")
     if metadata.get("format") != format:
         raise InputError(path, f"not {what} of this program (format {metadata.get('format')!r}, {format!r} is needed)",
                          remedy)

@@ -22,7 +22,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import cli
-from commands.results import STRIP_PICTURES
+from commands.edit_outputs import STRIP_PICTURES
 from directions import load_controls, save_controls
 from editing import Editor, load_recipe, parse_recipe, reproduce
 from generators import Generator, load, to_pixels

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import cli
-from commands.edit_options import METHODS as OFFERED
-from commands.models import FAMILIES as OFFERED_FAMILIES
+from commands.options import FAMILIES as OFFERED_FAMILIES
+from commands.options import METHODS as OFFERED
 from directions import FAMILIES, METHODS, Controls, LinearControl, load_controls, save_controls, save_family
 from editing import Editor, Recipe, SampleSource, load_recipe, parse_recipe
 from editing.increments import round_up, through
