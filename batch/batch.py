@@ -266,7 +266,7 @@ class Batch:
         found = self.cache.get(name, generator) if self.cache is not None else None
         if found is not None:
             return found, True
-        crop = align(photo, face, generator.resolution)
+        crop = align(photo, face, generator.img_resolution)
         self._tell(key, state="inverting")
         with self.turn():
             if self.should_stop():
@@ -370,7 +370,7 @@ def check_edit(editor: Editor, edit: Edit) -> None:
     if not edit.changes:
         raise InputError(None, "the edit changes nothing, as all strengths are 0", "set one and begin again")
     edit.check()
-    editor.set_latent(editor.generator.mapping.w_avg)
+    editor.set_latent(editor.generator.neutral())
     editor.displace(edit.strengths, **edit.how)
 
 

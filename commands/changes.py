@@ -59,7 +59,7 @@ class Change:
             if key.partition(":")[0] in {other.partition(":")[0] for other in tried}:
                 raise InputError(name, "its attribute is to be changed in two ways", "give it once")
             tried[key] = 0.01
-        editor.set_latent(editor.generator.mapping.w_avg)
+        editor.set_latent(editor.generator.neutral())
         editor.displace(tried, **self.how)
         for name, strength in self.strengths.items():
             _warn_beyond(editor, name, strength)

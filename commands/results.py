@@ -65,7 +65,7 @@ def check_through(editor: Editor, name: str, change: Change) -> None:
         InputError: no such attribute, or settings that the editor refuses.
     """
     control = editor.controls.find(name)
-    editor.set_latent(editor.generator.mapping.w_avg)
+    editor.set_latent(editor.generator.neutral())
     for class_name in control.classes:
         editor.displace({editor.key_of(f"{name}:{class_name}"): 0.01}, **change.how)
 

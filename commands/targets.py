@@ -59,7 +59,7 @@ def invert_targets(run: Run, projector: Projector, targets: Sequence[Target], se
 def _invert(run: Run, projector: Projector, targets: Sequence[Target], settings: ProjectorSettings) -> list[Inversion]:
     from inversion import Progress, align, with_warnings
 
-    crops = [align(target.photo, target.face, projector.generator.resolution) for target in targets]
+    crops = [align(target.photo, target.face, projector.generator.img_resolution) for target in targets]
     text = targets[0].stem if len(targets) == 1 else f"{len(targets)} faces"
     with run.stoppable(), progress_bar(settings.all_steps, text, unit="step") as bar:
         def show(progress: Progress) -> None:

@@ -73,7 +73,7 @@ class Editor:
                              f"loaded one ({generator.hash[:12]})",
                              "load their generator, or train controls for this one")
         for control in controls.values():
-            width = generator.w_dim if control.space == "w" else generator.style_slices[-1].stop
+            width = generator.w_dim if control.space == "w" else generator.layers[-1].stop
             if control.width != width or control.layers[1] > generator.num_ws:
                 raise InputError(controls.source,
                                  f"the control {control.name} is for {control.space} of {control.width} and "
@@ -177,7 +177,7 @@ class Editor:
         added = walk(styles, [move for move, _, _ in plan])
         change = styles if self._styles is None else self._styles.clone()
         for (_, (start, stop), _), displacement in zip(plan, added, strict=True):
-            for part in self.generator.style_slices:
+            for part in self.generator.layers:
                 if start <= part.row < stop:
                     change[:, part.start:part.stop] += displacement[:, part.start:part.stop]
         return Edited(latent, change)

@@ -200,5 +200,5 @@ def invert_source(source: PhotoSource, photo: Photo | None, projector: Projector
                          "give that photo with it")
     source.check(photo)
     face = choose_face(find_faces(photo), source.face, name=photo.name)
-    crop = align(photo, face, projector.generator.resolution)
+    crop = align(photo, face, projector.generator.img_resolution)
     return projector.invert(crop, settings=source.inversion, on_step=on_step).of_photo(photo.sha256, face.quad)

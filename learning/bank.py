@@ -210,7 +210,7 @@ def write_bank(generator: Generator, folder: str | os.PathLike[str], *, count: i
     if ending not in ENDINGS:
         raise InputError(None, f"pictures of a bank end in {', '.join(ENDINGS)}, not {ending!r}", "choose one of these")
     bank = SampleBank(folder=Path(folder), generator_hash=generator.hash, truncation=float(truncation), seed=seed,
-                      count=count, ending=ending, resolution=generator.resolution, w_dim=generator.w_dim)
+                      count=count, ending=ending, resolution=generator.img_resolution, w_dim=generator.w_dim)
     _begin(bank)
     for shard in bank.shards:
         _write_shard(generator, bank, shard, batch, on_progress)

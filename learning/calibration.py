@@ -174,7 +174,7 @@ class Tuner:
 
     def _rate(self, controls: Controls, control: Steerable, trials: Trials, margins: Sequence[float]) -> _Rating:
         """How good a variant is with the best of several margins."""
-        start = Edited(self.generator.broadcast(self.latents[trials.sample].to(self.generator.mapping.w_avg)))
+        start = Edited(self.generator.broadcast(self.latents[trials.sample].to(self.generator.neutral())))
         edits = [start]
         for margin in margins:
             variant = self.with_margin(control, margin)
