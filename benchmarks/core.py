@@ -45,9 +45,8 @@ def renders(generator: Generator) -> Iterator[Row]:
         plain = milliseconds(render, generator.device) / batch
         yield f"render, batch {batch}, per picture", f"{plain:.1f} ms"
         reduced = torch.bfloat16 if generator.device.type == "cpu" else torch.float16
-        generator.synthesis.compute_dtype = reduced
-        ratio = plain / (milliseconds(render, generator.device) / batch)
-        generator.synthesis.compute_dtype = None
+        with generator.precision(reduced):
+            ratio = plain / (milliseconds(render, generator.device) / batch)
         yield f"  the same in {str(reduced).removeprefix('torch.')}", f"{ratio:.2f} times as fast"
 
 
@@ -104,7 +103,7 @@ def main() -> None:
             inversions(generator, sample, "a sample")]
     if arguments.photo is not None:
         photo = open_photo(arguments.photo)
-        rows.append(inversions(generator, align(photo, find_faces(photo)[0], generator.resolution), "a photo"))
+        rows.append(inversions(generator, align(photo, find_faces(photo)[0], generator.img_resolution), "a photo"))
     for part in rows:
         for what, measured in part:
             print(f"| {what} | {measured} |", flush=True)

@@ -112,7 +112,7 @@ def run_presets(tools: Tools, paths: Sequence[Path], presets: Sequence[str], out
         if all((path.stem, preset) in done for preset in presets):
             continue
         photo = open_photo(path)
-        crop = align(photo, find_faces(photo)[0], tools.generator.resolution)
+        crop = align(photo, find_faces(photo)[0], tools.generator.img_resolution)
         for preset in presets:
             if (path.stem, preset) not in done:
                 inversion = tools.projector.invert(crop, settings=PRESETS[preset])
@@ -130,7 +130,7 @@ def run_curves(tools: Tools, paths: Sequence[Path], presets: Sequence[str], out:
     by_vgg = Projector(tools.generator, distance=tools.vgg)
     for path in paths:
         photo = open_photo(path)
-        crop = align(photo, find_faces(photo)[0], tools.generator.resolution)
+        crop = align(photo, find_faces(photo)[0], tools.generator.img_resolution)
         for method in (USUAL, *own):
             if (path.stem, method) in done:
                 continue
@@ -183,7 +183,7 @@ def peak_of(preset: str, photo: Path, arguments: argparse.Namespace) -> float:
 
 def _print_peak(photo_file: Path, preset: str, generator: Generator) -> None:
     photo = open_photo(photo_file)
-    crop = align(photo, find_faces(photo)[0], generator.resolution)
+    crop = align(photo, find_faces(photo)[0], generator.img_resolution)
     Projector(generator).invert(crop, settings=PRESETS[preset])
     print(torch.cuda.max_memory_allocated() / 1e9 if generator.device.type == "cuda" else peak_memory())
 

@@ -94,5 +94,5 @@ def stylespace_candidates(generator: Generator, latents: Tensor, scores: Mapping
 
 
 def _place(generator: Generator, channel: int) -> dict[str, object]:
-    part = next(part for part in generator.style_slices if part.start <= channel < part.stop)
+    part = next(part for part in generator.layers if part.start <= channel < part.stop)
     return {"layer": part.name, "channel": channel - part.start, "colours": part.colours}

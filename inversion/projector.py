@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -135,7 +134,7 @@ class Projector:
             targets = self._targets(crops, settings)
             start = self._start(targets, settings, run)
         run.started()
-        with _precision(self.generator, settings):
+        with self.generator.precision(torch.bfloat16 if settings.precision == "bfloat16" else None):
             best = search(self.generator, self.distance, self.whitening, targets, start, settings, run.watch)
         if not best.loss.isfinite().all():
             raise InputError(None, f"generator {self.generator.hash[:12]} draws no finite picture here",
@@ -147,7 +146,7 @@ class Projector:
         return self._records(crops, best, results, settings, run.seconds)
 
     def _targets(self, crops: Sequence[np.ndarray], settings: ProjectorSettings) -> Targets:
-        side = self.generator.resolution
+        side = self.generator.img_resolution
         if not crops or any(crop.shape != (side, side, 3) for crop in crops):
             raise ValueError(f"crops must be [{side}, {side}, 3], not {[crop.shape for crop in crops]}")
         pictures = from_pixels(np.stack(crops), device=self.generator.device, dtype=self.generator.dtype)
@@ -188,7 +187,7 @@ class Projector:
         """Replace pictures and numbers by those that others will see: in full precision, of what is kept."""
         for n, result in enumerate(results):
             if result.tuning or settings.precision != "float32":
-                picture = self.generator.tuned(result.tuning).synthesis(best.latent[n:n + 1])
+                picture = self.generator.with_weights(result.tuning).render(best.latent[n:n + 1])
                 _, lpips, mse = compare(self.distance, picture, targets.select(n), settings.mse)
                 best.picture[n], best.lpips[n], best.mse[n] = picture[0], lpips[0], mse[0]
 
@@ -269,15 +268,3 @@ class _Run:
             self.on_step(Progress(step=self.step, steps=self.steps, seconds=self.seconds,
                                   warm_seconds=self.warm_seconds, lpips=best.lpips.tolist(),
                                   pictures=to_pixels(best.picture)))
-
-
-@contextmanager
-def _precision(generator: Generator, settings: ProjectorSettings) -> Iterator[None]:
-    """The generator's convolutions in the precision of the settings."""
-    before = generator.synthesis.compute_dtype
-    if settings.precision == "bfloat16":
-        generator.synthesis.compute_dtype = torch.bfloat16
-    try:
-        yield
-    finally:
-        generator.synthesis.compute_dtype = before

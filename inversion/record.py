@@ -57,7 +57,7 @@ class Inversion:
         """
         self.check(generator)
         try:
-            return generator.tuned(self.tuning) if self.tuning else generator
+            return generator.with_weights(self.tuning) if self.tuning else generator
         except ValueError as error:
             raise InputError(None, f"this inversion is damaged ({error})", "invert the photo again") from error
 

@@ -85,7 +85,7 @@ def search(generator: Generator, distance: PerceptualDistance, whitening: Whiten
             group["lr"] = learning_rate(settings, progress)
         free = settings.space == "w+" and progress >= settings.spread_from
         latent = whitening.to_w(scores[:, None, :] + rows if free else scores[:, None, :].expand_as(rows))
-        picture = generator.synthesis(latent)
+        picture = generator.render(latent)
         fit, lpips, mse = compare(distance, picture, targets, settings.mse)
         loss = fit + settings.prior * scores.square().mean(dim=1) + settings.spread * rows.square().mean(dim=[1, 2])
         best.update(running, loss, lpips, mse, latent, picture)

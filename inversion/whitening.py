@@ -26,7 +26,7 @@ class Whitening:
     @torch.no_grad()
     def __init__(self, generator: Generator, *, samples: int = SAMPLES) -> None:
         rng = torch.Generator().manual_seed(0)
-        z = torch.randn(samples, generator.config.z_dim, generator=rng).to(generator.device, generator.dtype)
+        z = torch.randn(samples, generator.z_dim, generator=rng).to(generator.device, generator.dtype)
         w = generator.mapping(z).cpu().double()  # MPS has no float64.
         self.mean = w.mean(dim=0).to(generator.device, generator.dtype)
         centred = w - w.mean(dim=0)

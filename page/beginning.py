@@ -191,7 +191,7 @@ class Beginning(ABC):
 
     def _inverting(self, visitor: Visitor, preset: str) -> Iterator[Update]:
         bench, settings, side = self.models.bench_of(visitor), PRESETS[preset], self.side
-        crop = visitor.crop(bench.generator.resolution)
+        crop = visitor.crop(bench.generator.img_resolution)
         course, shown = Course(crop), showing.for_browser(crop, visitor.folder)
         yield {side.status: starting(), side.empty: gr.update(visible=False), side.area: gr.update(visible=True),
                side.tools: gr.update(visible=False), self.outputs.area: gr.update(visible=False)}

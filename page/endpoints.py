@@ -134,7 +134,7 @@ class Endpoints:
         with received(photo) as (path, name):
             opened = open_photo(path, name=name)
         faces = find_faces(opened)
-        resolution = self.models.bench.generator.resolution
+        resolution = self.models.bench.generator.img_resolution
         return [FoundFace(number=number, box=list(face.box), quad=face.quad.tolist(), pixels=float(face.size),
                           yaw=float(face.yaw), roll=float(face.roll),
                           warnings=list(limits_of_face(opened, face, faces, resolution=resolution)))

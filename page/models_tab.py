@@ -158,7 +158,8 @@ def card_of(bench: Bench) -> str:
              "<p class='numbers'>There are no controls for it yet: teach one in the tab Teach, or load a file.</p>")
     licences = {entry.licence for entry in entries().values() if entry.file == bench.controls.source}
     licence = f"<p class='numbers'>Licence of the controls: {escape(licences.pop())}.</p>" if licences else ""
-    return (f"<h3>{escape(bench.loaded.title)}</h3><p>{escape(about)} {generator.resolution} x {generator.resolution} "
+    side = generator.img_resolution
+    return (f"<h3>{escape(bench.loaded.title)}</h3><p>{escape(about)} {side} x {side} "
             f"pixels, {generator.num_ws} layers, hash <code>{generator.hash[:12]}</code>, on "
             f"{escape(generator.device.type.upper())}.</p>{table}{licence}")
 

@@ -245,7 +245,7 @@ class Visitor:
         Raises:
             InputError: no face is chosen, the lane is full, or the settings ask for an encoder that is not there.
         """
-        crop = self.crop(projector.generator.resolution)
+        crop = self.crop(projector.generator.img_resolution)
         stop = self.stop or self.begin()
         photo, faces, index = self.photo, self.faces, self.chosen
         assert photo is not None

@@ -74,7 +74,7 @@ def invert(projector: inversion.Projector, cache: inversion.InversionCache, name
     """A photo's largest face by each preset, from the cache if it is there; its warnings are always made anew."""
     faces = inversion.find_faces(photo)
     face = faces[0]
-    crop = inversion.align(photo, face, projector.generator.resolution)
+    crop = inversion.align(photo, face, projector.generator.img_resolution)
     found = {}
     for preset in PRESETS:
         settings = projector.resolve(inversion.preset(preset))

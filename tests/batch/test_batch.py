@@ -146,7 +146,7 @@ def test_the_picture_is_what_editor_and_paste_back_make_and_its_recipe_makes_it_
     photo = open_photo(photos[0])
     face = find_faces(photo)[0]
     editor = Editor(projector.generator, controls)
-    inversion = projector.invert(align(photo, face, projector.generator.resolution), settings=QUICK)
+    inversion = projector.invert(align(photo, face, projector.generator.img_resolution), settings=QUICK)
     editor.set_latent(inversion)
     edited = editor.edit({"smile": 2.0})
     written = np.asarray(Image.open(row.picture))

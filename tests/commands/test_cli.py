@@ -88,7 +88,7 @@ def two_faces(astronaut: Photo, tmp_path: Path) -> Path:
 def latent_file(astronaut: Photo, generator: Generator, tmp_path: Path) -> Path:
     """What `invert` writes for the portrait."""
     face = find_faces(astronaut)[0]
-    record = Projector(generator, QUICK).invert(align(astronaut, face, generator.resolution))
+    record = Projector(generator, QUICK).invert(align(astronaut, face, generator.img_resolution))
     save_inversion(tmp_path / "you.latent.safetensors", record.of_photo(astronaut.sha256, face.quad))
     return tmp_path / "you.latent.safetensors"
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import cli
 from editing import load_recipe
-from generators import Generator, GeneratorConfig, load
+from generators import StyleGAN2, StyleGAN2Config, load
 from generators import checkpoints as readers
 from inversion import load_inversion
 from inversion.encoder import own_path
@@ -36,9 +36,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator with random weights, 32 x 32."""
     torch.manual_seed(0)
-    config = GeneratorConfig(img_resolution=32, channels=(16, 16, 12, 8), z_dim=8, w_dim=8, mapping_layers=1)
+    config = StyleGAN2Config(img_resolution=32, channels=(16, 16, 12, 8), z_dim=8, w_dim=8, mapping_layers=1)
     path = tmp_path_factory.mktemp("generators") / "small.safetensors"
-    readers.write(path, config, Generator(config).state_dict())
+    readers.write(path, config, StyleGAN2(config).state_dict())
     return path
 
 

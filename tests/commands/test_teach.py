@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import cli
 from directions import FAMILIES, Control, Controls, LinearControl, load_controls, save_controls
 from directions.files import load_any
-from generators import Generator, GeneratorConfig, load
+from generators import Generator, StyleGAN2, StyleGAN2Config, load
 from generators import checkpoints as readers
 from gradctrl import FitSettings, Scores, TrainSettings, save_examples
 from learning.accuracy import accuracy_report
@@ -61,9 +61,9 @@ class World:
 
 def make_generator(path: Path, seed: int) -> Generator:
     torch.manual_seed(seed)
-    config = GeneratorConfig(img_resolution=32, channels=(32, 24, 16, 8), z_dim=64, w_dim=64, mapping_layers=2,
+    config = StyleGAN2Config(img_resolution=32, channels=(32, 24, 16, 8), z_dim=64, w_dim=64, mapping_layers=2,
                              mapping_lr_multiplier=1.0)
-    readers.write(path, config, Generator(config).state_dict(), half=False)
+    readers.write(path, config, StyleGAN2(config).state_dict(), half=False)
     return load(path)
 
 

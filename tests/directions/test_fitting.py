@@ -13,7 +13,7 @@ from torch import Tensor
 from directions import LinearControl, fit_components, fit_interfacegan, ganspace_candidates, stylespace_candidates
 from directions.examples import belonging, most_confident, outputs_of
 from directions.stylespace import attribute_channels, styles_of
-from generators import Generator, GeneratorConfig
+from generators import Generator, StyleGAN2, StyleGAN2Config
 from gradctrl import Scores
 from learning import pick_by_pictures
 from weights.errors import InputError
@@ -246,8 +246,8 @@ def test_examples_are_the_share_that_was_asked_for(latents: Tensor, scores: dict
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     torch.manual_seed(3)
-    config = GeneratorConfig(img_resolution=32, channels=(24, 16, 12, 8), z_dim=32, w_dim=D, mapping_layers=2)
-    generator = Generator(config).requires_grad_(False).eval()
+    config = StyleGAN2Config(img_resolution=32, channels=(24, 16, 12, 8), z_dim=32, w_dim=D, mapping_layers=2)
+    generator = StyleGAN2(config).requires_grad_(False).eval()
     with torch.no_grad():
         generator.synthesis.b8.conv0.affine.weight[5] = 0  # A channel that never changes.
     return generator
@@ -292,7 +292,7 @@ def test_stylespace_finds_the_channel_and_its_sign(generator: Generator, latents
             assert (direction != 0).sum() == 1
             if answer is not None:  # What front or right have in common is no channel's.
                 assert direction[answer[0]] == answer[1], (name, output)
-                part, = (part for part in generator.style_slices if part.start <= answer[0] < part.stop)
+                part, = (part for part in generator.layers if part.start <= answer[0] < part.stop)
                 told = first.report["outputs"][output]  # type: ignore[index]
                 assert (told["layer"], told["channel"]) == (part.name, answer[0] - part.start)
         assert (first.space, first.layers, len(found[name])) == ("styles", (0, generator.num_ws), 4)

@@ -10,7 +10,7 @@ import torch
 
 from directions import Control, Controls, LinearControl
 from editing import Edited, Editor, edit_each, frames, join, strip
-from generators import Generator, GeneratorConfig, to_pixels
+from generators import Generator, StyleGAN2, StyleGAN2Config, to_pixels
 from gradctrl import Classifier, fit_metric, mask, trajectory
 from weights.errors import InputError
 
@@ -18,8 +18,8 @@ from weights.errors import InputError
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     torch.manual_seed(0)
-    config = GeneratorConfig(img_resolution=32, channels=(16, 16, 8, 8), z_dim=32, w_dim=32, mapping_layers=2)
-    return Generator(config).requires_grad_(False).eval()
+    config = StyleGAN2Config(img_resolution=32, channels=(16, 16, 8, 8), z_dim=32, w_dim=32, mapping_layers=2)
+    return StyleGAN2(config).requires_grad_(False).eval()
 
 
 def make_control(name: str, seed: int, *, outputs: int = 1, keep: dict[str, int] | None = None) -> Control:
@@ -208,7 +208,7 @@ def test_projection_leaves_kept_scores_alone(generator: Generator, controls: Con
 
 def make_linear(generator: Generator, name: str, channel: int, *, family: str = "stylespace",
                 layers: tuple[int, int] = (0, 8)) -> LinearControl:
-    width = generator.w_dim if family != "stylespace" else generator.style_slices[-1].stop
+    width = generator.w_dim if family != "stylespace" else generator.layers[-1].stop
     weights = torch.zeros(1, width)
     weights[0, channel] = 1
     return LinearControl(name=name, classes=("no", "yes"), layers=layers, family=family,  # type: ignore[arg-type]
@@ -270,7 +270,7 @@ def test_states_are_what_a_control_looks_at(editor: Editor, generator: Generator
 @pytest.mark.parametrize("layers", [(0, 8), (1, 3), (4, 8)])
 def test_a_style_edit_changes_the_styles_of_its_layers_alone(generator: Generator, layers: tuple[int, int]) -> None:
     """A direction over all styles, of which the layer range lets some through; w+ stays bit for bit."""
-    width = generator.style_slices[-1].stop
+    width = generator.layers[-1].stop
     n = torch.randn(1, width, generator=torch.Generator().manual_seed(0))
     n = n / n.norm()
     control = LinearControl(name="smile", classes=("no", "yes"), layers=layers, family="stylespace", directions=n,
@@ -279,7 +279,7 @@ def test_a_style_edit_changes_the_styles_of_its_layers_alone(generator: Generato
     editor.set_latents(generator.sample(range(2)))
     edited = editor.displace({"smile": 1.5})
     assert torch.equal(edited.latent, editor.latent)
-    for part in generator.style_slices:
+    for part in generator.layers:
         changed = edited.styles[:, part.start:part.stop]
         if layers[0] <= part.row < layers[1]:
             assert torch.allclose(changed, 1.5 * n[:, part.start:part.stop].expand(2, -1), atol=1e-6)

@@ -12,7 +12,7 @@ from torch import Tensor
 from directions import Control, Controls, LinearControl, Steerable
 from editing import Edited, Editor
 from editing.increments import round_up, through
-from generators import Generator, GeneratorConfig
+from generators import Generator, StyleGAN2, StyleGAN2Config
 from gradctrl import Classifier
 from weights.errors import InputError
 
@@ -22,8 +22,8 @@ CLASSES = ("left", "front", "right")
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     torch.manual_seed(0)
-    config = GeneratorConfig(img_resolution=32, channels=(16, 16, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
-    return Generator(config).requires_grad_(False).eval()
+    config = StyleGAN2Config(img_resolution=32, channels=(16, 16, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
+    return StyleGAN2(config).requires_grad_(False).eval()
 
 
 def pose(generator: Generator) -> Control:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from directions import fit_interfacegan, ganspace_candidates, load_family, save_family, stylespace_candidates
 from editing import Editor
-from generators import Generator, GeneratorConfig
+from generators import Generator, StyleGAN2, StyleGAN2Config
 from gradctrl import Scores
 from weights.errors import InputError
 
@@ -21,8 +21,8 @@ FAMILIES = ("interfacegan", "ganspace", "stylespace")
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     torch.manual_seed(3)
-    config = GeneratorConfig(img_resolution=32, channels=(24, 16, 12, 8), z_dim=32, w_dim=20, mapping_layers=2)
-    return Generator(config).requires_grad_(False).eval()
+    config = StyleGAN2Config(img_resolution=32, channels=(24, 16, 12, 8), z_dim=32, w_dim=20, mapping_layers=2)
+    return StyleGAN2(config).requires_grad_(False).eval()
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_style_channel_changes_its_layer_alone(generator: Generator, latents: 
 
 def test_a_family_of_another_generator_is_refused(generator: Generator, files: dict[str, Path]) -> None:
     torch.manual_seed(4)
-    other = Generator(generator.config).eval()
+    other = StyleGAN2(generator.config).eval()
     for path in files.values():
         with pytest.raises(InputError, match="belong to generator"):
             Editor(other, load_family(path))

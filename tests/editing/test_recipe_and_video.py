@@ -61,7 +61,7 @@ def test_a_sample_is_reproduced(editor: Editor) -> None:
 def test_an_edited_photo_is_reproduced(editor: Editor, astronaut: Photo) -> None:
     projector = Projector(editor.generator)
     face = find_faces(astronaut)[0]
-    inverted = projector.invert(align(astronaut, face, editor.generator.resolution), settings=SHORT)
+    inverted = projector.invert(align(astronaut, face, editor.generator.img_resolution), settings=SHORT)
     recipe = recipe_of(editor, PhotoSource(photo=astronaut.sha256, face=0, inversion=SHORT))
     editor.set_latent(inverted)
     picture = recipe.apply(editor)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from generators import Generator, GeneratorConfig, from_pixels, load
+from generators import Generator, StyleGAN2, StyleGAN2Config, from_pixels, load
 from inversion import PerceptualDistance, Projector, ProjectorSettings
 from inversion.encoder import Encoder, encode, find_encoder, load_encoder, own_path, save_encoder
 from inversion.encoder_training import EncoderSettings, Report, change, train_encoder
@@ -22,7 +22,7 @@ QUICK = EncoderSettings(count=1000, held_out=32, pool=500)
 def small() -> Generator:
     """A generator with random weights, 32 x 32."""
     torch.manual_seed(0)
-    generator = Generator(GeneratorConfig(img_resolution=32, channels=(16, 16, 12, 8), z_dim=8, w_dim=8,
+    generator = StyleGAN2(StyleGAN2Config(img_resolution=32, channels=(16, 16, 12, 8), z_dim=8, w_dim=8,
                                           mapping_layers=1))
     return generator.requires_grad_(False).eval()
 

@@ -12,7 +12,7 @@ from directions import load_controls
 from editing import Editor, strip
 from generators import Generator, load
 from inversion import Inversion, Progress, Projector, ProjectorSettings, load_inversion, save_inversion
-from inversion.tuning import tuned_weights
+from inversion.tuning import COARSEST
 from weights.errors import InputError
 
 SEARCH = ProjectorSettings(start="samples", samples=8, steps=8)
@@ -71,7 +71,7 @@ def test_a_tuned_generator_shares_what_is_not_tuned_and_keeps_the_styles(generat
     copied = tuned.generator_of(generator)
     w = generator.sample([3])
     assert torch.equal(copied.styles(w), generator.styles(w))
-    assert set(tuned.tuning) == set(tuned_weights(generator))
+    assert set(tuned.tuning) == set(generator.tunable_weights(COARSEST))
     own = dict(generator.named_parameters())
     for name, weight in copied.named_parameters():
         assert (weight.data_ptr() == own[name].data_ptr()) == (name not in tuned.tuning), name

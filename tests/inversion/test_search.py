@@ -116,7 +116,7 @@ def test_reduced_precision_finds_about_the_same(projector: Projector, crops: lis
     assert reduced.lpips == pytest.approx(exact.lpips, rel=0.2)
     again = to_pixels(projector.generator.render(reduced.latent[None]))[0]
     assert np.array_equal(again, reduced.picture)
-    assert projector.generator.synthesis.compute_dtype is None
+    assert projector.generator.compute_dtype is None
 
 
 def test_the_window_is_highest_on_the_face() -> None:

@@ -8,24 +8,25 @@ import torch
 from torch import Tensor
 
 from directions import Control
-from generators import Generator, GeneratorConfig
+from generators import StyleGAN2, StyleGAN2Config
 from gradctrl import Classifier, Scores
 
 W_DIM, ROWS = 32, 8
 DIMMED = 100.0  # Pictures end at -1 and 1; w does not reach this.
 
 
-class Glass(Generator):
+class Glass(StyleGAN2):
     """Pictures [N, 3, 32, 32]: in the first channel's first rows the rows of w+, divided by DIMMED."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        super().__init__(GeneratorConfig(img_resolution=32, channels=(8, 8, 8, 8), z_dim=W_DIM, w_dim=W_DIM,
+        super().__init__(StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=W_DIM, w_dim=W_DIM,
                                          mapping_layers=2))
         self.requires_grad_(False).eval()
         self.rendered: list[int] = []
 
-    def render(self, latent: Tensor, *, noise_mode: object = "const", style_change: Tensor | None = None) -> Tensor:
+    def render(self, latent: Tensor, side: int | None = None, *, noise_mode: object = "const",
+               style_change: Tensor | None = None) -> Tensor:
         w_plus = self.broadcast(latent)
         self.rendered.append(len(w_plus))
         pictures = torch.zeros(len(w_plus), 3, 32, 32)

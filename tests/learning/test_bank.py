@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from generators import Generator, GeneratorConfig, to_pixels
+from generators import Generator, StyleGAN2, StyleGAN2Config, to_pixels
 from gradctrl.scores import Scores
 from learning import bank as bank_module
 from learning.bank import SampleBank, open_bank, write_bank
@@ -18,7 +18,7 @@ from weights.errors import InputError
 
 def tiny(seed: int = 0) -> Generator:
     torch.manual_seed(seed)
-    return Generator(GeneratorConfig(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16,
+    return StyleGAN2(StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16,
                                      mapping_layers=2)).eval()
 
 

@@ -11,7 +11,7 @@ import torch
 
 from directions import Control, Controls, load_controls, save_controls
 from editing import Editor
-from generators import Generator, GeneratorConfig, load, to_pixels
+from generators import Generator, StyleGAN2, StyleGAN2Config, load, to_pixels
 from gradctrl import Classifier
 from learning.lesson import FEWEST, GOAL, Lesson, Pool, train_from_labels
 from weights.errors import InputError
@@ -22,8 +22,8 @@ Person = Callable[[int], str]  # The class of the sample with a seed.
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     torch.manual_seed(0)
-    config = GeneratorConfig(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
-    return Generator(config).requires_grad_(False).eval()
+    config = StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
+    return StyleGAN2(config).requires_grad_(False).eval()
 
 
 def made(name: str, seed: int, *, outputs: int = 1) -> Control:

@@ -100,7 +100,7 @@ def test_find_faces_gives_the_library_s_faces(client: Client, two_faces: Path, m
     assert [tuple(face["box"]) for face in found] == [face.box for face in faces]
     assert np.array_equal([face["quad"] for face in found], [face.quad for face in faces])
     assert [face["warnings"] for face in found] == [
-        list(limits_of_face(photo, face, faces, resolution=models.bench.generator.resolution)) for face in faces]
+        list(limits_of_face(photo, face, faces, resolution=models.bench.generator.img_resolution)) for face in faces]
 
 
 def test_a_photo_s_edit_is_the_library_s(client: Client, models: Models, astronaut: Photo,

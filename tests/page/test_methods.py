@@ -27,7 +27,7 @@ def family_files(models: Models, tmp_path_factory: pytest.TempPathFactory) -> di
     folder, generator = tmp_path_factory.mktemp("families"), models.bench.generator
     files = {}
     for family, width in (("interfacegan", generator.w_dim), ("ganspace", generator.w_dim),
-                          ("stylespace", generator.style_slices[-1].stop)):
+                          ("stylespace", generator.layers[-1].stop)):
         n = torch.nn.functional.normalize(torch.randn(1, width, generator=torch.Generator().manual_seed(1)), dim=1)
         made = [LinearControl(name=name, classes=("no", "yes"), layers=(0, generator.num_ws), directions=n, weights=n,
                               family=family, bias=torch.zeros(1), units=(6.0,), limits=(-1.0, 1.5))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from directions import Control, Controls, load_controls
-from generators import Generator, GeneratorConfig
+from generators import StyleGAN2, StyleGAN2Config
 from gradctrl import Classifier
 from learning.lesson import FEWEST
 from page import showing
@@ -32,8 +32,8 @@ def made(name: str, seed: int) -> Control:
 @pytest.fixture(scope="module")
 def models() -> Models:
     torch.manual_seed(0)
-    config = GeneratorConfig(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
-    generator = Generator(config).requires_grad_(False).eval()
+    config = StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
+    generator = StyleGAN2(config).requires_grad_(False).eval()
     controls = Controls([made("smile", 1), made("age", 2)], generator_hash=generator.hash, source="made")
     return Models(generator, controls)
 
@@ -177,8 +177,8 @@ def test_a_lesson_about_another_generator_ends(tab: TeachTab, visitor: Visitor, 
 
     begin(tab, visitor)
     torch.manual_seed(1)
-    config = GeneratorConfig(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
-    other = Generator(config).requires_grad_(False).eval()
+    config = StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
+    other = StyleGAN2(config).requires_grad_(False).eval()
     visitor.bench = Bench(Loaded(other), Controls([made("smile", 1)], generator_hash=other.hash))
     assert "another generator" in told(tab, tab.on_train(visitor))
     assert visitor.lesson is None
