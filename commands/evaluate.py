@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.console import Outputs, note, progress_bar, wrote
-from commands.edit import in_file_name
+from commands.edit_outputs import in_file_name
 from commands.options import SEED, device_options, model_options, open_generator, out_options
 from weights.errors import InputError
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from directions.methods import METHODS, MethodName
+from generators.base import ALL_LAYERS
 from gradctrl.classifier import Classifier
 from gradctrl.gradients import Statistics, direction, projected_direction
 from weights.errors import InputError
@@ -20,7 +21,7 @@ from weights.errors import InputError
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 Keeping = Literal["projection", "masks"]
 KeepList = Sequence[tuple[Any, int]]  # Controls of the attributes to keep, with the channels that each masks.
-ALL_LAYERS = (4, 2048)                # The layer range of everything, whatever the generator.
+
 RADIUS = 0.7                          # Measured: see docs/evaluation.md.
 
 
@@ -96,6 +97,16 @@ class Direction(ABC):
         """The names under which its strengths are given: "smile", or "hair:black", "hair:brown", "hair:blond"."""
         return [self.name]
 
+    @property
+    def meaning(self) -> str:
+        """What its strengths do, in words."""
+        return "a direction that nobody labelled"
+
+    @property
+    def kept(self) -> str:
+        """What it leaves alone, in words."""
+        return "nothing"
+
     def target(self, class_name: str | None) -> int:
         """Index of the output that a name means; a direction without classes has one.
 
@@ -127,6 +138,12 @@ class Control(Direction):
     @abstractmethod
     def scores(self, x: Tensor) -> Tensor:
         """Scores [N, outputs] at x [N, D]: each output's log-odds, above 0 where its class is the likelier."""
+
+    @property
+    def meaning(self) -> str:
+        if self.binary:
+            return f"{self.classes[0]} (-) to {self.classes[1]} (+)"
+        return f"{', '.join(self.classes)}{' (in order)' if self.ordered else ''}"
 
     @property
     def keys(self) -> list[str]:

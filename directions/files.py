@@ -128,9 +128,9 @@ def _read(path: Path) -> Controls:
 def _direction(entry: Mapping[str, Any], tensors: Mapping[str, Tensor],
                statistics: LatentStatistics | None) -> Direction:
     name, kind = entry["name"], entry["kind"]
-    parts = {part: _finite(tensors, f"{name}.{part}") for part in PARTS[kind]}
-    if "directions" in parts:
-        parts["directions"] = F.normalize(parts["directions"], dim=1)  # Half precision changes their lengths.
+    parts: dict[str, Any] = {part: _finite(tensors, f"{name}.{part}") for part in PARTS[kind]}
+    if "directions" in parts and tensors[f"{name}.directions"].dtype != torch.float32:
+        parts["directions"] = F.normalize(parts["directions"], dim=1)  # Rounding changed their lengths.
     low, high = entry["limits"]
     common: dict[str, Any] = {"name": name, "layers": tuple(entry["layers"]), "step": entry["step"],
                               "units": tuple(entry["units"]), "limits": (low, high), "report": entry["report"]}

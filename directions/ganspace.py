@@ -15,7 +15,8 @@ from directions.boundaries import fit_boundaries, linear_control
 from directions.examples import belonging, check, outputs_of
 from directions.linear import LinearControl
 from directions.svm import SHARE
-from gradctrl import Scores, fit_metric
+from generators import LatentStatistics
+from gradctrl import Scores
 from weights.errors import InputError
 
 
@@ -34,10 +35,10 @@ def fit_components(latents: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
-    metric = fit_metric(latents, share=1.0)
-    axes = metric.axes[:count]
+    statistics = LatentStatistics.of(latents, share=1.0)
+    axes = statistics.axes[:count]
     deviations = axes.norm(dim=1)
-    return metric.mean, axes / deviations[:, None], deviations
+    return statistics.mean, axes / deviations[:, None], deviations
 
 
 def ganspace_candidates(latents: Tensor, scores: Mapping[str, Scores], *, count: int = 40, best: int = 5,

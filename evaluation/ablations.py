@@ -87,6 +87,6 @@ def few_shot(method: str, tuned: Controls, count: int, latents: Tensor, scores: 
         fitted = fit_to_examples(w, list(part.values()), found, statistics=LatentStatistics.of(w),
                                  keeping=KEEPING[method], settings=FitExamplesSettings(shaping=shaping))
     controls = [tuner.with_margin(replace(control, layers=tuned[control.name].layers),
-                                  margin_of(tuned[control.name])) for control in fitted]
+                                  margin_of(tuned.control(control.name))) for control in fitted]
     return Controls(controls, spaces=tuned.spaces, source=f"{method}, {count} examples")
 

@@ -8,8 +8,6 @@ from .gradients import direction as direction
 from .gradients import gradient as gradient
 from .gradients import mask as mask
 from .gradients import projected_direction as projected_direction
-from .metric import Metric as Metric
-from .metric import fit_metric as fit_metric
 from .prepare import Examples as Examples
 from .prepare import load_examples as load_examples
 from .prepare import save_examples as save_examples

@@ -16,9 +16,9 @@ from typing import Any, Literal, TypedDict, get_type_hints
 
 import gradio as gr
 import numpy as np
+from batch.batch import BatchOptions
 from gradio.data_classes import FileData
 
-from batch.batch import BatchOptions
 from batch.files import MOST_PHOTOS
 from directions import Control, Controls, Steerable, save_controls
 from directions.files import load_any

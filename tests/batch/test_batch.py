@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from batch.batch import FAULT, NOT_BEGUN, Batch, BatchOptions, Row, run_to_zip
 from PIL import Image
 
 from batch import batch
-from batch.batch import FAULT, NOT_BEGUN, Batch, BatchOptions, Row, run_to_zip
 from batch.files import Names, Source, gather, load_edit, pack, unpack_photos
 from directions import Controls, load_controls
 from editing import RECIPE_KEY, Edit, Editor, load_recipe, parse_recipe, reproduce

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from learning.methods import split_bank, train_method
 from torch import Tensor, nn
 
 import cli
@@ -24,7 +25,6 @@ from learning.accuracy import accuracy_report
 from learning.bank import SampleBank, open_bank, write_bank
 from learning.calibration import Tuner, TuneSettings
 from learning.from_bank import agreement, choose_examples, choose_fit, make_tuner, renders, rows_of, teach
-from learning.methods import split_bank, train_method
 from learning.scorers import load_scorer, score_bank
 from weights.errors import InputError
 

@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from editing.edit import MOST_STRENGTH
 from gradio.components.api_component import Api
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -30,7 +31,6 @@ import app
 from directions import Controls
 from directions.files import load_any
 from editing import Editor, load_recipe, load_session, reproduce, save_session
-from editing.edit import MOST_STRENGTH
 from inversion import PRESETS, Photo, open_photo, paste_back
 from page import KEPT_SECONDS, arguments, showing
 from page.arguments import checked
