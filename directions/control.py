@@ -44,6 +44,8 @@ class Direction(ABC):
         outputs = self.outputs
         if not NAME.fullmatch(self.name):
             raise ValueError(f"a direction's name must be lower-case letters, digits and _, not {self.name!r}")
+        if self.method not in METHODS:
+            raise ValueError(f"{self.name}: the method must be one of {', '.join(METHODS)}, not {self.method!r}")
         if len(self.units) != outputs or min(self.units) <= 0:
             raise ValueError(f"{self.name}: {outputs} positive units are needed, not {self.units}")
         if not 0 <= self.layers[0] < self.layers[1]:

@@ -102,19 +102,19 @@ class Editor:
         pictures = self.render(self.displace(Edit.of(edit, **how)))
         return pictures[0] if self._single else pictures
 
-    def displace(self, edit: Edit | Mapping[str, float], *,
-                 strengths: Mapping[str, Tensor] | None = None) -> EditedLatents:
+    def displace(self, edit: Edit | Mapping[str, float], *, strengths: Mapping[str, Tensor] | None = None,
+                 **how: Any) -> EditedLatents:
         """As `edit`, but return the edited latents (`directions.displace`).
 
         Args:
-            edit: What to do.
+            edit, how: What to do.
             strengths: In place of the edit's: tensors [N] by name, one strength for each latent.
         """
-        return displace(self.generator, self.controls, self.edited, Edit.of(edit), strengths=strengths)
+        return displace(self.generator, self.controls, self.edited, Edit.of(edit, **how), strengths=strengths)
 
-    def strengths_to(self, name: str, edit: Edit = NOTHING) -> Tensor:
+    def strengths_to(self, name: str, edit: Edit = NOTHING, **how: Any) -> Tensor:
         """Strengths [N] at which the control's own score of a class reaches its margin (`directions.strengths_to`)."""
-        return strengths_to(self.generator, self.controls, self.edited, name, edit)
+        return strengths_to(self.generator, self.controls, self.edited, name, Edit.of(edit, **how))
 
     def key_of(self, name: str) -> str:
         """The name whose strength leads to a class: "smile" for "smile:serious" (below 0), "hair:blond" as it is."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from directions import Control, Controls, LinearControl
+from directions import Controls, GradCtrlControl, LinearControl
 from editing import Editor
 from learning import Tuner, TuneSettings
 from learning.calibration import FARTHEST, LARGEST_LIMIT, SAFE, STRIDE, TYPICAL, _median
@@ -97,8 +97,8 @@ def test_counts_are_tuned_one_attribute_after_the_other(glass: Glass, w: Tensor)
 
 def test_projection_and_other_families_have_no_counts(glass: Glass, w: Tensor) -> None:
     made, controls = entangled(glass, w)
-    projecting = replace(controls["smile"], method="project")  # type: ignore[call-arg]
-    linear = LinearControl(name="smile", classes=("no", "yes"), layers=(0, 8), family="ganspace",
+    projecting = replace(controls["smile"], keeping="projection")  # type: ignore[call-arg]
+    linear = LinearControl(name="smile", classes=("no", "yes"), layers=(0, 8), found_by="ganspace",
                            directions=SMILE[None] / 2, weights=SMILE[None], bias=torch.zeros(1))
     glass.rendered.clear()
     for control in (projecting, linear):
@@ -260,7 +260,7 @@ def test_tuning_does_all_for_each_control_that_has_scores(glass: Glass, w: Tenso
     assert dict(found["smile"].keep) == {"age": 0}
     for name in ("smile", "age"):
         control = found[name]
-        assert isinstance(control, Control)
+        assert isinstance(control, GradCtrlControl)
         assert set(control.report) == {"meta-validation", "within reach"}
         assert control.units != (1.0,)
         assert control.limits[1] >= 1

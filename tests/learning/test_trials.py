@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from directions import Controls
-from editing import Edited, Editor
+from directions import Controls, EditedLatents
+from editing import Editor
 from gradctrl import Scores
 from learning.trials import RENDER_BATCH, Trials, check_controls, cross, draw_trials, judge, verdict
 from tests.learning.glass import Glass, Reader, along, binary, latents, plane
@@ -141,7 +141,7 @@ def test_what_has_the_class_already_and_what_cannot_get_there_is_left_as_it_was(
 def test_settings_are_passed_on(glass: Glass, controls: Controls) -> None:
     editor, w = Editor(glass, controls), latents(10)
     edited, crossed = cross(editor, w, "smile", 1 - controls["smile"].predict(w), keep=[], layers=(2, 3),
-                            method="project")
+                            keeping="projection")
     assert crossed.all()
     changed = (edited.latent != glass.broadcast(w)).any(dim=2).any(dim=0)
     assert changed.nonzero().flatten().tolist() == [2]
@@ -151,7 +151,7 @@ def test_settings_are_passed_on(glass: Glass, controls: Controls) -> None:
 
 def test_judging_in_batches_equals_one_by_one(glass: Glass) -> None:
     reader = Reader({"smile": binary(lambda w: w[:, 2, 0]), "age": binary(lambda w: w[:, 0, 1])})
-    edited = Edited(glass.broadcast(latents(RENDER_BATCH * 2 + 3)))
+    edited = EditedLatents(glass.broadcast(latents(RENDER_BATCH * 2 + 3)))
     told: list[int] = []
     found = judge(glass, reader, edited, told.append)
     assert told == [RENDER_BATCH, RENDER_BATCH, 3]
@@ -172,7 +172,7 @@ def test_styles_are_judged_too() -> None:
     glass = Styled()
     reader = Reader({"smile": binary(lambda w: w[:, 2, 0])})
     latent = glass.broadcast(latents(20))
-    plain, styled = (judge(glass, reader, Edited(latent, styles)) for styles in (None, torch.ones(20, 4)))
+    plain, styled = (judge(glass, reader, EditedLatents(latent, styles)) for styles in (None, torch.ones(20, 4)))
     assert torch.allclose(styled["smile"][:, 1], plain["smile"][:, 1] + 0.1, atol=1e-4)
 
 
