@@ -20,7 +20,7 @@ from inversion.record import pack_inversion, unpack_inversion
 from weights.errors import InputError
 from weights.tensors import read_tensors, write_tensors
 
-FORMAT = "gradctrl-session-1"
+FORMAT = "gradctrl-session-2"
 ENDING = ".session.safetensors"
 _REMEDY = "save the session again"
 _INVERSION = "inversion."  # Begins the names of the inversion's tensors and texts.

@@ -39,7 +39,7 @@ def read_tensors(path: str | os.PathLike[str], *, format: str, what: str,
 
     Args:
         path: The file.
-        format: What its metadata must say under "format".
+        format: What its metadata must say under "format"; it ends in "-" and a version.
         what: What the file should be, for messages: "a control file".
         remedy: What to do about a damaged one, for messages.
     Raises:
@@ -54,7 +54,10 @@ def read_tensors(path: str | os.PathLike[str], *, format: str, what: str,
         raise InputError(path, "no such file", "check the name") from error
     except (SafetensorError, OSError) as error:
         raise InputError(path, f"not readable as {what} ({error})", remedy) from error
-    if metadata.get("format") != format:
-        raise InputError(path, f"not {what} of this program (format {metadata.get('format')!r}, {format!r} is needed)",
-                         remedy)
+    written = metadata.get("format", "")
+    if written != format and written.rpartition("-")[0] == format.rpartition("-")[0]:
+        age = "former" if written < format else "later"
+        raise InputError(path, f"{what} made by a {age} version of this program ({written})", remedy)
+    if written != format:
+        raise InputError(path, f"not {what} of this program (format {written!r}, {format!r} is needed)", remedy)
     return tensors, metadata
