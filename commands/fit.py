@@ -330,7 +330,7 @@ def encoder(count: int, out: Path | None, overwrite: bool, generator: str, devic
 
         found, report = train_encoder(model, settings=EncoderSettings(count=count), on_step=show)
     notes = {"samples": str(count), "lpips": f"{report.lpips:.3f}", "lpips_changed": f"{report.lpips_changed:.3f}"}
-    save_encoder(path, found, generator_hash=model.hash, notes=notes)
+    save_encoder(path, found, space=model.space, notes=notes)
     note(f"LPIPS of its starts on new samples: {report.lpips:.3f}; on samples changed as photos may be: "
          f"{report.lpips_changed:.3f} (of the mean: {report.lpips_mean:.3f})")
     wrote(path)

@@ -95,7 +95,7 @@ def _sample_files(count: int, seed: int, truncation: float, sheet: bool, outputs
             for latent, picture, (picture_path, latent_path) in zip(latents, rendered, paths[start:], strict=False):
                 save_picture(picture_path, picture)
                 save_inversion(latent_path, Inversion(  # Its own crop: nothing was lost in finding it.
-                    latent=latent.float().cpu(), generator_hash=model.hash, crop=picture, picture=picture, lpips=0.0,
+                    latent=latent.float().cpu(), space=model.space, crop=picture, picture=picture, lpips=0.0,
                     mse=0.0, identity=None, seconds=0.0, steps=0))
                 wrote(picture_path, latent_path)
                 bar.update()

@@ -21,7 +21,6 @@ from weights.errors import InputError
 from weights.tensors import read_tensors, write_tensors
 
 FORMAT = "gradctrl-session-2"
-FORMER = ("gradctrl-session-1",)
 ENDING = ".session.safetensors"
 _REMEDY = "save the session again"
 _INVERSION = "inversion."  # Begins the names of the inversion's tensors and texts.
@@ -81,7 +80,7 @@ def load_session(path: str | os.PathLike[str], *, name: str | None = None) -> Se
     """
     shown = name or os.fspath(path)
     try:
-        tensors, metadata = read_tensors(path, format=FORMAT, former=FORMER, what="a session", remedy=_REMEDY)
+        tensors, metadata = read_tensors(path, format=FORMAT, what="a session", remedy=_REMEDY)
     except InputError as error:
         raise error.about(shown) from error
     try:

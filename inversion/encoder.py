@@ -11,12 +11,12 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generators import Generator, Space
 from inversion.whitening import Whitening
 from weights.errors import InputError
 from weights.fingerprint import fingerprint
@@ -24,10 +24,7 @@ from weights.manifest import entries
 from weights.store import cache_dir, path_of
 from weights.tensors import read_tensors, write_tensors
 
-if TYPE_CHECKING:
-    from generators import Generator
-
-FORMAT = "gradctrl-encoder-1"
+FORMAT = "gradctrl-encoder-2"
 LAYERS = (1, 2, 4)  # Of AlexNet's five; 192, 384 and 256 feature maps.
 CHANNELS = 832
 GRID = 7            # Features are averaged over so many cells a side,
@@ -89,8 +86,7 @@ def read_crops(pictures: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor
     return maps, F.adaptive_avg_pool2d(pictures, COLOURS)
 
 
-def save_encoder(path: str | os.PathLike[str], encoder: Encoder, *, generator_hash: str,
-                 notes: dict[str, str]) -> None:
+def save_encoder(path: str | os.PathLike[str], encoder: Encoder, *, space: Space, notes: dict[str, str]) -> None:
     """Write an encoder, mostly in half precision.
 
     An older file at `path` is replaced only once the new one is whole.
@@ -98,7 +94,7 @@ def save_encoder(path: str | os.PathLike[str], encoder: Encoder, *, generator_ha
     Args:
         path: The file.
         encoder: The encoder.
-        generator_hash: The generator that it was trained for.
+        space: W of the generator that it was trained for; it serves all generators of it.
         notes: Metadata: on what it was trained and how well it does.
     Raises:
         InputError: the file cannot be written.
@@ -106,22 +102,28 @@ def save_encoder(path: str | os.PathLike[str], encoder: Encoder, *, generator_ha
     # w varies a thousand times less along some directions than along others: half precision would swamp those.
     state = {name: value if name in ("w_mean", "basis") else value.half()
              for name, value in encoder.state_dict().items()}
-    write_tensors(path, state,
-                  {**notes, "format": FORMAT, "generator": generator_hash})
+    write_tensors(path, state, {**notes, "format": FORMAT, "space": space.to_text()})
 
 
 def load_encoder(path: str | os.PathLike[str], *, generator: Generator) -> Encoder:
     """Read an encoder, frozen and in float32.
 
     Raises:
-        InputError: no such file, not an encoder, damaged, or of another generator; the message names the file.
+        InputError: no such file, not an encoder, damaged, or of another space; the message names the file.
     """
-    tensors, metadata = read_tensors(path, format=FORMAT, what="an encoder", remedy=REMEDY)
-    if metadata.get("generator") != generator.hash:
-        raise InputError(path,
-                         f"this encoder is of generator {metadata.get('generator', '')[:12]}, not of the loaded "
-                         f"one ({generator.hash[:12]})", f"{REMEDY} for it")
+    space, tensors = _read(path)
+    if not space.matches(generator.space):
+        raise InputError(path, f"this encoder is of another space ({space.short}) than the loaded generator's "
+                               f"({generator.space.short})", f"{REMEDY} for it")
     return _built(path, tensors, generator)
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[Space, dict[str, Tensor]]:
+    tensors, metadata = read_tensors(path, format=FORMAT, what="an encoder", remedy=REMEDY)
+    try:
+        return Space.from_text(metadata["space"]), tensors
+    except (KeyError, ValueError) as error:
+        raise InputError(path, "damaged encoder", REMEDY) from error
 
 
 def _built(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], generator: Generator) -> Encoder:
@@ -137,25 +139,30 @@ def _built(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], generato
 
 
 def find_encoder(generator: Generator) -> Encoder | None:
-    """The encoder of a generator: the one that was trained here (see `own_path`), else the bundled one, else None.
+    """The encoder of a generator's space: one that was trained here, its own before others', else the bundled one.
 
+    Returns:
+        None if there is none.
     Raises:
-        InputError: its file is damaged.
+        InputError: the file of its own, or the bundled one, is damaged or of a former version.
     """
-    own = own_path(generator)
-    if own.is_file():
-        return load_encoder(own, generator=generator)
-    for entry in entries().values():
-        if entry.kind == "encoder":
-            path = path_of(entry.name)
-            tensors, metadata = read_tensors(path, format=FORMAT, what="an encoder", remedy="install it again")
-            if metadata["generator"] == generator.hash:
-                return _built(path, tensors, generator)
+    trained_here = own_path(generator)
+    others = sorted({*trained_here.parent.glob("*.safetensors")} - {trained_here})
+    bundled = [path_of(entry.name) for entry in entries().values() if entry.kind == "encoder"]
+    for path in [trained_here] * trained_here.is_file() + others + bundled:
+        try:
+            space, tensors = _read(path)
+        except InputError:
+            if path in others:
+                continue
+            raise
+        if space.matches(generator.space):
+            return _built(path, tensors, generator)
     return None
 
 
 def own_path(generator: Generator) -> Path:
-    """Where the encoder that was trained here for a generator is kept."""
+    """Where the encoder that was trained here for a generator is kept, among those of others."""
     return cache_dir() / "encoders" / f"{generator.hash}.safetensors"
 
 

@@ -198,8 +198,9 @@ class Projector:
         latents = best.latent if settings.space == "w+" else best.latent[:, 0]
         pictures = to_pixels(best.picture)
         return [Inversion(
-            latent=latents[n].float().cpu(), tuning=result.tuning, generator_hash=self.generator.hash, crop=crop,
-            picture=pictures[n], lpips=float(best.lpips[n]), mse=float(best.mse[n]), seconds=seconds,
+            latent=latents[n].float().cpu(), space=self.generator.space, tuning=result.tuning, crop=crop,
+            generator_hash=self.generator.hash if result.tuning else "", picture=pictures[n],
+            lpips=float(best.lpips[n]), mse=float(best.mse[n]), seconds=seconds,
             steps=result.steps, stopped=result.stopped,
             # A limit that was not reached must not cut a slower machine's repetition short.
             settings=settings if result.stopped else replace(settings, seconds=0.0),

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -26,7 +27,7 @@ from commands.edit_outputs import STRIP_PICTURES
 from directions import load as load_controls
 from directions import save as save_controls
 from editing import Editor, load_recipe, parse_recipe, reproduce
-from generators import Generator, load, to_pixels
+from generators import Generator, Space, load, to_pixels
 from inversion import (
     Inversion,
     Photo,
@@ -551,10 +552,10 @@ def test_edits_that_cannot_be_made(flags: list[str], words: tuple[str, ...], me:
 
 
 def test_files_of_other_generators_are_refused(latent_file: Path, editor: Editor, tmp_path: Path, out: Path) -> None:
-    alien = replace(load_inversion(latent_file), generator_hash="0" * 64)
+    alien = replace(load_inversion(latent_file), space=Space.of("w", torch.randn(4, 512)))
     save_inversion(tmp_path / "alien.latent.safetensors", alien)
     refused("edit", tmp_path / "alien.latent.safetensors", "--set", "smile=1", "--out", out,
-            words=("alien.latent.safetensors", "generator 000000"))
+            words=("alien.latent.safetensors", "another space"))
     save_controls(tmp_path / "alien.safetensors", editor.controls.values(), generator_hash="0" * 64)
     refused("edit", latent_file, "--set", "smile=1", "--controls", tmp_path / "alien.safetensors", "--out", out,
             words=("alien.safetensors", "generator 000000"))

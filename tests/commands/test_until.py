@@ -133,7 +133,7 @@ def test_what_is_out_of_reach_names_the_input(editor: Editor, tmp_path: Path, ou
             editor, "smile") == "smile:smiling" else -3.0})[0]
         blank = np.zeros([128, 128, 3], np.uint8)
         save_inversion(tmp_path / f"{name}.latent.safetensors", Inversion(
-            latent=latent, generator_hash=editor.generator.hash, crop=blank, picture=blank, lpips=0.0, mse=0.0,
+            latent=latent, space=editor.generator.space, crop=blank, picture=blank, lpips=0.0, mse=0.0,
             identity=None, seconds=0.0, steps=0))
     result = run("edit", tmp_path / "far.latent.safetensors", tmp_path / "near.latent.safetensors", "--to",
                  away(editor, "smile"), "--step", 0.01, "--out", out)
@@ -191,7 +191,7 @@ def test_through_the_classes_of_a_photo(editor: Editor, astronaut: Photo, astron
                                         out: Path) -> None:
     face = find_faces(astronaut)[0]
     picture = editor.edit({})
-    record = Inversion(latent=editor.latent[0], generator_hash=editor.generator.hash, crop=picture, picture=picture,
+    record = Inversion(latent=editor.latent[0], space=editor.generator.space, crop=picture, picture=picture,
                        lpips=0.0, mse=0.0, identity=None, seconds=0.0, steps=0)
     latent = tmp_path / "me.latent.safetensors"
     save_inversion(latent, record.of_photo(astronaut.sha256, face.quad))

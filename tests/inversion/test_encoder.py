@@ -59,12 +59,12 @@ def test_training_is_repeatable_and_leaves_the_random_state(small: Generator, di
 def test_the_file_comes_back_and_names_its_generator(small: Generator, trained: tuple[Encoder, Report, list],
                                                      tmp_path: Path) -> None:
     path = tmp_path / "encoder.safetensors"
-    save_encoder(path, trained[0], generator_hash=small.hash, notes={"samples": "1000"})
+    save_encoder(path, trained[0], space=small.space, notes={"samples": "1000"})
     first, second = load_encoder(path, generator=small), load_encoder(path, generator=small)
     assert first.hash == second.hash
     maps, colours = torch.randn(2, 832, 7, 7), torch.rand(2, 3, 16, 16)
     assert torch.allclose(first(maps, colours), trained[0](maps, colours), atol=0.05)
-    with pytest.raises(InputError, match=r"encoder\.safetensors.*of generator"):
+    with pytest.raises(InputError, match=r"encoder\.safetensors.*of another space"):
         load_encoder(path, generator=load("bundled"))
     whole = path.read_bytes()
     for content in (b"", whole[:len(whole) // 2], b"nothing"):
@@ -73,14 +73,20 @@ def test_the_file_comes_back_and_names_its_generator(small: Generator, trained: 
             load_encoder(path, generator=small)
 
 
-def test_one_that_was_trained_here_is_found(small: Generator, trained: tuple[Encoder, Report, list], tmp_path: Path,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_its_space_that_was_trained_here_is_found(small: Generator, trained: tuple[Encoder, Report, list],
+                                                         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path))
     assert find_encoder(small) is None
     own_path(small).parent.mkdir(parents=True)
-    save_encoder(own_path(small), trained[0], generator_hash=small.hash, notes={})
+    save_encoder(own_path(small), trained[0], space=small.space, notes={})
     found = find_encoder(small)
     assert found is not None
+    own_path(small).rename(own_path(small).with_name("others.safetensors"))
+    own_path(small).with_name("damaged.safetensors").write_bytes(b"nothing")
+    same = find_encoder(small)  # Of another generator of this space.
+    assert same is not None
+    assert same.hash == found.hash
+    assert find_encoder(load()).hash not in (found.hash, None)  # type: ignore[union-attr]
     projector = Projector(small)
     assert projector.resolve(ProjectorSettings()).start == f"encoder {found.hash[:12]}"
     with pytest.raises(InputError, match="use the encoder"):

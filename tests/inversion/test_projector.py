@@ -40,7 +40,8 @@ def test_the_picture_is_that_of_the_latent(generator: Generator, short: Inversio
     again = to_pixels(generator.render(short.latent[None]))[0]
     assert np.abs(again.astype(int) - short.picture).max() <= 1
     assert short.latent.shape == (512,)
-    assert short.generator_hash == generator.hash
+    assert short.space.matches(generator.space)
+    short.check(generator)
 
 
 def test_the_numbers_are_those_of_the_picture(short: Inversion, projector: Projector) -> None:
