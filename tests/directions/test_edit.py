@@ -60,7 +60,8 @@ def test_what_would_take_for_ever_or_is_no_number_is_refused(edit: Edit) -> None
 
 
 @pytest.mark.parametrize("data", [
-    None, [], {}, {"strengths": []}, {"strengths": {"a": "1"}}, {"strengths": {"a": True}}, {"strengths": {"a": math.nan}},
+    None, [], {}, {"strengths": []}, {"strengths": {"a": "1"}}, {"strengths": {"a": True}},
+    {"strengths": {"a": math.nan}},
     {"strengths": {}, "keep": "age"}, {"strengths": {}, "keep": {"age": -1}}, {"strengths": {}, "keep": {"age": 1.5}},
     {"strengths": {}, "layers": [1]}, {"strengths": {}, "layers": [1, "x"]}, {"strengths": {}, "step": "x"},
     {"strengths": {}, "method": 3}, {"strengths": {}, "more": 1}])

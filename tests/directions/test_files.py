@@ -197,7 +197,8 @@ def test_what_is_no_file_of_directions_is_refused(path: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("form", ["gradctrl-controls-1", "gradctrl-family-1"])
 def test_files_of_former_versions_are_told_apart(form: str, tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "old.safetensors", {"format": form})
-    with pytest.raises(InputError, match=rf"old\.safetensors: .* made by a former version .*\({form}\); get the file again"):
+    with pytest.raises(InputError,
+                       match=rf"old\.safetensors: .* made by a former version .*\({form}\); get the file again"):
         load(tmp_path / "old.safetensors")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from directions import GradCtrlControl
+from directions import ALL_LAYERS, GradCtrlControl
 from generators import StyleGAN2, StyleGAN2Config
 from gradctrl import Classifier, Scores
 
@@ -65,7 +65,7 @@ def latents(count: int) -> Tensor:
     return torch.randn(count, W_DIM, generator=torch.Generator().manual_seed(1))
 
 
-def plane(name: str, *normals: Tensor, layers: tuple[int, int] = (0, ROWS), **settings: object) -> GradCtrlControl:
+def plane(name: str, *normals: Tensor, layers: tuple[int, int] = ALL_LAYERS, **settings: object) -> GradCtrlControl:
     """A control whose logits are linear: LeakyReLU(a) - LeakyReLU(-a) = 1.1 a."""
     a = torch.stack(normals)
     eye = torch.eye(len(a))

@@ -20,7 +20,7 @@ def reading(classes: tuple[str, ...]) -> GradCtrlControl:
     # LeakyReLU(a) - LeakyReLU(-a) = 1.1 a.
     classifier = Classifier(hidden_weight=torch.cat([eye, -eye]), hidden_bias=torch.zeros(2 * outputs),
                             out_weight=torch.cat([eye, -eye], dim=1) / 1.1, out_bias=torch.zeros(outputs))
-    return GradCtrlControl(name="x", classes=classes, classifier=classifier, layers=(0, 1), units=(1.0,) * outputs)
+    return GradCtrlControl(name="x", classes=classes, classifier=classifier, units=(1.0,) * outputs)
 
 
 def logit(probability: float) -> float:

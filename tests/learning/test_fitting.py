@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from directions import GradCtrlControl
+from directions import ALL_LAYERS, GradCtrlControl
 from generators import LatentStatistics
 from gradctrl import Examples, FitExamplesSettings, FitScoresSettings, Scores, fit_examples, fit_scores
 from gradctrl.prepare import prepare
@@ -100,9 +100,9 @@ def test_names_classes_and_keep_lists(fitted: list[GradCtrlControl], trained: li
             ("serious", "smiling"), ("black", "brown", "blond"), ("left", "front", "right")]
         assert [control.outputs for control in controls] == [1, 3, 3]
         assert [control.ordered for control in controls] == [False, False, True]
-        assert {control.layers for control in controls} == {(0, ROWS)}
-    assert {(control.method, control.statistics) for control in fitted} == {("project", metric)}
-    assert {(control.method, control.statistics) for control in trained} == {("paper", None)}
+        assert {control.layers for control in controls} == {ALL_LAYERS}
+    assert {(control.keeping, control.statistics) for control in fitted} == {("projection", metric)}
+    assert {(control.keeping, control.statistics) for control in trained} == {("masks", None)}
 
 
 def test_what_is_held_out_is_not_trained_on(latents: Tensor, scores: list[Scores], metric: LatentStatistics,
@@ -136,7 +136,7 @@ def test_examples_are_checked_on_what_is_held_out_if_it_is_given(latents: Tensor
     made = fit_to_examples(latents, scores, examples, settings=FEW, held_out=held_out,
                                keeping="projection", statistics=metric)
     assert made[0].report["held out"] == accuracy_report(made[0], latents[held_out], scores[0].labels[held_out])
-    assert {(control.method, control.statistics) for control in made} == {("project", metric)}
+    assert {(control.keeping, control.statistics) for control in made} == {("projection", metric)}
 
 
 def test_without_anything_held_out_there_is_no_accuracy_to_tell(latents: Tensor, scores: list[Scores],

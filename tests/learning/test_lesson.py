@@ -34,12 +34,12 @@ def made(name: str, seed: int, *, outputs: int = 1) -> GradCtrlControl:
         hidden_weight=torch.randn(8, 16, generator=rng), hidden_bias=torch.randn(8, generator=rng) / 4,
         out_weight=torch.randn(outputs, 8, generator=rng), out_bias=torch.zeros(outputs))
     classes = ("no", "yes") if outputs == 1 else ("black", "brown", "blond")
-    return GradCtrlControl(name=name, classes=classes, classifier=classifier, layers=(0, 4), units=(1.0,) * outputs)
+    return GradCtrlControl(name=name, classes=classes, classifier=classifier, units=(1.0,) * outputs)
 
 
 @pytest.fixture(scope="module")
 def controls(generator: Generator) -> Controls:
-    return Controls([made("smile", 1), made("age", 2)], generator_hash=generator.hash)
+    return Controls([made("smile", 1), made("age", 2)], spaces=generator.spaces)
 
 
 @pytest.fixture(scope="module")
@@ -205,12 +205,12 @@ def test_the_lesson_trains_what_its_labels_say_and_goes_on(lesson: Lesson, gener
     control = lesson.train()
     assert same(control, fit_from_labels(generator, controls, "beard", lesson.classes, lesson.labels, pool=pool))
     assert list(control.keep) == ["smile", "age"]
-    narrowed = lesson.adjust(keep=["age"], layers=(0, 3))
-    assert (list(narrowed.keep), narrowed.layers) == (["age"], (0, 3))
+    narrowed = lesson.adjust(keep=["age"], layers=(4, 16))
+    assert (list(narrowed.keep), narrowed.layers) == (["age"], (4, 16))
     while not lesson.complete:
         lesson.sort(person(current(lesson)))
     later = lesson.train()
-    assert (list(later.keep), later.layers) == (["age"], (0, 3))
+    assert (list(later.keep), later.layers) == (["age"], (4, 16))
     assert min(later.report["examples"].values()) >= GOAL  # type: ignore[attr-defined]
 
 
@@ -240,7 +240,7 @@ def test_accuracy_is_measured_on_labels_that_were_not_trained_on(generator: Gene
 def test_strength_one_is_the_median_length_that_flips_the_attribute(generator: Generator, pool: Pool,
                                                                     controls: Controls, labels: dict[int, str]) -> None:
     control = fit_from_labels(generator, controls, "beard", ["no beard", "beard"], labels, pool=pool)
-    editor = Editor(generator, Controls([*controls.values(), control], generator_hash=generator.hash))
+    editor = Editor(generator, Controls([*controls.values(), control], spaces=generator.spaces))
     lengths = []
     unseen = torch.tensor([index for index, seed in enumerate(pool.seeds) if seed not in labels])
     answers = control.predict(pool.latents[unseen])
@@ -258,7 +258,7 @@ def test_strength_one_is_the_median_length_that_flips_the_attribute(generator: G
 def test_a_saved_control_works_alone(generator: Generator, pool: Pool, controls: Controls, labels: dict[int, str],
                                      tmp_path: Path) -> None:
     control = fit_from_labels(generator, controls, "beard", ["no beard", "beard"], labels, pool=pool)
-    save_controls(tmp_path / "beard.safetensors", [control], generator_hash=generator.hash)
+    save_controls(tmp_path / "beard.safetensors", [control], spaces=generator.spaces)
     editor = Editor(generator, load_controls(tmp_path / "beard.safetensors"))  # What it keeps is not there.
     editor.set_latents(pool.latents[:2])
     assert (editor.edit({"beard": 1.0}) != editor.edit({})).any()
@@ -271,7 +271,7 @@ def test_several_classes_and_truncated_samples(generator: Generator, pool: Pool,
     control = fit_from_labels(generator, controls, "hair", hair.classes, labels, truncation=0.8, pool=pool)
     assert (control.outputs, len(control.units), control.limits[0]) == (3, 3, 0.0)
     assert float((control.predict(latents) == hair.predict(latents)).float().mean()) > 0.8
-    assert control.report["samples"] == {"generator_hash": generator.hash, "truncation": 0.8}
+    assert control.report["samples"] == {"space": generator.space.to_text(), "truncation": 0.8}
 
 
 @pytest.mark.slow
@@ -280,7 +280,7 @@ def test_thirty_of_each_class_teach_what_a_bundled_control_knows(attribute: str)
     bundled = load("bundled"), load_controls("bundled")
     generator, (person, pool) = bundled[0], (bundled[1][attribute], Pool(bundled[0]))
     others = Controls([control for name, control in bundled[1].items() if name != attribute],
-                      generator_hash=generator.hash)
+                      spaces=generator.spaces)
     shown = {}
     for active in (True, False):
         lesson = Lesson(generator, pool, attribute, person.classes, others, active=active)
@@ -320,7 +320,7 @@ def test_names_that_no_control_can_have_are_refused(generator: Generator, pool: 
 def test_one_that_a_person_taught_may_be_replaced(generator: Generator, pool: Pool, controls: Controls,
                                                   labels: dict[int, str]) -> None:
     control = fit_from_labels(generator, controls, "beard", ["no beard", "beard"], labels, pool=pool)
-    with_beard = Controls([*controls.values(), control], generator_hash=generator.hash)
+    with_beard = Controls([*controls.values(), control], spaces=generator.spaces)
     again = fit_from_labels(generator, with_beard, "beard", ["no beard", "beard"], labels, pool=pool)
     assert same(control, again)  # It does not keep itself.
 
