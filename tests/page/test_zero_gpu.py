@@ -20,8 +20,8 @@ import torch
 import app
 from inversion import PRESETS, Inversion, Projector, ProjectorSettings
 from inversion.whitening import Whitening
-from page import gpu
-from page.models import Models
+from page.jobs import gpu
+from page.state.models import Models
 from tests.page.handling import LONG, QUICK
 from tests.page.serving import served
 
@@ -165,7 +165,7 @@ from functools import partialmethod
 import generators
 from inversion import Projector, ProjectorSettings
 from inversion.whitening import Whitening
-from page import gpu
+from page.jobs import gpu
 from generators import to_pixels
 
 Whitening.__init__ = partialmethod(Whitening.__init__, samples=600)

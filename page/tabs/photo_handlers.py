@@ -12,14 +12,15 @@ import gradio as gr
 
 from editing import Edit, load_session
 from inversion import PRESETS, Progress
-from page import examples, showing, words
-from page.models import Models
-from page.outputs import Outputs
-from page.photo_stage import PhotoStage, presets_in_words
-from page.progress import Course, starting, waiting
-from page.result_side import ResultSide
-from page.visitor import VIEW_SIDE, Visitor, Waiting
-from page.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, as_updates, shown_errors
+from page.state import files as showing
+from page.state.models import Models
+from page.state.visitor import VIEW_SIDE, Visitor, Waiting
+from page.tabs import examples, words
+from page.tabs.outputs import Outputs
+from page.tabs.photo_stage import PhotoStage, presets_in_words
+from page.tabs.progress import Course, starting, waiting
+from page.tabs.result import ResultSide
+from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, as_updates, shown_errors
 from weights.errors import InputError
 
 TIMED, LOOK = 60.0, 0.5  # Seconds that the presets' times are waited for at most, and between two looks.

@@ -10,8 +10,8 @@ from pathlib import Path
 from directions import Control, Controls, Steerable, import_authors
 from directions.files import load_any
 from generators import convert, fetch
-from page import showing
-from page.models import Bench, Loaded, Models
+from page.state import files as showing
+from page.state.models import Bench, Loaded, Models
 from weights.errors import InputError
 from weights.manifest import Entry, entries
 from weights.store import Status, listing, location, path_of

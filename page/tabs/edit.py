@@ -14,17 +14,17 @@ import gradio as gr
 import numpy as np
 
 from editing import Edit
-from page import words
-from page.beginning import Beginning
-from page.lane import desk, measuring_desk
-from page.measures import effect_of
-from page.models import Bench, Models
-from page.outputs import Outputs, subject_of
-from page.photo_stage import PhotoStage
-from page.result_side import BEFORE, EMPTY, FORGOTTEN, INVERSION, PINNED, ResultSide
-from page.sliders import Sliders
-from page.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor
-from page.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, as_updates, shown_errors
+from page.jobs.executors import desk, measuring_desk
+from page.jobs.measuring import effect_of
+from page.state.models import Bench, Models
+from page.state.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor
+from page.tabs import words
+from page.tabs.outputs import Outputs, subject_of
+from page.tabs.photo_handlers import Beginning
+from page.tabs.photo_stage import PhotoStage
+from page.tabs.result import BEFORE, EMPTY, FORGOTTEN, INVERSION, PINNED, ResultSide
+from page.tabs.sliders import Sliders
+from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, as_updates, shown_errors
 from weights.errors import InputError
 
 SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.

@@ -8,8 +8,8 @@ from html import escape
 from directions import Steerable
 from editing import Edit
 from inversion import SAME_PERSON, Face, Inversion
-from page.measures import NOTICED, Effect, Measure
-from page.visitor import Subject
+from page.jobs.measuring import NOTICED, Effect, Measure
+from page.state.visitor import Subject
 
 ESTIMATES = (f"Estimates of an image classifier that knows generated faces: below {round(100 * NOTICED)} points a "
              "difference says little.")

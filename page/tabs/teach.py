@@ -19,11 +19,11 @@ from editing import Editor, edit_each, join
 from generators import Generator
 from learning.from_labels import MOST_CLASSES, keepable, warm_up
 from learning.lesson import FEWEST, GOAL, Lesson, Pool
-from page import showing
-from page.models import Bench, Models
-from page.visitor import Visitor
-from page.wiring import EDITS, FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, shown_errors
-from page.words import problem, title_of
+from page.state import files as showing
+from page.state.models import Bench, Models
+from page.state.visitor import Visitor
+from page.tabs.wiring import EDITS, FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, shown_errors
+from page.tabs.words import problem, title_of
 from weights.errors import InputError
 
 INTRO = ("Missing a slider? Name what it should change, sort faces of nobody into its classes, and the page learns it. "

@@ -33,16 +33,16 @@ from inversion import (
     paste_back,
     with_warnings,
 )
-from page import gpu
-from page.describing import describer
-from page.history import History
-from page.lane import Lane
-from page.recent import Recent
+from page.jobs import gpu
+from page.jobs.describing import describer
+from page.jobs.executors import Lane
+from page.state.history import History
+from page.state.recent import Recent
 from weights.errors import InputError
 
 if TYPE_CHECKING:
     from learning.lesson import Lesson
-    from page.models import Bench
+    from page.state.models import Bench
 
 VIEW_SIDE = 1024    # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
 PREVIEW_SIDE = 512  # The same while a slider is dragged, when being quick counts.

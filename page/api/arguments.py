@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from gradio.data_classes import FileData
 
-from page import showing
+from page.state import files as showing
 from weights.errors import InputError
 
 OWNER = "api"  # Of the files that are made for other programs; they go after an hour.

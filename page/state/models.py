@@ -16,10 +16,10 @@ from directions import FAMILIES, METHODS, Control, Controls, load_controls, load
 from editing import Edit, Editor
 from generators import Generator, choose_device, load
 from inversion import InversionCache, Projector
-from page.describing import describer
-from page.lane import Lane
-from page.timing import Timing
-from page.visitor import Subject, Visitor
+from page.jobs.describing import describer
+from page.jobs.executors import Lane
+from page.state.timing import Timing
+from page.state.visitor import Subject, Visitor
 from weights.errors import InputError
 
 LAST = 2     # Edits of each subject that are kept.

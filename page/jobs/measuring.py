@@ -13,11 +13,11 @@ from editing import Edit
 from generators import from_pixels
 from inversion import identity_distance
 from learning.scorers import load_scorer
-from page.describing import describer
-from page.visitor import Subject
+from page.jobs.describing import describer
+from page.state.visitor import Subject
 
 if TYPE_CHECKING:
-    from page.models import Bench
+    from page.state.models import Bench
 
 NOTICED = 0.2  # A change of a class's probability that is worth a word where it was not asked for.
 

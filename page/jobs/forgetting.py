@@ -14,9 +14,10 @@ from typing import Any
 import gradio as gr
 
 from inversion import InversionCache
-from page import KEPT_SECONDS, SWEEP_SECONDS, showing
-from page.showing import BATCH, private_dir
-from page.visitor import Visitor
+from page import KEPT_SECONDS, SWEEP_SECONDS
+from page.state import files as showing
+from page.state.files import BATCH, private_dir
+from page.state.visitor import Visitor
 
 GRACE = 120  # Seconds that somebody who has left may take to come back: a phone that sleeps looks like one who left.
 

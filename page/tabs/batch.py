@@ -13,14 +13,15 @@ from batch.batch import BatchOptions
 from batch.files import MOST_PHOTOS, load_edit
 from editing import Edit, Editor, Recipe
 from inversion import DEFAULT_PRESET, PRESETS
-from page import KEPT_SECONDS, showing
-from page import batch_words as words
-from page.batch_run import Inbox, Running
-from page.models import Bench, Models
-from page.photo_stage import PRESET_WORDS, presets_in_words
-from page.visitor import Visitor
-from page.wiring import FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, as_updates, shown_errors
-from page.words import problem
+from page import KEPT_SECONDS
+from page.jobs.batches import Inbox, Running
+from page.state import files as showing
+from page.state.models import Bench, Models
+from page.state.visitor import Visitor
+from page.tabs import batch_words as words
+from page.tabs.photo_stage import PRESET_WORDS, presets_in_words
+from page.tabs.wiring import FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, as_updates, shown_errors
+from page.tabs.words import problem
 from weights.errors import InputError
 
 INTRO = (f"One edit for many photos: choose up to {MOST_PHOTOS} photos, or ZIPs of them. Each is inverted and edited "

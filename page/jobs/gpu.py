@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from inversion import Inversion, Progress, Projector, ProjectorSettings
-from page.lane import desk
+from page.jobs.executors import desk
 
 PREVIEW_STEPS = 5  # Between two pictures of a running inversion.
 PATIENCE = 30      # Seconds that the program's end waits for a step to finish.

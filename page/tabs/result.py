@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from page import showing
-from page.visitor import Visitor
-from page.wiring import Update
+from page.state import files as showing
+from page.state.visitor import Visitor
+from page.tabs.wiring import Update
 
 EMPTY = ("<div class='empty'>The face and its edits appear here.<br>Begin with a photo, one of the examples, or let "
          "yourself be surprised.</div>")

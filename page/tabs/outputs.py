@@ -12,11 +12,12 @@ import numpy as np
 from editing import RECIPE_KEY, Edit, frames, join, save_recipe, save_session, save_video, strip
 from editing.session import ENDING
 from inversion import save_picture
-from page import showing, words
-from page.models import Bench, Models
-from page.result_side import ResultSide
-from page.visitor import NOTHING, PREVIEW_SIDE, Subject, Visitor, recipe
-from page.wiring import FOLLOW, SAVING, Update, shown_errors
+from page.state import files as showing
+from page.state.models import Bench, Models
+from page.state.visitor import NOTHING, PREVIEW_SIDE, Subject, Visitor, recipe
+from page.tabs import words
+from page.tabs.result import ResultSide
+from page.tabs.wiring import FOLLOW, SAVING, Update, shown_errors
 from weights.errors import InputError
 
 WAY = "the way to this edit"

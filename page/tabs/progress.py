@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from inversion import Progress, describe_crop, identity_distance
-from page.visitor import Waiting
+from page.state.visitor import Waiting
 
 LOOK = 2.0                 # Seconds between two measurements of the identity, which take a tenth of one.
 WIDTH, HEIGHT = 160, 32    # Of the curve, in its own units.

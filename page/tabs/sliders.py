@@ -11,9 +11,9 @@ import gradio as gr
 
 from directions import Controls, Steerable
 from editing import Edit
-from page import words
-from page.models import OWN, Bench, name_of
-from page.wiring import Update
+from page.state.models import OWN, Bench, name_of
+from page.tabs import words
+from page.tabs.wiring import Update
 from weights.errors import InputError
 
 SLOTS = 24    # Sliders that there is room for; other controls than the page's own may have more names or fewer.

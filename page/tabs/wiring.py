@@ -10,8 +10,8 @@ from typing import Any
 
 import gradio as gr
 
-from page import words
-from page.visitor import Visitor
+from page.state.visitor import Visitor
+from page.tabs import words
 from weights.errors import InputError
 
 Update = dict[Any, Any]  # What a handler returns: new values by component; components that are left out stay.

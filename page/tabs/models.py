@@ -9,11 +9,12 @@ from typing import Any
 import gradio as gr
 
 from directions import Steerable
-from page import showing, words
-from page.models import Bench, Models
-from page.shelf import GENERATORS, Shelf
-from page.visitor import Visitor
-from page.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, shown_errors
+from page.jobs.library import GENERATORS, Shelf
+from page.state import files as showing
+from page.state.models import Bench, Models
+from page.state.visitor import Visitor
+from page.tabs import words
+from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, shown_errors
 from weights.errors import InputError
 from weights.manifest import entries
 

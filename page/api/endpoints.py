@@ -27,12 +27,12 @@ from editing.session import ENDING
 from inversion import find_faces, limits_of_face, open_photo, save_picture
 from inversion import preset as preset_of
 from learning.from_labels import POOL, train_from_labels
-from page import showing
-from page.arguments import OWNER, checked, own_copies, received
-from page.batch_run import Running
-from page.measures import effect_of
-from page.models import Bench, Models
-from page.visitor import Visitor, recipe
+from page.api.arguments import OWNER, checked, own_copies, received
+from page.jobs.batches import Running
+from page.jobs.measuring import effect_of
+from page.state import files as showing
+from page.state.models import Bench, Models
+from page.state.visitor import Visitor, recipe
 from weights.errors import InputError
 
 Preset = Literal["fast", "balanced", "faithful"]

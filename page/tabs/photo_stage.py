@@ -7,11 +7,12 @@ from typing import Any
 import gradio as gr
 
 from inversion import DEFAULT_PRESET, PRESETS, limits_of_face
-from page import showing, words
-from page.models import Bench
-from page.timing import in_words
-from page.visitor import Visitor
-from page.wiring import Update
+from page.state import files as showing
+from page.state.models import Bench
+from page.state.timing import in_words
+from page.state.visitor import Visitor
+from page.tabs import words
+from page.tabs.wiring import Update
 
 PRESET_WORDS = {"fast": "fast: a likeness", "balanced": "balanced: nearer", "faithful": "faithful: the person"}
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from batch.batch import ENDED, Row
 from editing import Edit
-from page.words import edit_in_words, identity_in_words
+from page.tabs.words import edit_in_words, identity_in_words
 
 Pictures = Mapping[tuple[int, int], tuple[Path, Path]]  # Thumbnails before and after, by a row's file and face.
 STATE_WORDS = {"waiting": "waiting", "finding": "finding the face", "inverting": "inverting", "editing": "editing",

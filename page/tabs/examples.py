@@ -6,10 +6,10 @@ from pathlib import Path
 
 from generators import to_pixels
 from inversion import open_photo, save_picture
-from page import showing
-from page.models import Bench
+from page.state import files as showing
+from page.state.models import Bench
 
-PHOTO = Path(__file__).parent / "photos" / "eileen-collins.jpg"  # NASA's portrait, in the public domain.
+PHOTO = Path(__file__).parents[1] / "photos" / "eileen-collins.jpg"  # NASA's portrait, in the public domain.
 PHOTO_WORDS = "A photo: NASA's portrait of Eileen Collins"
 SEEDS = (20, 24, 43, 30, 29)  # Different faces, chosen by eye among the bundled generator's.
 TRUNCATION = 0.75

@@ -21,8 +21,8 @@ from gradio import mcp
 from gradio_client import handle_file
 from gradio_client.utils import is_file_obj_with_meta
 
-from page import showing
-from page.arguments import is_held
+from page.api.arguments import is_held
+from page.state import files as showing
 
 MARK = "/gradio_api/file="  # Comes before a file's path in its address.
 KEPT = 60.0                 # Seconds for which a file that came within a call is kept; it is uploaded from there.

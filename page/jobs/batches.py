@@ -19,11 +19,12 @@ from batch.batch import Batch, BatchOptions, Row, run_to_zip
 from editing import Edit
 from generators import Generator
 from inversion import Inversion, InversionCache, ProjectorSettings, save_picture
-from page import KEPT_SECONDS, SWEEP_SECONDS, showing
-from page.gpu import PATIENCE
-from page.lane import Ticket
-from page.models import Bench, Models
-from page.visitor import Visitor
+from page import KEPT_SECONDS, SWEEP_SECONDS
+from page.jobs.executors import Ticket
+from page.jobs.gpu import PATIENCE
+from page.state import files as showing
+from page.state.models import Bench, Models
+from page.state.visitor import Visitor
 from weights.errors import InputError
 
 LOOK = 0.4          # Seconds between two reports to the page.

@@ -22,7 +22,7 @@ from gradio.data_classes import FileData
 from PIL import Image, ImageDraw, ImageFont
 
 from inversion import Face, Photo, save_picture
-from page.visitor import VIEW_SIDE, scaled
+from page.state.visitor import VIEW_SIDE, scaled
 
 PREVIEW_QUALITY = 85  # Of 100: JPEG takes colour at half its resolution, and is followed by the picture in full.
 BATCH = "batch-"  # Begins the names of the folders of batches, which may run for hours.
