@@ -11,6 +11,7 @@ from .pixels import to_bytes as to_bytes
 from .pixels import to_pixels as to_pixels
 from .precision import fastest_dtype as fastest_dtype
 from .spaces import Space as Space
+from .statistics import LatentStatistics as LatentStatistics
 from .stylegan2 import StyleGAN2 as StyleGAN2
 from .stylegan2 import StyleGAN2Config as StyleGAN2Config
 from .stylegan2 import layers_of_rows as layers_of_rows
