@@ -76,7 +76,7 @@ def edits(generator: Generator, controls: Controls) -> Iterator[Row]:
 
 def inversions(generator: Generator, crop: np.ndarray, what: str) -> Iterator[Row]:
     projector = Projector(generator)
-    _ = projector.distance, projector.whitening, projector.encoder
+    _ = projector.distance, projector.statistics, projector.encoder
     for name, settings in PRESETS.items():
         result = projector.invert(crop, settings=settings)
         tuning = f", {settings.tuning_steps} of tuning" if settings.tuning_steps else ""

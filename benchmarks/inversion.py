@@ -232,7 +232,7 @@ def main() -> None:
     alex = PerceptualDistance("alex", device=device)
     tools = Tools(generator, Projector(generator, distance=alex), Editor(generator, load_controls(arguments.controls)),
                   load_scorer("bundled"), alex, PerceptualDistance("vgg", device=device))
-    _ = tools.projector.whitening, tools.projector.encoder  # Built before anything is timed.
+    _ = tools.projector.statistics, tools.projector.encoder  # Built before anything is timed.
     paths = photos_in(arguments.folder, arguments.every)
     spread = np.linspace(0, len(paths) - 1, min(arguments.usual, len(paths))).round().astype(int)
     run_curves(tools, [paths[index] for index in spread], presets, arguments.out)

@@ -36,9 +36,7 @@ def fit_components(latents: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
     statistics = LatentStatistics.of(latents, share=1.0)
-    axes = statistics.axes[:count]
-    deviations = axes.norm(dim=1)
-    return statistics.mean, axes / deviations[:, None], deviations
+    return statistics.mean, statistics.components[:count], statistics.deviations[:count]
 
 
 def ganspace_candidates(latents: Tensor, scores: Mapping[str, Scores], *, count: int = 40, best: int = 5,

@@ -16,8 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from generators import Generator, Space
-from inversion.whitening import Whitening
+from generators import Generator, LatentStatistics, Space
 from weights.errors import InputError
 from weights.fingerprint import fingerprint
 from weights.manifest import entries
@@ -46,18 +45,18 @@ class Encoder(nn.Module):
     w_mean: Tensor
     basis: Tensor
 
-    def __init__(self, w_dim: int, *, reduced: int = 48, hidden: int = 512) -> None:
+    def __init__(self, w_dim: int, axes: int, *, reduced: int = 48, hidden: int = 512) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(1, CHANNELS, 1, 1))      # Of each feature map over samples,
         self.register_buffer("deviation", torch.ones(1, CHANNELS, 1, 1))  # and its standard deviation.
-        # The whitening that it was trained with: on another machine components may come out turned.
+        # The standard scores that it was trained with: on another machine components may come out turned.
         self.register_buffer("w_mean", torch.zeros(w_dim))
-        self.register_buffer("basis", torch.eye(w_dim))
+        self.register_buffer("basis", torch.zeros(axes, w_dim))
         self.reduce = nn.Conv2d(CHANNELS, reduced, 1)
         self.first = nn.Linear(reduced * GRID**2 + 3 * COLOURS**2, hidden)
         self.norm = nn.LayerNorm(hidden)
         self.second = nn.Linear(hidden, hidden)
-        self.out = nn.Linear(hidden, w_dim)
+        self.out = nn.Linear(hidden, axes)
 
     def forward(self, maps: Tensor, colours: Tensor) -> Tensor:
         """w [N, w_dim] from features [N, 832, 7, 7] and colours [N, 3, 16, 16]."""
@@ -129,7 +128,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[Space, dict[str, Tensor]]:
 def _built(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], generator: Generator) -> Encoder:
     """An encoder of the tensors of a file."""
     try:
-        encoder = Encoder(generator.w_dim, reduced=len(tensors["reduce.weight"]), hidden=len(tensors["first.weight"]))
+        encoder = Encoder(generator.w_dim, len(tensors["basis"]), reduced=len(tensors["reduce.weight"]),
+                          hidden=len(tensors["first.weight"]))
         encoder.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (KeyError, RuntimeError) as error:
         raise InputError(path, "damaged encoder", REMEDY) from error
@@ -167,8 +167,8 @@ def own_path(generator: Generator) -> Path:
 
 
 @torch.no_grad()
-def encode(encoder: Encoder, pictures: Tensor, features: list[Tensor], whitening: Whitening) -> Tensor:
-    """Standard scores [N, w_dim] of w for crops [N, 3, R, R]; the mean, 0, for one whose scores are not finite."""
+def encode(encoder: Encoder, pictures: Tensor, features: list[Tensor], statistics: LatentStatistics) -> Tensor:
+    """Standard scores [N, K] of w for crops [N, 3, R, R]; the mean, 0, for one whose scores are not finite."""
     w = encoder(*(part.to(encoder.mean.dtype) for part in read_crops(pictures, features)))
-    scores = whitening.to_scores(w.to(whitening.mean))
+    scores = statistics.standardise(w.to(statistics.mean))
     return torch.where(scores.isfinite().all(dim=1, keepdim=True), scores, 0.0)

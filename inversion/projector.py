@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generators import Generator, from_pixels, to_pixels
+from generators import Generator, LatentStatistics, from_pixels, to_pixels
 from inversion.encoder import Encoder, encode, find_encoder
 from inversion.perceptual import PerceptualDistance
 from inversion.record import Inversion
-from inversion.search import Best, Targets, compare, face_window, search
+from inversion.search import Best, Targets, compare, face_window, measure_w, search
 from inversion.settings import ProjectorSettings
 from inversion.tuning import Tuning, tune
-from inversion.whitening import Whitening
 from weights.errors import InputError
 
 WARM_BATCH = 16   # Samples rendered at a time.
@@ -46,7 +45,7 @@ class Progress:
 class Projector:
     """Finds latents for crops, by Adam on LPIPS plus pixel distance (Karras et al. 2020, appendix D, made shorter).
 
-    It searches in whitened coordinates of W (see `Whitening`) from what an encoder says, or from the perceptually
+    It searches in standard scores of W (see `LatentStatistics`) from what an encoder says, or from the perceptually
     nearest of some samples, with fixed noise; then it may fit the generator to each crop (see `inversion.tuning`). What
     is costly is built once; each crop's result does not depend on the others in its batch.
     """
@@ -71,8 +70,8 @@ class Projector:
         return self._distance or PerceptualDistance(device=self.generator.device)
 
     @cached_property
-    def whitening(self) -> Whitening:
-        return Whitening(self.generator)
+    def statistics(self) -> LatentStatistics:
+        return measure_w(self.generator)
 
     @cached_property
     def encoder(self) -> Encoder | None:
@@ -135,7 +134,7 @@ class Projector:
             start = self._start(targets, settings, run)
         run.started()
         with self.generator.precision(torch.bfloat16 if settings.precision == "bfloat16" else None):
-            best = search(self.generator, self.distance, self.whitening, targets, start, settings, run.watch)
+            best = search(self.generator, self.distance, self.statistics, targets, start, settings, run.watch)
         if not best.loss.isfinite().all():
             raise InputError(None, f"generator {self.generator.hash[:12]} draws no finite picture here",
                              "load it again, or invert with precision float32")
@@ -154,16 +153,16 @@ class Projector:
         return Targets(pictures, self.distance.features(pictures), window)
 
     def _start(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
-        """Standard scores [N, w_dim] of w to begin with."""
+        """Standard scores [N, K] of w to begin with."""
         if settings.start == "mean":
-            return torch.zeros_like(self.whitening.mean).repeat(len(targets.pictures), 1)
+            return torch.zeros_like(self.statistics.deviations).repeat(len(targets.pictures), 1)
         if settings.start == "samples":
             return self._nearest(targets, settings, run)
         assert self.encoder is not None  # `resolve` has seen to it.
-        return encode(self.encoder, targets.pictures, targets.features, self.whitening)
+        return encode(self.encoder, targets.pictures, targets.features, self.statistics)
 
     def _nearest(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
-        """Standard scores [N, w_dim] of the nearest sample to each target, drawn towards the mean."""
+        """Standard scores [N, K] of the nearest sample to each target, drawn towards the mean."""
         w = self.generator.sample(range(settings.seed * settings.samples, (settings.seed + 1) * settings.samples))
         distances = []
         for part in w.split(WARM_BATCH):
@@ -172,7 +171,7 @@ class Projector:
                                           for n in range(len(targets.pictures))], dim=1))  # [samples, N]
             if run.should_end():
                 break
-        return self.whitening.to_scores(w[torch.cat(distances).argmin(dim=0)]) * WARM_PULL
+        return self.statistics.standardise(w[torch.cat(distances).argmin(dim=0)]) * WARM_PULL
 
     def _tune(self, targets: Targets, best: Best, n: int, settings: ProjectorSettings, run: _Run) -> _Result:
         """Fit the generator to one crop; its picture takes the place of the search's."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from commands.files import open_cache
 from inversion import Photo, Projector, load_inversion
 from inversion.cache import LIMIT
 from inversion.settings import PRESETS
-from inversion.whitening import Whitening
 from weights.errors import InputError
 
 TOLD = "Inversions are kept in"
@@ -26,7 +24,7 @@ TOLD = "Inversions are kept in"
 
 @pytest.fixture(autouse=True)
 def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Whitening, "__init__", partialmethod(Whitening.__init__, samples=600))
+    monkeypatch.setattr("generators.statistics.SAMPLES", 600)
     for name, settings in PRESETS.items():
         monkeypatch.setitem(PRESETS, name, replace(settings, steps=3, samples=2, tuning_steps=0))
 

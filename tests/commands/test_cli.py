@@ -13,7 +13,6 @@ import types
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,6 @@ from inversion import (
     save_inversion,
 )
 from inversion.settings import DEFAULT_PRESET, PRESETS
-from inversion.whitening import Whitening
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "gradio", "dlib", "lpips", "cv2", "torchvision", "av", "numpy", "PIL"}
@@ -51,7 +49,7 @@ QUICK = ProjectorSettings(steps=3, start="samples", samples=8)
 @pytest.fixture(autouse=True)
 def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """The presets, with hardly any steps, and what else takes time made short."""
-    monkeypatch.setattr("inversion.projector.Whitening", partial(Whitening, samples=600))
+    monkeypatch.setattr("generators.statistics.SAMPLES", 600)
     for name, settings in PRESETS.items():
         monkeypatch.setitem(PRESETS, name, replace(settings, steps=QUICK.steps, start="samples", samples=QUICK.samples,
                                                    tuning_steps=min(settings.tuning_steps, 1)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +19,13 @@ from inversion import load_inversion
 from inversion.encoder import own_path
 from inversion.encoder_training import EncoderSettings
 from inversion.settings import PRESETS
-from inversion.whitening import Whitening
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Hardly any steps, and a folder of fetched files of the test's own."""
     monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("inversion.projector.Whitening", partial(Whitening, samples=600))
+    monkeypatch.setattr("generators.statistics.SAMPLES", 600)
     for name, settings in PRESETS.items():
         monkeypatch.setitem(PRESETS, name, replace(settings, steps=3, tuning_steps=min(settings.tuning_steps, 4)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ import generators
 from inversion import InversionCache, Photo, Projector, ProjectorSettings, load_inversion
 from inversion.faces import Face
 from inversion.settings import PRESETS
-from inversion.whitening import Whitening
 from page.state.visitor import Visitor
 from page.tabs import words
 
@@ -26,7 +24,7 @@ TINY = "The face is 70 pixels across where the generator draws 128: "
 
 @pytest.fixture(autouse=True)
 def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Whitening, "__init__", partialmethod(Whitening.__init__, samples=600))
+    monkeypatch.setattr("generators.statistics.SAMPLES", 600)
     for name in PRESETS:
         monkeypatch.setitem(PRESETS, name, QUICK)
 

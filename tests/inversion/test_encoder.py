@@ -12,7 +12,7 @@ from generators import Generator, StyleGAN2, StyleGAN2Config, from_pixels, load
 from inversion import PerceptualDistance, Projector, ProjectorSettings
 from inversion.encoder import Encoder, encode, find_encoder, load_encoder, own_path, save_encoder
 from inversion.encoder_training import EncoderSettings, Report, change, train_encoder
-from inversion.whitening import Whitening
+from inversion.search import measure_w
 from weights.errors import InputError
 
 QUICK = EncoderSettings(count=1000, held_out=32, pool=500)
@@ -112,21 +112,21 @@ def test_the_bundled_encoder_starts_near(astronaut_crop: np.ndarray, distance: P
     """On new samples and on a photograph, far nearer than the mean, and numbers that are none are caught."""
     monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path))
     generator = load("bundled")
-    encoder, whitening = find_encoder(generator), Whitening(generator)
+    encoder, statistics = find_encoder(generator), measure_w(generator)
     assert encoder is not None
     w = generator.sample([7001, 7002, 7003])
     pictures = torch.cat([generator.render(w).clamp(-1, 1), from_pixels(astronaut_crop)])
     features = distance.features(pictures)
-    scores = encode(encoder, pictures, features, whitening)
-    drawn = distance.features(generator.render(whitening.to_w(scores)))
-    mean = distance.features(generator.render(whitening.mean[None]))
+    scores = encode(encoder, pictures, features, statistics)
+    drawn = distance.features(generator.render(statistics.restore(scores)))
+    mean = distance.features(generator.render(statistics.mean[None]))
     far = distance.between(mean, features)
     near = distance.between(drawn, features)
     assert (near[:3] < 0.4 * far[:3]).all()
     assert near[3] < 0.9 * far[3]
     features[0][1] = torch.nan
     features[1][1] = torch.nan
-    assert torch.equal(encode(encoder, pictures, features, whitening)[1], torch.zeros(512))
+    assert torch.equal(encode(encoder, pictures, features, statistics)[1], torch.zeros(512))
 
 
 def test_an_inversion_names_the_encoder_it_began_with(astronaut_crop: np.ndarray, monkeypatch: pytest.MonkeyPatch,

@@ -9,7 +9,6 @@ import torch
 from generators import Generator, from_pixels, load, to_pixels
 from inversion import Inversion, PerceptualDistance, Progress, Projector, ProjectorSettings, preset
 from inversion.search import learning_rate
-from inversion.whitening import Whitening
 from weights.errors import InputError
 
 SHORT = ProjectorSettings(steps=12, start="samples", samples=16)
@@ -97,14 +96,6 @@ def test_w_plus_has_a_row_for_each_layer(projector: Projector, crops: list[np.nd
     result = projector.invert(crops[0], settings=settings)
     assert result.latent.shape == (generator.num_ws, 512)
     assert result.latent.std(dim=0).max() > 0.01
-
-
-def test_whitening_comes_back_and_makes_w_round(generator: Generator) -> None:
-    whitening = Whitening(generator)
-    scores = whitening.to_scores(generator.sample(range(500)))
-    assert scores.square().mean() == pytest.approx(1, abs=0.2)
-    w = generator.sample([5, 6])
-    assert torch.allclose(whitening.to_w(whitening.to_scores(w)), w, atol=1e-3)
 
 
 def test_learning_rate_rises_then_falls_to_zero() -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from functools import partialmethod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +18,6 @@ import torch
 
 import app
 from inversion import PRESETS, Inversion, Projector, ProjectorSettings
-from inversion.whitening import Whitening
 from page.jobs import gpu
 from page.state.models import Models
 from tests.page.handling import LONG, QUICK
@@ -52,9 +50,9 @@ class Spaces(ModuleType):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_whitening() -> Iterator[None]:
+def _quick_statistics() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Whitening, "__init__", partialmethod(Whitening.__init__, samples=600))
+        patch.setattr("generators.statistics.SAMPLES", 600)
         yield
 
 
@@ -164,11 +162,10 @@ import threading
 from functools import partialmethod
 import generators
 from inversion import Projector, ProjectorSettings
-from inversion.whitening import Whitening
 from page.jobs import gpu
-from generators import to_pixels
+from generators import statistics, to_pixels
 
-Whitening.__init__ = partialmethod(Whitening.__init__, samples=600)
+statistics.SAMPLES = 600
 gpu.declare()
 generator = generators.load("bundled")
 projector = Projector(generator)
