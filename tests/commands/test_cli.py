@@ -301,13 +301,13 @@ def test_in_the_background_ctrl_c_is_ignored(me: Path, out: Path, press: Callabl
 
 def test_an_edited_photo_and_its_recipe(me: Path, astronaut: Photo, editor: Editor, out: Path) -> None:
     picture, recipe_file = fine("edit", me, "--set", "smile=1.5", "--set", "hair:blond=-0.5", "--keep", "age,gender",
-                                "--layers", "2:9", "--step", 0.5, "--out", out)
+                                "--layers", "12:128", "--step", 0.5, "--out", out)
     assert picture.name == "me-smile+1.5-hair-blond-0.5.png"
     assert recipe_file.name == "me-smile+1.5-hair-blond-0.5.recipe.json"
     recipe = load_recipe(recipe_file)
     assert parse_recipe(read_picture_metadata(picture)["gradctrl"]) == recipe
-    assert recipe.strengths == {"smile": 1.5, "hair:blond": -0.5}
-    assert (recipe.keep, recipe.layers, recipe.step) == (("age", "gender"), (2, 9), 0.5)
+    assert recipe.edit.strengths == {"smile": 1.5, "hair:blond": -0.5}
+    assert (recipe.edit.keep, recipe.edit.layers, recipe.edit.step) == (("age", "gender"), (12, 128), 0.5)
     assert np.array_equal(pixels(picture), reproduce(recipe, editor, photo=astronaut))
     assert not np.array_equal(pixels(picture), editor.edit({}))
     for number, source in enumerate((recipe_file, picture)):
@@ -321,7 +321,7 @@ def other_controls(editor: Editor, folder: Path) -> Path:
     """The bundled controls with another step."""
     path = folder / "controls.safetensors"
     save_controls(path, [replace(control, step=0.3) for control in editor.controls.values()],
-                  generator_hash=editor.generator.hash)
+                  spaces=editor.generator.spaces)
     return path
 
 
@@ -374,7 +374,7 @@ def test_keep_lists_and_layers_reach_the_editor(editor: Editor, out: Path) -> No
     for number, (flags, how) in enumerate([
         ([], {}), (["--keep", "none"], {"keep": ()}), (["--keep", "age:200,gender:100"],
                                                        {"keep": {"age": 200, "gender": 100}}),
-        (["--layers", "3:5"], {"layers": (3, 5)}), (["--step", "0.2"], {"step": 0.2}),
+        (["--layers", "16:32"], {"layers": (16, 32)}), (["--step", "0.2"], {"step": 0.2}),
     ]):
         picture, _ = fine("edit", "--seed", 3, "--set", "smile=1", *flags, "--out", out / str(number))
         assert np.array_equal(pixels(picture), editor.edit({"smile": 1.0}, **how)), flags  # type: ignore[arg-type]
@@ -535,7 +535,7 @@ def test_photos_that_cannot_be_used(name: str, data: bytes | None, word: str, me
     (["--set", "hair:green=1"], ("hair:green", "hair:blond")),
     (["--set", "hair=1"], ("hair:blond",)),
     (["--set", "smile=1", "--keep", "hat"], ("hat", "age")),
-    (["--set", "smile=1", "--layers", "2:99"], ("2:99",)),
+    (["--set", "smile=1", "--layers", "1:3"], ("1-3",)),
     (["--set", "smile=1e9"], ("smile", "too strong")),
     (["--set", "smile=1", "--generator", "nobody.pkl"], ("nobody.pkl",)),
     (["--set", "smile=1", "--generator", "stylegan2-ffhq"], ("gradctrl weights fetch stylegan2-ffhq",)),
@@ -554,7 +554,8 @@ def test_files_of_other_generators_are_refused(latent_file: Path, editor: Editor
     save_inversion(tmp_path / "alien.latent.safetensors", alien)
     refused("edit", tmp_path / "alien.latent.safetensors", "--set", "smile=1", "--out", out,
             words=("alien.latent.safetensors", "another space"))
-    save_controls(tmp_path / "alien.safetensors", editor.controls.values(), generator_hash="0" * 64)
+    alien_space = Space.of("w", torch.randn(4, editor.generator.w_dim))
+    save_controls(tmp_path / "alien.safetensors", editor.controls.values(), spaces={"w": alien_space})
     refused("edit", latent_file, "--set", "smile=1", "--controls", tmp_path / "alien.safetensors", "--out", out,
             words=("alien.safetensors", "generator 000000"))
     fine("edit", "--seed", 2, "--set", "smile=1", "--out", out)

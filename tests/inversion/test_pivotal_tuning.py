@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from directions import load_controls
+from directions import load as load_controls
 from editing import Editor, strip
 from generators import Generator, load
 from inversion import Inversion, Progress, Projector, ProjectorSettings, load_inversion, save_inversion
