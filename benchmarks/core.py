@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe, peak_memory, synchronise
-from directions import Controls, load_controls
+from directions import Controls
+from directions import load as load_controls
 from editing import Editor
 from generators import Generator, choose_device, fastest_dtype, load, to_pixels
 from inversion import PRESETS, Projector, align, find_faces, open_photo

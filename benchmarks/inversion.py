@@ -25,7 +25,7 @@ from benchmarks.inversion_report import CURVES, ROWS, Row, write_report
 from benchmarks.machine import describe, peak_memory
 from benchmarks.similarity import ms_ssim
 from benchmarks.usual_projector import project
-from directions import load_controls
+from directions import load as load_controls
 from editing import Editor
 from generators import Generator, choose_device, from_pixels, load, to_pixels
 from inversion import (

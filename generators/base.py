@@ -21,7 +21,7 @@ from weights.errors import InputError
 from weights.fingerprint import fingerprint
 
 NoiseMode = Literal["const", "random", "none"]
-ALL_LAYERS = (4.0, 2048.0)
+ALL_LAYERS = (4, 2048)
 """The layer range that holds every layer of every generator."""
 
 

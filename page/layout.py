@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import gradio as gr
 
-from page import KEPT_SECONDS, examples
-from page.batch import BatchTab
-from page.edit_tab import EditTab
-from page.endpoints import Endpoints
-from page.kept import Visitors, forget
-from page.models import Models
-from page.models_tab import ModelsTab
-from page.teach import TeachTab
-from page.visitor import Visitor
-from page.wiring import HIDDEN, PRIVATE, QUICK, Update
+from page import KEPT_SECONDS
+from page.api.endpoints import Endpoints
+from page.jobs.forgetting import Visitors, forget
+from page.state.models import Models
+from page.state.visitor import Visitor
+from page.tabs import examples
+from page.tabs.batch import BatchTab
+from page.tabs.edit import EditTab
+from page.tabs.models import ModelsTab
+from page.tabs.teach import TeachTab
+from page.tabs.wiring import HIDDEN, PRIVATE, QUICK, Update
 from weights.errors import InputError
 
 INTRO = ("# Face editor\nDrop in a photo of a face and change it: a smile, another age, other hair; everything else "

@@ -43,7 +43,7 @@ def main() -> None:
     generator = generators.load("bundled")
     projector = inversion.Projector(generator)
     cache = inversion.InversionCache(sys.argv[1] if len(sys.argv) > 1 else None, on_note=print)
-    editor = editing.Editor(generator, directions.load_controls("bundled"))
+    editor = editing.Editor(generator, directions.load("bundled"))
     rows = {name: [invert(projector, cache, case, photo) for case, photo in photos.items()]
             for name, photos in gallery(generator).items()}
     for name, cases in rows.items():

@@ -23,7 +23,7 @@ def main() -> None:
     generator = generators.load("bundled")
     crop = inversion.align(photo, inversion.find_faces(photo)[0], generator.img_resolution)
     projector = inversion.Projector(generator)
-    editor = editing.Editor(generator, directions.load_controls("bundled"))
+    editor = editing.Editor(generator, directions.load("bundled"))
     rows = []
     for name, settings in inversion.PRESETS.items():
         inverted = projector.invert(crop, settings=settings)

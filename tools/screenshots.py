@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 import app
-from page.examples import PHOTO
+from page.tabs.examples import PHOTO
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -22,10 +22,11 @@ import pytest
 from PIL import Image
 
 from batch import batch
-from batch.batch import FAULT, NOT_BEGUN, Batch, BatchOptions, Row, run_to_zip
+from batch.driver import FAULT, NOT_BEGUN, Batch, BatchOptions, Row, run_to_zip
 from batch.files import Names, Source, gather, load_edit, pack, unpack_photos
-from directions import Controls, load_controls
-from editing import RECIPE_KEY, Edit, Editor, load_recipe, parse_recipe, reproduce
+from directions import Controls, Edit
+from directions import load as load_controls
+from editing import RECIPE_KEY, Editor, load_recipe, parse_recipe, reproduce
 from generators import load
 from inversion import (
     InversionCache,

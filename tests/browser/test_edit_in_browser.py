@@ -17,7 +17,7 @@ from PIL import Image
 
 from editing import load_recipe, load_session, parse_recipe
 from inversion import Photo, read_picture_metadata
-from page import showing
+from page.state import files as showing
 from tests.browser.driving import download, invert, move, pictures, surprise, unfold, until_changed, upload
 
 if TYPE_CHECKING:

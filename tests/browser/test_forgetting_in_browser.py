@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import app
 from inversion import PRESETS, InversionCache, ProjectorSettings
-from page import kept, layout, showing
+from page import launching, layout
+from page.jobs import forgetting as kept
+from page.state import files as showing
 from tests.browser.driving import invert, move, surprise, upload
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setitem(PRESETS, "fast", ProjectorSettings(steps=4, start="samples", samples=4))
         patch.setattr(kept, "GRACE", 0.5)
         patch.setattr(layout, "KEPT_SECONDS", SOON)
-        patch.setattr(app, "KEPT_SECONDS", SOON)
-        patch.setattr(app, "SWEEP_SECONDS", 1)
+        patch.setattr(launching, "KEPT_SECONDS", SOON)
+        patch.setattr(launching, "SWEEP_SECONDS", 1)
         patch.setattr(kept, "page_cache", lambda: cache)
-        demo = app.launch(port=None, block=False)
+        demo = launching.launch(port=None, block=False)
         yield demo.local_url
         demo.close()
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import cli
-from commands.cache import open_cache
+from commands.files import open_cache
 from inversion import Photo, Projector, load_inversion
 from inversion.cache import LIMIT
 from inversion.settings import PRESETS

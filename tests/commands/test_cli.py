@@ -22,8 +22,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import cli
-from commands.results import STRIP_PICTURES
-from directions import load_controls, save_controls
+from commands.edit_outputs import STRIP_PICTURES
+from directions import load as load_controls
+from directions import save as save_controls
 from editing import Editor, load_recipe, parse_recipe, reproduce
 from generators import Generator, Space, load, to_pixels
 from inversion import (

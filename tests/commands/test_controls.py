@@ -9,7 +9,9 @@ import torch
 from click.testing import CliRunner, Result
 
 import cli
-from directions import Control, LinearControl, load_controls, save_controls, save_family
+from directions import GradCtrlControl, LinearControl
+from directions import load as load_controls
+from directions import save as save_controls
 from gradctrl import Classifier
 
 SAMPLES = {"generator_hash": "a" * 64, "truncation": 1.0, "seed": 5, "count": 9000, "ending": "png", "resolution": 32,
@@ -41,9 +43,10 @@ def file(tmp_path: Path) -> Path:
               "meta-validation": {"samples": 30, "accuracy": 0.867, "margin in deviations": 0.5},
               "measured": {"edits": 512, "accuracy": 0.953, "stayed": {"age": 0.98}, "dependency": {"0.5": 0.11}},
               "something new": [1, 2.5]}
-    smile = Control(name="smile", classes=("serious", "smiling"), layers=(2, 8), keep={"pose": 150}, step=0.45,
+    smile = GradCtrlControl(name="smile", classes=("serious", "smiling"), layers=(2, 8), keep={"pose": 150}, step=0.45,
                     units=(2.25,), limits=(-1.5, 2.5), margins=(0.3, 0.4), classifier=weights(1), report=report)
-    pose = Control(name="pose", classes=("left", "front", "right"), layers=(0, 4), ordered=True, units=(1.0, 2.0, 3.0),
+    pose = GradCtrlControl(name="pose", classes=("left", "front", "right"), layers=(0, 4), ordered=True,
+                           units=(1.0, 2.0, 3.0),
                    classifier=weights(3))
     save_controls(tmp_path / "mine.safetensors", [smile, pose], generator_hash="b" * 64)
     return tmp_path / "mine.safetensors"
@@ -67,12 +70,12 @@ def test_everything_is_shown(file: Path) -> None:
 
 def test_other_families_and_the_bundled_ones_are_shown(file: Path, tmp_path: Path,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    control = LinearControl(name="age", classes=("young", "old"), layers=(0, 4), family="ganspace",
+    control = LinearControl(name="age", classes=("young", "old"), layers=(0, 4), found_by="ganspace",
                             directions=torch.eye(8)[:1], weights=torch.ones(1, 8), bias=torch.zeros(1),
                             report={"samples": 700, "outputs": [{"class": "old", "component": 3, "rank": 0.8123}]})
     path = tmp_path / "family.safetensors"
-    save_family(path, [control], generator_hash="c" * 64)
-    monkeypatch.setattr("directions.linear_files.path_of", {"bundled-ganspace": path}.__getitem__)
+    save_controls(path, [control], generator_hash="c" * 64)
+    monkeypatch.setattr("directions.files.path_of", {"bundled-ganspace": path}.__getitem__)
     assert shown(path) == shown("ganspace")
     for told in ("c" * 64, "ganspace", "700", "class old, component 3, rank 0.8123"):
         assert told in shown(path)

@@ -15,16 +15,17 @@ from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
 import cli
-from directions import FAMILIES, Control, Controls, LinearControl, load_controls, save_controls
-from directions.files import load_any
+from directions import FAMILIES, Controls, GradCtrlControl, LinearControl
+from directions import load as load_controls
+from directions import save as save_controls
 from generators import Generator, StyleGAN2, StyleGAN2Config, load
 from generators import checkpoints as readers
-from gradctrl import FitSettings, Scores, TrainSettings, save_examples
+from gradctrl import FitExamplesSettings, FitScoresSettings, Scores, save_examples
 from learning.accuracy import accuracy_report
 from learning.bank import SampleBank, open_bank, write_bank
 from learning.calibration import Tuner, TuneSettings
+from learning.contenders import fit_contender, split_bank
 from learning.from_bank import agreement, choose_examples, choose_fit, make_tuner, renders, rows_of, teach
-from learning.methods import split_bank, train_method
 from learning.scorers import load_scorer, score_bank
 from weights.errors import InputError
 
@@ -124,9 +125,9 @@ def refused(*arguments: object, words: str, code: int = 1) -> None:
         assert len(result.stderr.splitlines()) == 1
 
 
-def classifier(path: Path, name: str) -> Control:
+def classifier(path: Path, name: str) -> GradCtrlControl:
     control = load_controls(path)[name]
-    assert isinstance(control, Control)
+    assert isinstance(control, GradCtrlControl)
     return control
 
 
@@ -195,17 +196,18 @@ def test_a_class_that_is_rare_by_scores_is_left_out_unless_it_is_named(bank: Sam
 
 @pytest.mark.parametrize("fit", ["scores", "examples"])
 def test_settings_are_honoured(fit: str, world: World, tmp_path: Path) -> None:
-    def weights(number: int, *flags: object) -> tuple[Control, Tensor]:
+    def weights(number: int, *flags: object) -> tuple[GradCtrlControl, Tensor]:
         path = tmp_path / f"{number}.safetensors"
         fine("train", world.bank.folder, "--out", path, "--fit", fit, "--attributes", "red", *flags)
         control = classifier(path, "red")
         return control, control.classifier.hidden_weight
 
     base, first = weights(0)
-    assert len(first) == (FitSettings().hidden * FitSettings().networks if fit == "scores" else TrainSettings().hidden)
+    assert len(first) == (FitScoresSettings().hidden * FitScoresSettings().networks
+                          if fit == "scores" else FitExamplesSettings().hidden)
     assert base.method == ("project" if fit == "scores" else "paper")
     assert torch.equal(weights(1)[1], first)
-    assert len(weights(2, "--hidden", 8)[1]) == (8 * FitSettings().networks if fit == "scores" else 8)
+    assert len(weights(2, "--hidden", 8)[1]) == (8 * FitScoresSettings().networks if fit == "scores" else 8)
     own = [["--networks", 2, "--hidden", 64]] if fit == "scores" else [["--shaping", 0]]
     for number, flags in enumerate([["--epochs", 5], ["--lr", 0.001], ["--seed", 4], *own], start=3):
         found = weights(number, *flags)[1]
@@ -261,10 +263,10 @@ def test_what_is_held_back_is_not_trained_on(world: World) -> None:
 def test_other_families(family: str, world: World, tmp_path: Path) -> None:
     [path], told = fine("train", world.bank.folder, "--out", tmp_path / "f.safetensors", "--family", family,
                         "--generator", world.generator_file, "--with", world.scorer_file)
-    found = load_any(path)
+    found = load_controls(path)
     assert found.generator_hash == world.generator.hash
     split, latents = split_bank(COUNT), world.bank.latents()
-    expected = train_method(family, world.generator, load_scorer(world.scorer_file), latents,  # type: ignore[arg-type]
+    expected = fit_contender(family, world.generator, load_scorer(world.scorer_file), latents,  # type: ignore[arg-type]
                             world.bank.scores(), split)
     for name, control in found.items():
         assert isinstance(control, LinearControl)
@@ -285,13 +287,13 @@ def test_families_leave_out_what_nobody_judges(world: World, bank: SampleBank, t
     bank.save_scores([by_people("beard", way > way.median())])
     flags = ["--generator", world.generator_file, "--with", world.scorer_file]
     [path], told = fine("train", bank.folder, "--out", tmp_path / "f.safetensors", "--family", "ganspace", *flags)
-    assert list(load_any(path)) == ["bright", "red"]
+    assert list(load_controls(path)) == ["bright", "red"]
     assert "left out: beard: colours does not judge" in told
     refused("train", bank.folder, "--out", tmp_path / "g.safetensors", "--family", "ganspace", "--attributes", "beard",
             *flags, words="does not judge")
     [path], _ = fine("train", bank.folder, "--out", tmp_path / "h.safetensors", "--family", "interfacegan",
                      "--attributes", "beard", *flags)
-    assert list(load_any(path)) == ["beard"]
+    assert list(load_controls(path)) == ["beard"]
 
 
 @pytest.mark.parametrize("flags", [
@@ -353,7 +355,7 @@ def test_tuned_controls_are_the_library_s(world: World, trained: Path, tmp_path:
                   split_bank(COUNT).tune, QUICK(samples=4), on_render=counted.append)
     before = load_controls(trained)
     expected = tuner.tune(before)
-    found = load_any(path)
+    found = load_controls(path)
     assert found.generator_hash == world.generator.hash
     assert [dict(found[name].report) for name in found] == [dict(expected[name].report) for name in found]
     assert found.hash == expected.hash
@@ -371,7 +373,7 @@ def test_only_what_is_named_is_tuned(world: World, trained: Path, tmp_path: Path
     flags = ["--with", world.scorer_file, "--generator", world.generator_file, "--samples", 3]
     [path], _ = fine("tune", trained, "--bank", world.bank.folder, "--out", tmp_path / "t.safetensors", "--attributes",
                      "red", *flags)
-    before, after = load_controls(trained), load_any(path)
+    before, after = load_controls(trained), load_controls(path)
     assert list(after) == list(before)
     assert after["bright"].report == before["bright"].report
     assert after["bright"].units == before["bright"].units
@@ -402,10 +404,10 @@ def test_families_are_tuned_too(world: World, tmp_path: Path, quick: None) -> No
     few, out = tmp_path / "f.safetensors", tmp_path / "t.safetensors"
     fine("train", world.bank.folder, "--out", few, "--family", "stylespace", "--attributes", "red", *flags)
     fine("tune", few, "--bank", world.bank.folder, "--out", out, "--samples", 3, *flags)
-    [control] = load_any(out).values()
+    [control] = load_controls(out).values()
     assert isinstance(control, LinearControl)
     assert "meta-validation" in control.report
-    assert control.report["trained on"] == load_any(few)["red"].report["trained on"]
+    assert control.report["trained on"] == load_controls(few)["red"].report["trained on"]
 
 
 def test_what_cannot_be_tuned(world: World, bank: SampleBank, trained: Path, tmp_path: Path, quick: None) -> None:

@@ -13,9 +13,20 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import cli
-from commands.edit_options import METHODS as OFFERED
-from commands.models import FAMILIES as OFFERED_FAMILIES
-from directions import FAMILIES, METHODS, Controls, LinearControl, load_controls, save_controls, save_family
+from commands.options import FAMILIES as OFFERED_FAMILIES
+from commands.options import METHODS as OFFERED
+from directions import (
+    FAMILIES,
+    METHODS,
+    Controls,
+    LinearControl,
+)
+from directions import (
+    load as load_controls,
+)
+from directions import (
+    save as save_controls,
+)
 from editing import Editor, Recipe, SampleSource, load_recipe, parse_recipe
 from editing.increments import round_up, through
 from generators import load
@@ -211,7 +222,8 @@ def test_the_rule_to_keep_attributes(method: str, editor: Editor, out: Path) -> 
 
 
 def test_the_two_rules_differ(editor: Editor) -> None:
-    assert not np.array_equal(editor.edit({"age": 1.0}, method="paper"), editor.edit({"age": 1.0}, method="project"))
+    assert not np.array_equal(editor.edit({"age": 1.0}, keeping="masks"),
+                              editor.edit({"age": 1.0}, keeping="projection"))
 
 
 def test_recipes_from_before_methods_are_read(editor: Editor, tmp_path: Path, out: Path) -> None:
@@ -231,22 +243,22 @@ def family(editor: Editor, tmp_path: Path) -> Path:
     w = editor.generator.sample(range(200))
     axis = torch.nn.functional.normalize(torch.pca_lowrank(w, q=1)[2].T, dim=1)
     scale = (w @ axis.T).std()
-    control = LinearControl(name="age", classes=("young", "old"), layers=(0, 12), family="interfacegan",
+    control = LinearControl(name="age", classes=("young", "old"), layers=(0, 12), found_by="interfacegan",
                             directions=axis, weights=axis / scale, bias=-(axis / scale) @ w.mean(dim=0), step=0.2)
-    save_family(tmp_path / "family.safetensors", [control], generator_hash=editor.generator.hash)
+    save_controls(tmp_path / "family.safetensors", [control], generator_hash=editor.generator.hash)
     return tmp_path / "family.safetensors"
 
 
 @pytest.mark.parametrize("bundled", [True, False])
 def test_other_families_edit(bundled: bool, family: Path, editor: Editor, out: Path,
                              monkeypatch: pytest.MonkeyPatch) -> None:
-    from directions.files import load_any
+    from directions.files import load_controls
 
-    other = Editor(editor.generator, load_any(family))
+    other = Editor(editor.generator, load_controls(family))
     other.set_latents(editor.latent)
     flags: list[object] = ["--controls", family]
     if bundled:
-        monkeypatch.setattr("directions.linear_files.path_of", {"bundled-interfacegan": family}.__getitem__)
+        monkeypatch.setattr("directions.files.path_of", {"bundled-interfacegan": family}.__getitem__)
         flags = []
     (picture, recipe_file), _ = fine("edit", "--seed", SEED, "--set", "age=2", "--method", "interfacegan", *flags,
                                      "--out", out)

@@ -15,8 +15,8 @@ import generators
 from inversion import InversionCache, Photo, Projector, ProjectorSettings, load_inversion
 from inversion.faces import Face
 from inversion.settings import PRESETS
-from page import words
-from page.visitor import Visitor
+from page.state.visitor import Visitor
+from page.tabs import words
 
 QUICK = ProjectorSettings(steps=2, start="samples", samples=2)
 TINY = "The face is 70 pixels across where the generator draws 128: "

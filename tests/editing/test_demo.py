@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import cli
-from directions import Control, Controls, import_authors
+from directions import Controls, GradCtrlControl, import_authors
 from directions.authors import DEMO_STEP, DEMO_STEPS, FFHQ, FFHQ_KEEP, FFHQ_LAYERS
 from editing import Editor
 from editing.demo import DEMOS, TRUNCATION, Demo, demo_names, demo_strips
@@ -67,7 +67,7 @@ def test_a_strip_is_the_authors_walk_at_every_third_step(attribute: str, editor:
     [(name, picture)] = demo_strips(editor, attribute, 5)
     assert (name, picture.shape) == (attribute, (128, 7 * 128, 3))
     control = editor.controls[attribute]
-    assert isinstance(control, Control)
+    assert isinstance(control, GradCtrlControl)
     keep = [(editor.controls[other], count) for other, count in FFHQ_KEEP[attribute].items()]
     start, stop = FFHQ_LAYERS[attribute]
     for sign in (1, -1):
@@ -83,7 +83,7 @@ def test_a_strip_is_the_authors_walk_at_every_third_step(attribute: str, editor:
 def test_the_demo_is_as_far_as_the_authors_go(editor: Editor) -> None:
     """9 steps of 4/9 are 4 in W, and never more than one step at a time."""
     editor.set_latent(editor.generator.sample([0], truncation=TRUNCATION)[0])
-    moved = editor.edit_latent({"age": 1.0}) - editor.latent
+    moved = editor.displace({"age": 1.0}).latent - editor.latent
     assert 0 < float(moved[0, 5].norm()) <= 4.0 + 1e-3
     assert editor.controls["age"].step == pytest.approx(4 / 9)
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from directions import Control, Controls, LinearControl
-from editing import Edited, Editor, edit_each, frames, join, strip
-from generators import Generator, StyleGAN2, StyleGAN2Config, to_pixels
-from gradctrl import Classifier, fit_metric, mask, trajectory
+from directions import Controls, EditedLatents, GradCtrlControl, LinearControl
+from editing import Editor, edit_each, frames, join, strip
+from generators import Generator, LatentStatistics, StyleGAN2, StyleGAN2Config, to_pixels
+from gradctrl import Classifier, mask, trajectory
 from weights.errors import InputError
 
 
@@ -22,13 +22,13 @@ def generator() -> Generator:
     return StyleGAN2(config).requires_grad_(False).eval()
 
 
-def make_control(name: str, seed: int, *, outputs: int = 1, keep: dict[str, int] | None = None) -> Control:
+def make_control(name: str, seed: int, *, outputs: int = 1, keep: dict[str, int] | None = None) -> GradCtrlControl:
     rng = torch.Generator().manual_seed(seed)
     classifier = Classifier(
         hidden_weight=torch.randn(8, 32, generator=rng), hidden_bias=torch.randn(8, generator=rng),
         out_weight=torch.randn(outputs, 8, generator=rng), out_bias=torch.randn(outputs, generator=rng))
     classes = ("no", "yes") if outputs == 1 else ("black", "brown", "blond")
-    return Control(name=name, classes=classes, classifier=classifier, layers=(2, 6), keep=keep or {}, step=0.2,
+    return GradCtrlControl(name=name, classes=classes, classifier=classifier, layers=(2, 6), keep=keep or {}, step=0.2,
                    units=(1.0, 2.0, 3.0)[:outputs])
 
 
@@ -46,17 +46,17 @@ def editor(generator: Generator, controls: Controls) -> Editor:
 
 
 def test_strength_zero_is_the_identity(editor: Editor, generator: Generator) -> None:
-    assert torch.equal(editor.edit_latent({"smile": 0.0, "hair:blond": 0.0}), editor.latent)
-    assert torch.equal(editor.edit_latent({}), editor.latent)
+    assert torch.equal(editor.displace({"smile": 0.0, "hair:blond": 0.0}).latent, editor.latent)
+    assert torch.equal(editor.displace({}).latent, editor.latent)
     assert np.array_equal(editor.edit({}), to_pixels(generator.render(generator.sample([1])))[0])
 
 
 def test_rows_outside_the_layer_range_stay_bit_for_bit(editor: Editor) -> None:
-    edited = editor.edit_latent({"smile": 2.0})
+    edited = editor.displace({"smile": 2.0}).latent
     assert torch.equal(edited[:, :2], editor.latent[:, :2])
     assert torch.equal(edited[:, 6:], editor.latent[:, 6:])
     assert not torch.equal(edited[:, 2:6], editor.latent[:, 2:6])
-    narrow = editor.edit_latent({"smile": 2.0}, layers=(0, 1))
+    narrow = editor.displace({"smile": 2.0}, layers=(0, 1)).latent
     assert torch.equal(narrow[:, 1:], editor.latent[:, 1:])
 
 
@@ -64,21 +64,21 @@ def test_one_control_follows_its_trajectory(editor: Editor, controls: Controls) 
     w = editor.latent.mean(dim=1)
     path = trajectory(controls["smile"], w, steps=5, step=0.2, keep=[(controls["age"], 5)])
     for steps in range(6):
-        edited = editor.edit_latent({"smile": 0.2 * steps})
+        edited = editor.displace({"smile": 0.2 * steps}).latent
         assert torch.allclose(edited[:, 3], path[:, steps], atol=1e-5)
 
 
 def test_masked_channels_stay_bit_for_bit(editor: Editor, controls: Controls) -> None:
     """Within one step the mask is that at w itself."""
     masked = mask(editor.latent.mean(dim=1), [(controls["age"], 7), (controls["hair"], 4)])
-    edited = editor.edit_latent({"smile": 0.15}, keep={"age": 7, "hair": 4})
+    edited = editor.displace({"smile": 0.15}, keep={"age": 7, "hair": 4}).latent
     assert torch.equal(edited[0, 3][masked[0]], editor.latent[0, 3][masked[0]])
     assert (edited[0, 3] != editor.latent[0, 3]).sum() == (~masked).sum()
 
 
 def test_strength_is_counted_in_the_controls_unit(editor: Editor) -> None:
     for index, class_name in enumerate(("black", "brown", "blond")):
-        moved = editor.edit_latent({f"hair:{class_name}": 0.05}) - editor.latent
+        moved = editor.displace({f"hair:{class_name}": 0.05}).latent - editor.latent
         assert moved[0, 3].norm() == pytest.approx(0.05 * (index + 1), rel=1e-3)
 
 
@@ -86,32 +86,32 @@ def test_strength_is_counted_in_the_controls_unit(editor: Editor) -> None:
 def test_signed_strengths_raise_and_lower_the_score(editor: Editor, name: str) -> None:
     attribute = name.split(":")[0]
     index = 1 if ":" in name else 0
-    low, here, high = (float(editor.scores(editor.edit_latent({name: s}, keep=[]))[attribute][0, index])
+    low, here, high = (float(editor.scores(editor.displace({name: s}, keep=[]).latent)[attribute][0, index])
                        for s in (-0.5, 0.0, 0.5))
     assert low < here < high
 
 
 def test_several_controls_do_not_depend_on_their_order(editor: Editor) -> None:
-    a = editor.edit_latent({"smile": 1.0, "age": -0.7, "hair:blond": 0.5})
-    b = editor.edit_latent({"hair:blond": 0.5, "age": -0.7, "smile": 1.0})
+    a = editor.displace({"smile": 1.0, "age": -0.7, "hair:blond": 0.5}).latent
+    b = editor.displace({"hair:blond": 0.5, "age": -0.7, "smile": 1.0}).latent
     assert torch.allclose(a, b, atol=1e-5)
 
 
 def test_a_batch_equals_singles(editor: Editor, generator: Generator) -> None:
     w = generator.sample(range(11))
     editor.set_latents(w)
-    many, latents = editor.edit({"smile": 1.0}), editor.edit_latent({"smile": 1.0})
+    many, latents = editor.edit({"smile": 1.0}), editor.displace({"smile": 1.0}).latent
     assert many.shape == (11, 32, 32, 3)
     for index in range(11):
         editor.set_latent(w[index])
-        assert torch.allclose(editor.edit_latent({"smile": 1.0})[0], latents[index], atol=1e-4)
+        assert torch.allclose(editor.displace({"smile": 1.0}).latent[0], latents[index], atol=1e-4)
         assert np.abs(editor.edit({"smile": 1.0}).astype(int) - many[index]).max() <= 1
 
 
 def test_w_plus_keeps_the_differences_between_its_rows(editor: Editor, generator: Generator) -> None:
     w_plus = generator.sample(range(generator.num_ws))
     editor.set_latent(w_plus)
-    moved = editor.edit_latent({"smile": 1.0})[0] - w_plus
+    moved = editor.displace({"smile": 1.0}).latent[0] - w_plus
     assert torch.allclose(moved[2:6], moved[2].expand(4, -1), atol=1e-6)
 
 
@@ -155,10 +155,10 @@ def test_a_strength_for_each_latent_equals_one_after_the_other(editor: Editor, g
     w = generator.sample(range(6))
     smile, blond = torch.tensor([-1.0, 0.0, 0.3, 1.0, 2.7, -0.1]), torch.linspace(0, 0.5, 6)
     editor.set_latents(w)
-    many = editor.edit_latent({"smile": smile, "hair:blond": blond, "age": 0.4})
+    many = editor.displace({"smile": smile, "hair:blond": blond, "age": 0.4}).latent
     for index in range(6):
         editor.set_latent(w[index])
-        one = editor.edit_latent({"smile": float(smile[index]), "hair:blond": float(blond[index]), "age": 0.4})
+        one = editor.displace({"smile": float(smile[index]), "hair:blond": float(blond[index]), "age": 0.4}).latent
         assert torch.allclose(one[0], many[index], atol=1e-5)
 
 
@@ -176,18 +176,18 @@ def test_names_lead_to_keys_and_classes(editor: Editor) -> None:
 # ---- methods
 
 def test_a_method_replaces_that_of_the_controls(generator: Generator, controls: Controls) -> None:
-    metric = fit_metric(generator.sample(range(300)))
-    projecting = Controls([replace(control, method="project", metric=metric)  # type: ignore[call-arg]
+    metric = LatentStatistics.of(generator.sample(range(300)))
+    projecting = Controls([replace(control, keeping="projection", statistics=metric)  # type: ignore[call-arg]
                            for control in controls.values()])
     one, other = Editor(generator, controls), Editor(generator, projecting)
     for editor in (one, other):
         editor.set_latents(generator.sample(range(4)))
-    by_masks, by_projection = one.edit_latent({"smile": 1.0}), other.edit_latent({"smile": 1.0})
+    by_masks, by_projection = one.displace({"smile": 1.0}).latent, other.displace({"smile": 1.0}).latent
     assert not torch.equal(by_masks, by_projection)
-    assert torch.equal(one.edit_latent({"smile": 1.0}, method="paper"), by_masks)
-    assert torch.equal(other.edit_latent({"smile": 1.0}, method="paper"), by_masks)
-    assert torch.equal(other.edit_latent({"smile": 1.0}, method="project"), by_projection)
-    assert not torch.equal(one.strengths_to("smile", method="project"), one.strengths_to("smile", method="paper"))
+    assert torch.equal(one.displace({"smile": 1.0}, keeping="masks").latent, by_masks)
+    assert torch.equal(other.displace({"smile": 1.0}, keeping="masks").latent, by_masks)
+    assert torch.equal(other.displace({"smile": 1.0}, keeping="projection").latent, by_projection)
+    assert not torch.equal(one.strengths_to("smile", keeping="projection"), one.strengths_to("smile", keeping="masks"))
 
 
 def test_projection_leaves_kept_scores_alone(generator: Generator, controls: Controls) -> None:
@@ -211,7 +211,7 @@ def make_linear(generator: Generator, name: str, channel: int, *, family: str = 
     width = generator.w_dim if family != "stylespace" else generator.layers[-1].stop
     weights = torch.zeros(1, width)
     weights[0, channel] = 1
-    return LinearControl(name=name, classes=("no", "yes"), layers=layers, family=family,  # type: ignore[arg-type]
+    return LinearControl(name=name, classes=("no", "yes"), layers=layers, found_by=family,  # type: ignore[arg-type]
                          directions=weights, weights=weights, bias=torch.zeros(1))
 
 
@@ -222,7 +222,7 @@ def test_methods_that_controls_do_not_have_are_refused(editor: Editor, generator
             call({"smile": 1.0}, method="guess")
     with pytest.raises(InputError, match="cannot be steered by the method interfacegan"):
         editor.strengths_to("smile", method="interfacegan")
-    linear = Editor(generator, Controls([make_linear(generator, "smile", 3, family=family)], source="some file"))
+    linear = Editor(generator, Controls([make_linear(generator, "smile", 3, found_by=family)], source="some file"))
     linear.set_latent(generator.sample([1])[0])
     own = linear.edit({"smile": 1.0})
     assert np.array_equal(linear.edit({"smile": 1.0}, method=family), own)
@@ -236,10 +236,10 @@ def test_methods_that_controls_do_not_have_are_refused(editor: Editor, generator
 def test_edited_latents_come_apart_and_together_again(generator: Generator) -> None:
     latent = generator.broadcast(generator.sample(range(7)))
     styles = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
-    for whole in (Edited(latent), Edited(latent, styles)):
+    for whole in (EditedLatents(latent), EditedLatents(latent, styles)):
         parts = list(whole.split(3))
         assert [len(part.latent) for part in parts] == [3, 3, 1]
-        again = Edited.join(parts)
+        again = EditedLatents.join(parts)
         assert torch.equal(again.latent, latent)
         assert whole.styles is None if again.styles is None else torch.equal(again.styles, styles)
         picked = whole.select(torch.tensor([6, 0]))
@@ -249,7 +249,7 @@ def test_edited_latents_come_apart_and_together_again(generator: Generator) -> N
 
 def test_latents_without_styles_are_joined_with_none_added(generator: Generator) -> None:
     latent = generator.broadcast(generator.sample(range(3)))
-    joined = Edited.join([Edited(latent[:1]), Edited(latent[1:], torch.ones(2, 5))])
+    joined = EditedLatents.join([EditedLatents(latent[:1]), EditedLatents(latent[1:], torch.ones(2, 5))])
     assert torch.equal(joined.latent, latent)
     assert torch.equal(joined.styles, torch.tensor([0.0, 1.0, 1.0])[:, None].expand(-1, 5))
 
@@ -264,7 +264,7 @@ def test_states_are_what_a_control_looks_at(editor: Editor, generator: Generator
     styles = generator.styles(w_plus)
     assert torch.equal(editor.states(styled, w_plus), styles)
     change = torch.randn(styles.shape, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(editor.states(styled, Edited(w_plus, change)), styles + change)
+    assert torch.equal(editor.states(styled, EditedLatents(w_plus, change)), styles + change)
 
 
 @pytest.mark.parametrize("layers", [(0, 8), (1, 3), (4, 8)])
@@ -273,7 +273,7 @@ def test_a_style_edit_changes_the_styles_of_its_layers_alone(generator: Generato
     width = generator.layers[-1].stop
     n = torch.randn(1, width, generator=torch.Generator().manual_seed(0))
     n = n / n.norm()
-    control = LinearControl(name="smile", classes=("no", "yes"), layers=layers, family="stylespace", directions=n,
+    control = LinearControl(name="smile", classes=("no", "yes"), layers=layers, found_by="stylespace", directions=n,
                             weights=n, bias=torch.zeros(1))
     editor = Editor(generator, Controls([control]))
     editor.set_latents(generator.sample(range(2)))
@@ -294,8 +294,8 @@ def test_a_style_edit_is_no_w_plus(generator: Generator) -> None:
     editor = Editor(generator, Controls([make_linear(generator, "smile", 0)], source="some file"))
     editor.set_latent(generator.sample([1])[0])
     with pytest.raises(InputError, match=r"some file: these controls change styles, which no w\+ holds"):
-        editor.edit_latent({"smile": 1.0})
-    assert torch.equal(editor.edit_latent({"smile": 0.0}), editor.latent)
+        editor.displace({"smile": 1.0}).latent
+    assert torch.equal(editor.displace({"smile": 0.0}).latent, editor.latent)
 
 
 def test_edits_go_on_from_edits(editor: Editor, generator: Generator, controls: Controls) -> None:

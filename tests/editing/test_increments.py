@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from directions import Control, Controls, LinearControl, Steerable
-from editing import Edited, Editor
+from directions import Controls, EditedLatents, GradCtrlControl, LinearControl
+from editing import Editor
 from editing.increments import round_up, through
 from generators import Generator, StyleGAN2, StyleGAN2Config
 from gradctrl import Classifier
@@ -26,7 +26,7 @@ def generator() -> Generator:
     return StyleGAN2(config).requires_grad_(False).eval()
 
 
-def pose(generator: Generator) -> Control:
+def pose(generator: Generator) -> GradCtrlControl:
     """Three classes along one way through W: -(p - centre)^2 as a network of two layers."""
     w = generator.sample(range(300))
     way = torch.nn.functional.normalize(torch.randn(16, generator=torch.Generator().manual_seed(1)), dim=0)
@@ -35,14 +35,14 @@ def pose(generator: Generator) -> Control:
     centres = torch.tensor([-1.0, 0.0, 1.0])
     first = torch.stack([way, -way]) / p
     second = 4 * torch.stack([2 * centres, -2 * centres], dim=1) / 1.1  # leaky(x) - leaky(-x) = 1.1 x
-    return Control(name="pose", classes=CLASSES, layers=(1, 5), ordered=True, step=0.1, units=(1.0, 2.0, 1.0),
+    return GradCtrlControl(name="pose", classes=CLASSES, layers=(1, 5), ordered=True, step=0.1, units=(1.0, 2.0, 1.0),
                    classifier=Classifier(hidden_weight=first, hidden_bias=-(first @ w.mean(dim=0)),
                                          out_weight=second, out_bias=-4 * centres ** 2))
 
 
-def smile(generator: Generator) -> Control:
+def smile(generator: Generator) -> GradCtrlControl:
     rng = torch.Generator().manual_seed(5)
-    return Control(name="smile", classes=("no", "yes"), layers=(0, 8), step=0.1, classifier=Classifier(
+    return GradCtrlControl(name="smile", classes=("no", "yes"), layers=(0, 8), step=0.1, classifier=Classifier(
         hidden_weight=torch.randn(6, 16, generator=rng), hidden_bias=torch.zeros(6),
         out_weight=torch.randn(1, 6, generator=rng), out_bias=torch.zeros(1)))
 
@@ -54,13 +54,13 @@ def in_styles(generator: Generator) -> LinearControl:
     middle, spread = styles[:, channel].mean(), styles[:, channel].std()
     directions = torch.zeros(3, styles.shape[1])
     directions[:, channel] = torch.tensor([-1.0, 1.0, 1.0])
-    return LinearControl(name="pose", classes=CLASSES, layers=(0, 8), family="stylespace", ordered=True,
+    return LinearControl(name="pose", classes=CLASSES, layers=(0, 8), found_by="stylespace", ordered=True,
                          directions=directions, weights=directions / spread, step=0.1, units=(1.0,) * 3,
                          bias=torch.stack([middle, -middle, -middle]) / spread - 0.5 * torch.tensor([1.0, -1.0, 1.0]))
 
 
 @pytest.fixture(scope="module", params=["w", "styles"])
-def control(request: pytest.FixtureRequest, generator: Generator) -> Steerable:
+def control(request: pytest.FixtureRequest, generator: Generator) -> GradCtrlControl:
     return pose(generator) if request.param == "w" else in_styles(generator)
 
 
@@ -69,7 +69,7 @@ def latents(generator: Generator) -> Tensor:
     return generator.sample(range(40))
 
 
-def test_every_class_is_reached_and_the_own_one_is_left_alone(generator: Generator, control: Steerable,
+def test_every_class_is_reached_and_the_own_one_is_left_alone(generator: Generator, control: GradCtrlControl,
                                                               latents: Tensor) -> None:
     editor = Editor(generator, Controls([control]))
     editor.set_latents(latents)
@@ -90,7 +90,8 @@ def test_every_class_is_reached_and_the_own_one_is_left_alone(generator: Generat
     assert torch.equal(editor.latent, generator.broadcast(latents))
 
 
-def test_neighbours_are_reached_from_neighbours(generator: Generator, control: Steerable, latents: Tensor) -> None:
+def test_neighbours_are_reached_from_neighbours(generator: Generator, control: GradCtrlControl,
+                                                latents: Tensor) -> None:
     editor = Editor(generator, Controls([control]))
     editor.set_latents(latents)
     found = through(editor, "pose")
@@ -108,7 +109,7 @@ def test_neighbours_are_reached_from_neighbours(generator: Generator, control: S
             assert torch.equal(moved.styles, ends[far])
 
 
-def test_a_batch_equals_singles(generator: Generator, control: Steerable, latents: Tensor) -> None:
+def test_a_batch_equals_singles(generator: Generator, control: GradCtrlControl, latents: Tensor) -> None:
     many = Editor(generator, Controls([control]))
     many.set_latents(latents)
     found = through(many, "pose")
@@ -136,7 +137,7 @@ def test_rows_that_differ_are_judged_by_those_that_are_edited(generator: Generat
         assert (editor.scores(edited.latent)["pose"].argmax(dim=1) == class_index).all()
     for name, sign in (("smile:yes", 1), ("smile:no", -1)):
         strengths = round_up(editor.strengths_to(name)).float()
-        scores = editor.scores(editor.edit_latent({"smile": strengths}))["smile"]
+        scores = editor.scores(editor.displace({"smile": strengths}).latent)["smile"]
         assert (sign * scores >= 0).all()
     narrow = round_up(editor.strengths_to("smile:yes", layers=(2, 4))).float()
     after = editor.displace({"smile": narrow}, layers=(2, 4))
@@ -156,7 +157,7 @@ def test_edits_go_on_from_edits(generator: Generator, latents: Tensor) -> None:
     assert again.styles is not None
     assert torch.allclose(again.styles, far.styles, atol=1e-4)
     assert torch.allclose(editor.states(control), editor.states(control, half))
-    assert torch.equal(Edited(half.latent, half.styles).select(slice(0, 2)).latent, half.latent[:2])
+    assert torch.equal(EditedLatents(half.latent, half.styles).select(slice(0, 2)).latent, half.latent[:2])
 
 
 def test_settings_reach_the_walk(generator: Generator, latents: Tensor) -> None:

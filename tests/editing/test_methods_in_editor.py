@@ -9,7 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from directions import fit_interfacegan, ganspace_candidates, load_family, save_family, stylespace_candidates
+from directions import (
+    fit_interfacegan,
+    ganspace_candidates,
+    stylespace_candidates,
+)
+from directions import (
+    load as load_controls,
+)
+from directions import (
+    save as save_controls,
+)
 from editing import Editor
 from generators import Generator, StyleGAN2, StyleGAN2Config
 from gradctrl import Scores
@@ -42,19 +52,19 @@ def files(generator: Generator, latents: Tensor, tmp_path_factory: pytest.TempPa
         "pose": Scores(attribute="pose", classes=("left", "front", "right"), ordered=True, scorer="formula",
                        values=-(c[:, 1:2] - torch.tensor([-1.2, 0.0, 1.2])).abs() * 3)}
     w = generator.num_ws
-    found = {"interfacegan": fit_interfacegan(latents, scores, num_ws=w),
-             "ganspace": [group[0] for group in ganspace_candidates(latents, scores, num_ws=w, best=1).values()],
+    found = {"interfacegan": fit_interfacegan(latents, scores),
+             "ganspace": [group[0] for group in ganspace_candidates(latents, scores, best=1).values()],
              "stylespace": [group[0] for group in stylespace_candidates(generator, latents, scores, best=1).values()]}
     folder = tmp_path_factory.mktemp("families")
     for family, controls in found.items():
-        save_family(folder / f"{family}.safetensors", controls, generator_hash=generator.hash)
+        save_controls(folder / f"{family}.safetensors", controls, generator_hash=generator.hash)
     return {family: folder / f"{family}.safetensors" for family in found}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_editor_edits_with_a_family(generator: Generator, latents: Tensor, files: dict[str, Path],
                                        family: str) -> None:
-    editor = Editor(generator, load_family(files[family]))
+    editor = Editor(generator, load_controls(files[family]))
     editor.set_latents(latents[:3])
     unchanged = editor.render(generator.broadcast(latents[:3]))
     assert np.array_equal(editor.edit({"smile": 0.0}), unchanged)
@@ -64,7 +74,7 @@ def test_an_editor_edits_with_a_family(generator: Generator, latents: Tensor, fi
 @pytest.mark.parametrize("family", ["interfacegan", "ganspace"])
 def test_own_scores_reach_the_boundary(generator: Generator, latents: Tensor, files: dict[str, Path],
                                        family: str) -> None:
-    editor = Editor(generator, load_family(files[family]))
+    editor = Editor(generator, load_controls(files[family]))
     editor.set_latents(latents[:20])
     for name, index in (("smile:no", 0), ("smile:yes", 1), ("pose:left", 0), ("pose:front", 1), ("pose:right", 2)):
         strengths = editor.strengths_to(name)
@@ -78,7 +88,7 @@ def test_own_scores_reach_the_boundary(generator: Generator, latents: Tensor, fi
 
 def test_a_style_channel_changes_its_layer_alone(generator: Generator, latents: Tensor,
                                                  files: dict[str, Path]) -> None:
-    editor = Editor(generator, load_family(files["stylespace"]))
+    editor = Editor(generator, load_controls(files["stylespace"]))
     editor.set_latents(latents[:2])
     edited = editor.displace({"smile": 1.5})
     control, _ = editor.find("smile")
@@ -94,4 +104,4 @@ def test_a_family_of_another_generator_is_refused(generator: Generator, files: d
     other = StyleGAN2(generator.config).eval()
     for path in files.values():
         with pytest.raises(InputError, match="belong to generator"):
-            Editor(other, load_family(path))
+            Editor(other, load_controls(path))

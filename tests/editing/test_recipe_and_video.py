@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from directions import Controls, load_controls
+from directions import Controls, Edit
+from directions import load as load_controls
 from editing import (
-    Edit,
     Editor,
     PhotoSource,
     Recipe,

@@ -12,13 +12,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from editing import Edit, PhotoSource, SampleSource, Session, load_session, save_session
+from directions import Edit
+from editing import PhotoSource, SampleSource, Session, load_session, save_session
 from generators import Space
 from inversion import Face, Inversion, Photo, ProjectorSettings
 from weights.errors import InputError
 
 SETTINGS = ProjectorSettings(start="mean", steps=3)
-EDIT = Edit(strengths={"smile": 2.0, "hair:blond": -0.5}, keep=("age",), layers=(2, 8), step=0.3, method="paper")
+EDIT = Edit(strengths={"smile": 2.0, "hair:blond": -0.5}, keep=("age",), layers=(2, 8), step=0.3, keeping="masks")
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from directions import Controls
-from directions.files import load_any
+from directions import load as load_controls
 from evaluation import Evaluation, EvaluationSettings, Results, write_report
 from evaluation.ablations import few_shot
 from evaluation.dependency import Dependency, dependency, draw_edits
 from evaluation.evaluation import judged_scores
-from evaluation.pieces import Cells
+from evaluation.folder import EvaluationFolder
 from evaluation.tables import accuracy_rows
 from learning import TuneSettings
 from learning.bank import SampleBank, write_bank
-from learning.methods import split_bank
+from learning.contenders import split_bank
 from tests.learning.glass import Glass, Reader, along, binary
 from weights.errors import InputError
 
@@ -143,7 +143,7 @@ def test_measured_controls_can_be_loaded_and_say_how_good_they_are(whole: tuple[
     evaluation, results = whole
     write_report(evaluation, results)
     for method in SETTINGS.methods:
-        loaded = load_any(evaluation.cells.folder / "measured" / f"{method}.safetensors")
+        loaded = load_controls(evaluation.cells.folder / "measured" / f"{method}.safetensors")
         assert loaded.generator_hash == evaluation.generator.hash
         told = loaded["smile"].report["measured"]
         own = results.trials.of("smile")
@@ -164,7 +164,7 @@ def test_an_evaluation_of_other_settings_is_refused(glass: Glass, reader: Reader
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty"):
-        Cells(tmp_path, {})
+        EvaluationFolder(tmp_path, {})
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

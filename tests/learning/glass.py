@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from directions import Control
+from directions import ALL_LAYERS, GradCtrlControl
 from generators import StyleGAN2, StyleGAN2Config
 from gradctrl import Classifier, Scores
 
@@ -65,14 +65,14 @@ def latents(count: int) -> Tensor:
     return torch.randn(count, W_DIM, generator=torch.Generator().manual_seed(1))
 
 
-def plane(name: str, *normals: Tensor, layers: tuple[int, int] = (0, ROWS), **settings: object) -> Control:
+def plane(name: str, *normals: Tensor, layers: tuple[int, int] = ALL_LAYERS, **settings: object) -> GradCtrlControl:
     """A control whose logits are linear: LeakyReLU(a) - LeakyReLU(-a) = 1.1 a."""
     a = torch.stack(normals)
     eye = torch.eye(len(a))
     classifier = Classifier(hidden_weight=torch.cat([a, -a]), hidden_bias=torch.zeros(2 * len(a)),
                             out_weight=torch.cat([eye, -eye], dim=1) / 1.1, out_bias=torch.zeros(len(a)))
     classes = ("no", "yes") if len(a) == 1 else tuple(f"c{index}" for index in range(len(a)))
-    return Control(**{"name": name, "classes": classes, "classifier": classifier, "layers": layers,  # type: ignore
+    return GradCtrlControl(**{"name": name, "classes": classes, "classifier": classifier, "layers": layers,  # type: ignore
                       "units": (1.0,) * len(a), "step": 0.5, **settings})
 
 

@@ -157,7 +157,7 @@ def test_a_bank_goes_on_with_its_own_settings_only(generator: Generator, tmp_pat
 def test_a_bank_of_another_generator_is_refused(generator: Generator, tmp_path: Path) -> None:
     write_bank(generator, tmp_path, count=2)
     other = tiny(1)
-    with pytest.raises(InputError, match="another generator"):
+    with pytest.raises(InputError, match="its samples are of the space"):
         open_bank(tmp_path, generator=other)
     with pytest.raises(InputError, match="--generator"):
         write_bank(other, tmp_path, count=2)

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from inversion import PRESETS, InversionCache, Photo
-from page.edit_tab import EditTab
 from page.layout import Page
-from page.models import Models
-from page.visitor import Visitor
+from page.state.models import Models
+from page.state.visitor import Visitor
+from page.tabs.edit import EditTab
 from tests.page.handling import LONG, OTHER, QUICK
 
 
@@ -46,7 +46,7 @@ def _short_presets() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, settings in (("fast", QUICK), ("balanced", OTHER), ("faithful", LONG)):
             patch.setitem(PRESETS, name, settings)
-        patch.setattr("page.edit_tab.NUMBERS", 60.0)  # Numbers come with their picture, however slow the machine is.
+        patch.setattr("page.tabs.edit.NUMBERS", 60.0)  # Numbers come with their picture, however slow the machine is.
         yield
 
 

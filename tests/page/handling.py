@@ -14,9 +14,9 @@ from PIL import Image
 
 from editing import Edit
 from inversion import ProjectorSettings
-from page.edit_tab import EditTab
-from page.result_side import BEFORE
-from page.visitor import Visitor
+from page.state.visitor import Visitor
+from page.tabs.edit import EditTab
+from page.tabs.result import BEFORE
 
 QUICK = ProjectorSettings(steps=10, start="samples", samples=4, tuning_steps=2)  # What `fast` is in these tests,
 OTHER = ProjectorSettings(steps=11, start="samples", samples=4)                  # `balanced`,

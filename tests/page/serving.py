@@ -10,18 +10,18 @@ import gradio as gr
 import pytest
 from gradio_client import Client
 
-import app
-from page.endpoints import Endpoints
-from page.models import Models
+from page import launching
+from page.api.endpoints import Endpoints
+from page.state.models import Models
 
 
 @contextmanager
 def served(models: Models, **options: Any) -> Iterator[gr.Blocks]:
     """The page, launched on a free port of this machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "_warm_up", lambda models: None)  # It would take the tests' time.
-        demo = app.launch(port=None, block=False, generator=models.bench.generator, controls=models.bench.controls,
-                          **options)
+        patch.setattr(launching, "_warm_up", lambda models: None)  # It would take the tests' time.
+        demo = launching.launch(port=None, block=False, generator=models.bench.generator,
+                                controls=models.bench.controls, **options)
     try:
         yield demo
     finally:

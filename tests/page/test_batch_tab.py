@@ -15,14 +15,15 @@ import pytest
 from batch.batch import Row
 from editing import Edit, Editor, PhotoSource, Recipe, save_recipe
 from inversion import PRESETS, InversionCache, ProjectorSettings, read_picture_metadata
-from page import KEPT_SECONDS, showing
-from page import batch_words as words
-from page.batch import OF_PAGE, OF_RECIPE, BatchTab
-from page.batch_run import Inbox, sweep
-from page.batch_style import CSS
-from page.lane import MOST_WAITING
-from page.models import Models
-from page.visitor import Visitor
+from page import KEPT_SECONDS
+from page.jobs.batches import Inbox, sweep
+from page.jobs.executors import MOST_WAITING
+from page.state import files as showing
+from page.state.models import Models
+from page.state.visitor import Visitor
+from page.tabs import batch_words as words
+from page.tabs.batch import OF_PAGE, OF_RECIPE, BatchTab
+from page.tabs.batch_style import CSS
 
 QUICK = ProjectorSettings(steps=3, start="samples", samples=2, plateau=0.0)
 LONG = ProjectorSettings(steps=5000, start="samples", samples=2, plateau=0.0)

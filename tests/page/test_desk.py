@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from editing import Edit
 from inversion import describe_crop
-from page import gpu
-from page.describing import Describer
-from page.edit_tab import EditTab
-from page.lane import Desk
-from page.models import Models
-from page.visitor import Visitor
+from page.jobs import gpu
+from page.jobs.describing import Describer
+from page.jobs.executors import Desk
+from page.state.models import Models
+from page.state.visitor import Visitor
+from page.tabs.edit import EditTab
 from tests.page.handling import asked, dragged, resting, settled
 
 # ---- the desk
@@ -95,21 +99,41 @@ def crops() -> list[np.ndarray]:
 
 
 def test_another_process_gives_the_same_descriptors(crops: list[np.ndarray]) -> None:
-    describe = Describer()
+    others, describe = set(multiprocessing.active_children()), Describer()
     for crop in crops:
         assert np.array_equal(describe(crop), describe_crop(crop))
-    assert describe._process is not None
-    describe._process.kill()
-    describe._process.wait()
+    [process] = set(multiprocessing.active_children()) - others
+    process.kill()
+    process.join()
     assert np.array_equal(describe(crops[0]), describe_crop(crops[0]))
-    describe._process.kill()
-    describe._process.wait()
+    assert len(set(multiprocessing.active_children()) - others) == 1  # Another one has taken its place.
 
 
 def test_descriptors_are_had_where_no_process_can_be_started(crops: list[np.ndarray],
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("page.describing.sys.executable", "/nowhere/python")
+    def refuse(*arguments: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr("page.jobs.describing.ProcessPoolExecutor", refuse)
     assert np.array_equal(Describer()(crops[0]), describe_crop(crops[0]))
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what a process has loaded is read from /proc")
+def test_the_process_imports_little_and_ends_with_the_page() -> None:
+    code = ("import multiprocessing, os, signal, sys\nimport numpy as np\n"
+            "from page.jobs.describing import describer\n"
+            "describer()(np.zeros((64, 64, 3), np.uint8))\n"
+            "process = multiprocessing.active_children()[0].pid\n"
+            "names = open(f'/proc/{process}/maps').read()\n"
+            "print(process, 'libtorch' in names, 'dlib' in names)\n"
+            "sys.stdout.flush()\nos.kill(os.getpid(), signal.SIGKILL)")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    process, *libraries = result.stdout.split()
+    assert libraries == ["False", "True"], result.stderr
+    command, deadline = Path(f"/proc/{process}/cmdline"), time.monotonic() + 20
+    while command.exists() and command.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not command.exists() or not command.read_bytes()  # Nothing is left of one that has ended.
 
 
 # ---- edits
@@ -153,7 +177,7 @@ def test_what_is_let_go_where_it_rests_is_not_painted_again(tab: EditTab, drawn:
 
 def test_numbers_that_take_long_follow_their_picture(tab: EditTab, drawn: Visitor,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("page.edit_tab.NUMBERS", 0.0)
+    monkeypatch.setattr("page.tabs.edit.NUMBERS", 0.0)
     effect = type(tab)._effect
 
     def slowly(*arguments: object) -> str:

@@ -14,12 +14,12 @@ from PIL import Image
 from editing import Edit, Editor, load_session, parse_recipe, reproduce
 from inversion import Photo, paste_back, read_picture_metadata
 from inversion.photo import MARK
-from page.edit_tab import EditTab
-from page.measures import effect_of
-from page.outputs import WAY
-from page.result_side import INVERSION, PINNED
-from page.sliders import own_keep
-from page.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor, around, scaled
+from page.jobs.measuring import effect_of
+from page.state.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor, around, scaled
+from page.tabs.edit import EditTab
+from page.tabs.outputs import WAY
+from page.tabs.result import INVERSION, PINNED
+from page.tabs.sliders import own_keep
 from tests.page.handling import addresses, asked, dragged, resting, settled, shown, slid, sliders, within
 
 
@@ -127,7 +127,7 @@ def test_the_keep_list_is_the_controls_own_while_all_is_ticked(tab: EditTab, at_
 
 def test_a_dragged_picture_is_small_and_a_settled_one_in_full(tab: EditTab, at_hand: Visitor,
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("page.edit_tab.PREVIEW_SIDE", 128)  # Of this photo the part that is shown has 260.
+    monkeypatch.setattr("page.tabs.edit.PREVIEW_SIDE", 128)  # Of this photo the part that is shown has 260.
     values = asked(tab, at_hand, pasted=True, strengths={"smile": 2.0})
     first, rested = dragged(tab, at_hand, *values), settled(tab, at_hand, values)
     small, full = shown(first, tab)[1], shown(rested, tab)[1]

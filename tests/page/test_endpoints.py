@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from editing.edit import MOST_STRENGTH
 from gradio.components.api_component import Api
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -30,13 +31,14 @@ import app
 from directions import Controls
 from directions.files import load_any
 from editing import Editor, load_recipe, load_session, reproduce, save_session
-from editing.edit import MOST_STRENGTH
 from inversion import PRESETS, Photo, open_photo, paste_back
-from page import KEPT_SECONDS, arguments, showing
-from page.arguments import checked
-from page.endpoints import Preset
-from page.kept import tidy
-from page.models import Models
+from page import KEPT_SECONDS
+from page.api import arguments
+from page.api.arguments import checked
+from page.api.endpoints import Preset
+from page.jobs.forgetting import tidy
+from page.state import files as showing
+from page.state.models import Models
 from tests.page.serving import client_of, endpoints_of, served
 from weights.errors import InputError
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from page import words
-from page.edit_tab import EditTab
-from page.lane import Lane
+from page.jobs.executors import Lane
 from page.layout import Page
-from page.models import Models
-from page.visitor import Visitor
+from page.state.models import Models
+from page.state.visitor import Visitor
+from page.tabs import words
+from page.tabs.edit import EditTab
 from tests.page.handling import LONG, QUICK, addresses, invert, inverting
 
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from editing import Editor
-from page import showing
-from page.models import Models
+from page.state import files as showing
+from page.state.models import Models
 from tests.page.serving import served
 
 mcp = pytest.importorskip("mcp", reason="mcp is not installed (the extra mcp brings it)")

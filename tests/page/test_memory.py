@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from page.memory import ARENAS, share_arenas
+from page.jobs.memory import ARENAS, share_arenas
 
 glibc = pytest.mark.skipif(not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "mallopt"),
                            reason="only glibc has pools that can be counted so")
@@ -17,7 +17,7 @@ glibc = pytest.mark.skipif(not sys.platform.startswith("linux") or not hasattr(c
 # Six threads at once that take memory, and glibc's own account of its pools, on standard error.
 PROGRAM = """
 import ctypes, sys, threading
-from page.memory import share_arenas
+from page.jobs.memory import share_arenas
 print(share_arenas() if sys.argv[1] == "shared" else None)
 libc, together = ctypes.CDLL(None), threading.Barrier(6)
 libc.malloc.restype = ctypes.c_void_p

@@ -13,10 +13,10 @@ from PIL import Image
 from directions import Controls, LinearControl, save_family
 from editing import Edit, parse_recipe, reproduce
 from inversion import read_picture_metadata
-from page.edit_tab import EditTab
 from page.layout import Page
-from page.models import OWN, Models
-from page.visitor import Visitor
+from page.state.models import OWN, Models
+from page.state.visitor import Visitor
+from page.tabs.edit import EditTab
 from tests.page.handling import addresses, asked, dragged, shown
 from weights.errors import InputError
 

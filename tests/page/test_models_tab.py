@@ -12,12 +12,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from directions import Control, save_controls
-from page import shelf as shelf_module
-from page import showing
+from page.jobs import library as shelf_module
 from page.layout import Page
-from page.models import Models
-from page.models_tab import ALONE, BESIDE, ModelsTab
-from page.visitor import Visitor
+from page.state import files as showing
+from page.state.models import Models
+from page.state.visitor import Visitor
+from page.tabs.models import ALONE, BESIDE, ModelsTab
 from tests.page.handling import asked, dragged, shown
 from weights.errors import InputError
 from weights.store import path_of

@@ -14,13 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-import app
 from inversion import Photo, Projector
-from page import KEPT_SECONDS, kept, showing
-from page.edit_tab import EditTab
-from page.kept import Visitors
+from page import KEPT_SECONDS, SWEEP_SECONDS, launching
+from page.jobs import forgetting as kept
+from page.jobs.forgetting import Visitors
 from page.layout import Page
-from page.visitor import Visitor
+from page.state import files as showing
+from page.state.visitor import Visitor
+from page.tabs.edit import EditTab
 from tests.page.handling import QUICK, asked, dragged, invert, inverting
 
 
@@ -176,12 +177,12 @@ def test_an_upload_is_removed_once_it_is_read_and_nobody_else_s_file(tab: EditTa
 
 
 def test_the_page_s_cache_promises_what_the_page_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_cache = app._models("bundled", "bundled", "cpu", True)
+    with_cache = launching._models("bundled", "bundled", "cpu", True)
     cache = with_cache.cache
     assert cache.folder.parent == showing.private_dir()
     assert cache.max_age == KEPT_SECONDS
-    assert app._models("bundled", "bundled", "cpu", True).cache is cache  # One sweeper for all.
-    assert app._models("bundled", "bundled", "cpu", False).cache is None
+    assert launching._models("bundled", "bundled", "cpu", True).cache is cache  # One sweeper for all.
+    assert launching._models("bundled", "bundled", "cpu", False).cache is None
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -190,11 +191,11 @@ def test_the_page_s_cache_promises_what_the_page_does(monkeypatch: pytest.Monkey
             raise KeyboardInterrupt
 
     tidied: list[object] = []
-    monkeypatch.setattr("page.kept.time.sleep", sleep)
-    monkeypatch.setattr("page.kept.tidy", lambda folder, seconds: tidied.append((folder, seconds)))
+    monkeypatch.setattr("page.jobs.forgetting.time.sleep", sleep)
+    monkeypatch.setattr("page.jobs.forgetting.tidy", lambda folder, seconds: tidied.append((folder, seconds)))
     with pytest.raises(KeyboardInterrupt):
         kept._sweep(type("Cache", (), {"tidy": lambda self: tidied.append(1)})())
-    assert (waits, tidied) == ([app.SWEEP_SECONDS] * 3, [1, (showing.private_dir(), KEPT_SECONDS)] * 2)
+    assert (waits, tidied) == ([SWEEP_SECONDS] * 3, [1, (showing.private_dir(), KEPT_SECONDS)] * 2)
 
 
 def test_what_was_written_an_hour_ago_is_deleted_and_nothing_newer(tmp_path: Path) -> None:
@@ -233,5 +234,5 @@ def test_who_leaves_is_forgotten_unless_they_come_back(keeping: Page, tab: EditT
 
 
 def test_forgetting_is_private_and_waits_for_nothing() -> None:
-    functions = [function for function in app.build_demo().fns.values() if function.name == "on_forget"]
+    functions = [function for function in launching.build_demo().fns.values() if function.name == "on_forget"]
     assert [(function.queue, function.api_visibility) for function in functions] == [(False, "private")]

@@ -13,8 +13,9 @@ import gradio as gr
 import pytest
 
 import app
-from page import KEPT_SECONDS, showing
-from page.models import Models
+from page import KEPT_SECONDS, SWEEP_SECONDS
+from page.state import files as showing
+from page.state.models import Models
 from weights.errors import InputError
 
 ROOT = Path(app.__file__).parent
@@ -36,7 +37,7 @@ def test_edits_never_wait_behind_inversions() -> None:
 def test_the_page_reports_nothing_and_deletes_what_it_was_given() -> None:
     demo = app.build_demo()
     assert demo.analytics_enabled is False
-    assert demo.delete_cache == (app.SWEEP_SECONDS, KEPT_SECONDS)
+    assert demo.delete_cache == (SWEEP_SECONDS, KEPT_SECONDS)
     assert {block.time_to_live for block in demo.blocks.values() if isinstance(block, gr.State)} == {KEPT_SECONDS}
     assert os.environ["GRADIO_TEMP_DIR"] == str(showing.private_dir())
     assert showing.private_dir().stat().st_mode & 0o777 == 0o700
@@ -45,7 +46,7 @@ def test_the_page_reports_nothing_and_deletes_what_it_was_given() -> None:
 
 
 def test_the_private_directory_ends_with_the_program() -> None:
-    code = ("import numpy as np; from page import showing\n"
+    code = ("import numpy as np; from page.state import files as showing\n"
             "print(showing.for_browser(np.zeros((8, 8, 3), np.uint8)))\nassert showing.private_dir().is_dir()")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip().endswith("picture.jpg")

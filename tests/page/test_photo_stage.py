@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from inversion import PRESETS, Face, Photo
-from page import examples
-from page.edit_tab import EditTab
 from page.layout import Page
-from page.models import Models
-from page.photo_stage import PRESET_WORDS, presets_in_words
-from page.timing import Timing
-from page.visitor import VIEW_SIDE, Visitor
+from page.state.models import Models
+from page.state.timing import Timing
+from page.state.visitor import VIEW_SIDE, Visitor
+from page.tabs import examples
+from page.tabs.edit import EditTab
+from page.tabs.photo_stage import PRESET_WORDS, presets_in_words
 from tests.page.handling import state_of
 
 

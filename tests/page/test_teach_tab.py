@@ -15,10 +15,10 @@ from directions import Control, Controls, load_controls
 from generators import StyleGAN2, StyleGAN2Config
 from gradctrl import Classifier
 from learning.lesson import FEWEST
-from page import showing
-from page.models import Loaded, Models
-from page.teach import KEYS, PARTS, TeachTab, attribute_of, enlarged
-from page.visitor import Visitor
+from page.state import files as showing
+from page.state.models import Loaded, Models
+from page.state.visitor import Visitor
+from page.tabs.teach import KEYS, PARTS, TeachTab, attribute_of, enlarged
 
 
 def made(name: str, seed: int) -> Control:
@@ -173,7 +173,7 @@ def test_forgetting_ends_the_lesson(tab: TeachTab, visitor: Visitor) -> None:
 
 
 def test_a_lesson_about_another_generator_ends(tab: TeachTab, visitor: Visitor, models: Models) -> None:
-    from page.models import Bench
+    from page.state.models import Bench
 
     begin(tab, visitor)
     torch.manual_seed(1)

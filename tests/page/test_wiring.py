@@ -11,7 +11,7 @@ import pytest
 from gradio_client import Client
 
 import app
-from page.wiring import Update, as_updates
+from page.tabs.wiring import Update, as_updates
 
 
 def test_a_slider_sends_itself_alone_and_signs_of_work_are_few() -> None:

@@ -18,8 +18,8 @@ import torch
 
 import app
 from inversion import PRESETS, Inversion, Projector, ProjectorSettings
-from page import gpu
-from page.models import Models
+from page.jobs import gpu
+from page.state.models import Models
 from tests.page.handling import LONG, QUICK
 from tests.page.serving import served
 
@@ -159,10 +159,9 @@ def GPU(duration):
 '''
 IN_A_FORK = '''
 import threading
-from functools import partialmethod
 import generators
 from inversion import Projector, ProjectorSettings
-from page import gpu
+from page.jobs import gpu
 from generators import statistics, to_pixels
 
 statistics.SAMPLES = 600

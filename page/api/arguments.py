@@ -1,0 +1,141 @@
+"""What other programs give to the endpoints, looked at before it is used: values by their types, and uploaded files."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from gradio.data_classes import FileData
+
+from page.state import files as showing
+from weights.errors import InputError
+
+OWNER = "api"  # Of the files that are made for other programs; they go after an hour.
+GRACE = 30.0   # Seconds for which an upload stays once it was read: the same file of two callers is one file here.
+
+_UPLOAD, _RESULT = re.compile(r"[0-9a-f]{64}/[^/]+"), re.compile(OWNER + r"/[0-9a-f]{32}/[^/]+")
+_HUGE = 1e300  # What is no finite number, or does not become one.
+_WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+
+
+def checked(value: Any, hint: Any, name: str) -> Any:
+    """A value as its type says that it is; JSON's 2.0 is the whole number 2, and a file comes as FileData.
+
+    Args:
+        value: From JSON, or a default.
+        hint: bool, int, float, str, FileData, a Literal, `list[T]`, `dict[str, T]`, or one of these or None.
+        name: Of the argument, for messages.
+    Raises:
+        InputError: it is something else, or a file that this server does not have.
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        inner = next(part for part in parts if part is not NoneType)
+        return None if value is None else checked(value, inner, name)
+    if origin is Literal:
+        if value not in parts:
+            raise InputError(name, f"{reprlib.repr(value)} is none of {', '.join(map(str, parts))}", "give one of them")
+        return value
+    if hint is FileData:
+        return FileData(path=str(_here(value, name)))
+    if origin is list and isinstance(value, list):
+        return [checked(item, parts[0], f"{name}[{index}]") for index, item in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {str(key): checked(item, parts[1], f"{name}[{reprlib.repr(key)}]") for key, item in value.items()}
+    return _plain(value, hint, name)
+
+
+def _plain(value: Any, hint: Any, name: str) -> Any:
+    right = isinstance(value, hint) if hint in (str, bool) else hint in _WORDS and (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and -_HUGE < value < _HUGE
+        and (hint is float or value == int(value)))
+    if not right:
+        wanted = _WORDS.get(hint) or ("a list" if get_origin(hint) is list else "an object of values by name")
+        raise InputError(name, f"{reprlib.repr(value)} is not {wanted}", f"give {wanted}")
+    return hint(value)
+
+
+def _here(file: Any, name: str) -> Path:
+    """Where an uploaded file is, or one that an endpoint gave.
+
+    Gradio looks only at what says of itself that it is a file, so that other paths of this machine are refused here.
+    """
+    given = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
+    if not isinstance(given, str):
+        raise InputError(name, f"{reprlib.repr(file)} is not a file",
+                         "upload one, as handle_file of gradio_client does, or give one that an endpoint gave")
+    path = Path(given).resolve()
+    if not is_held(path):
+        raise InputError(name,
+                         f"{path.name} is not on this server (uploads are deleted once they were read, and results "
+                         "after an hour)", "upload it again")
+    return path
+
+
+def is_held(path: Path) -> bool:
+    """Whether a resolved path is that of an upload, or of what an endpoint gave, and there is still a file."""
+    return bool(_UPLOAD.fullmatch(_inside(path)) or _RESULT.fullmatch(_inside(path))) and path.is_file()
+
+
+def _inside(path: Path) -> str:
+    """A resolved path within the private directory; nothing for one elsewhere."""
+    root = showing.private_dir().resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
+
+
+@contextmanager
+def received(file: FileData) -> Iterator[tuple[Path, str]]:
+    """A file and its own name; an upload is deleted soon after. In messages its path becomes its name."""
+    path = Path(file.path)
+    try:
+        yield path, path.name
+    except InputError as error:
+        raise (error.about(path.name) if error.subject == str(path) else error) from error
+    finally:
+        discard(path)
+
+
+@contextmanager
+def own_copies(files: Sequence[FileData]) -> Iterator[list[str]]:
+    """Copies of uploads, each in a folder of its own, for work that lasts longer than an upload that others give too.
+
+    Raises:
+        InputError: one is gone.
+    """
+    folder = showing.private_dir() / OWNER / secrets.token_hex(16)
+    copies = [folder / str(number) / Path(file.path).name for number, file in enumerate(files)]
+    try:
+        for file, target in zip(files, copies, strict=True):
+            target.parent.mkdir(parents=True)
+            try:
+                shutil.copyfile(file.path, target)
+            except OSError as error:
+                raise InputError(target.name, "cannot be read any more", "upload it again") from error
+            discard(Path(file.path))
+        yield list(map(str, copies))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def discard(path: Path) -> None:
+    """Delete an upload after GRACE, unless it is uploaded again meanwhile; what an endpoint gave stays."""
+    if not _UPLOAD.fullmatch(_inside(path)):
+        return
+    with suppress(OSError):
+        timer = threading.Timer(GRACE, _remove, [path, path.stat().st_ino])
+        timer.daemon = True
+        timer.start()
+
+
+def _remove(path: Path, inode: int) -> None:
+    with suppress(OSError):
+        if path.stat().st_ino == inode:
+            path.unlink()

@@ -1,0 +1,102 @@
+"""How long things are kept: an hour at most, until a visitor leaves, and not beyond the program's end."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+import time
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from inversion import InversionCache
+from page import KEPT_SECONDS, SWEEP_SECONDS
+from page.state import files as showing
+from page.state.files import BATCH, private_dir
+from page.state.visitor import Visitor
+
+GRACE = 120  # Seconds that somebody who has left may take to come back: a phone that sleeps looks like one who left.
+
+
+@functools.cache
+def page_cache() -> InversionCache:
+    """The inversions of this process's visitors, in its private directory; what is too old is removed by itself."""
+    cache = InversionCache(private_dir() / "inversions", max_age=KEPT_SECONDS,
+                           on_note=lambda text: print(text, file=sys.stderr))
+    threading.Thread(target=_sweep, args=[cache], name="sweep", daemon=True).start()
+    return cache
+
+
+def _sweep(cache: InversionCache) -> None:
+    while True:
+        time.sleep(SWEEP_SECONDS)
+        cache.tidy()
+        tidy(private_dir(), KEPT_SECONDS)
+
+
+def tidy(folder: Path, seconds: float) -> None:
+    """Remove what was written below a folder longer ago; of folders those that are empty, and have been for as long.
+
+    The cache of inversions counts from the last use of each, and batches from their end: they look after themselves.
+    """
+    oldest = time.time() - seconds
+    with suppress(OSError):  # A folder that goes while it is looked through; the rest is for the next time.
+        _tidy(folder, oldest)
+
+
+def _tidy(folder: Path, oldest: float) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):  # What is in a folder before the folder.
+        if any(part == "inversions" or part.startswith(BATCH) for part in path.relative_to(folder).parts):
+            continue
+        with suppress(OSError):  # Gone meanwhile, or not empty.
+            if path.lstat().st_mtime >= oldest:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink()
+
+
+def forget(visitor: Visitor, cache: InversionCache | None) -> None:
+    """Delete all that is there of a visitor: the photo and what was made of it, kept inversions, and files."""
+    folder = visitor.folder
+    visitor.forget(cache)
+    showing.forget(folder)
+
+
+class Visitors:
+    """Who is here, so that what somebody leaves behind can be deleted.
+
+    Args:
+        cache: Of the page.
+        grace: Seconds that somebody has to come back; None: GRACE.
+    """
+
+    def __init__(self, cache: InversionCache | None, grace: float | None = None) -> None:
+        self.cache, self.grace = cache, GRACE if grace is None else grace
+        self._here: weakref.WeakValueDictionary[str, Visitor] = weakref.WeakValueDictionary()
+
+    def came(self, visitor: Visitor, request: gr.Request) -> None:
+        """Somebody opens the page."""
+        self._here[_session(request)] = visitor
+
+    def left(self, request: gr.Request) -> None:
+        """Somebody closes the page; whoever does nothing for a while then is forgotten."""
+        visitor = self._here.get(_session(request))
+        if visitor is not None:
+            timer = threading.Timer(self.grace, self._forget, [visitor, visitor.seen])
+            timer.daemon = True
+            timer.start()
+
+    def _forget(self, visitor: Visitor, seen: float) -> None:
+        if visitor.seen != seen:
+            return  # Back again.
+        forget(visitor, self.cache)
+
+
+def _session(request: Any) -> str:
+    return str(request.session_hash)

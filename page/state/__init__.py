@@ -1,0 +1,1 @@
+"""What the page knows of its visitors and their models: data."""

@@ -1,0 +1,1 @@
+"""What a visitor sees: the tabs, their components and handlers."""

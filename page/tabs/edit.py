@@ -1,0 +1,329 @@
+"""The tab Edit: the sliders, and the picture that they change."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from editing import Edit
+from page.jobs.executors import desk, measuring_desk
+from page.jobs.measuring import effect_of
+from page.state.models import Bench, Models
+from page.state.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor
+from page.tabs import words
+from page.tabs.outputs import Outputs, subject_of
+from page.tabs.photo_handlers import Beginning
+from page.tabs.photo_stage import PhotoStage
+from page.tabs.result import BEFORE, EMPTY, FORGOTTEN, INVERSION, PINNED, ResultSide
+from page.tabs.sliders import Sliders
+from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, as_updates, shown_errors
+from weights.errors import InputError
+
+SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
+NUMBERS = 0.3   # Seconds that a picture in full waits for its numbers.
+LOOK = 0.1      # Seconds between two looks at whether a visitor whose edit is to be measured has moved on.
+_MOVES = itertools.count(1)
+
+
+class EditTab(Beginning):
+    """Its components and handlers. Build it within `gr.Blocks`.
+
+    Args:
+        models: Shared by all visitors.
+        visitor: The visitor's state.
+    """
+
+    def __init__(self, models: Models, visitor: gr.State) -> None:
+        self.models, self.visitor = models, visitor
+        self._measuring: weakref.WeakKeyDictionary[Visitor, Any] = weakref.WeakKeyDictionary()
+        self.notice = gr.HTML("", elem_id="notice", elem_classes="notice")
+        with gr.Row(equal_height=False, elem_id="edit-columns"):
+            with gr.Column(scale=4, min_width=300, elem_id="left-side"):
+                with gr.Column() as self.stage:
+                    self.photo = PhotoStage()
+                    self.onward = gr.Button("Back to the sliders", visible=False, elem_id="onward")
+                with gr.Column(visible=False, elem_id="edit") as self.edit_area:
+                    self.back = gr.Button("Another face or photo", size="sm", elem_id="back")
+                    self.sliders = Sliders()
+            with gr.Column(scale=6, min_width=300, elem_id="right-side"):
+                self.side = ResultSide()
+                self.outputs = Outputs(models, visitor, self.notice, self.side)
+        self.moved = gr.Number(0, visible=False)  # Is another one after each repaint, which begins the rest.
+        self._wire()
+
+    # ---- wiring
+
+    def _wire(self) -> None:
+        self.wire_photo()
+        self._wire_edits()
+        self.outputs.wire(self.read, self.sliders.inputs, self.side.pasted)
+
+    def _wire_edits(self) -> None:
+        side, settings = self.side, [self.visitor, *self.side.view, *self.sliders.inputs]
+        shown = [self.notice, side.result, side.pair]
+        moved = [part.input for part in (side.compare, side.beside, self.sliders.keep)]
+        submitted = [event for part in (self.sliders.layers, self.sliders.channels, self.sliders.step)
+                     for event in (part.submit, part.blur)]
+        method = self.sliders.method.input(self.on_method, settings, self.sliders.outputs, **QUICK)
+        pasted = side.pasted.input(self.on_pasted, [self.visitor, side.compare, side.pasted], side.compare, **QUICK)
+        # always_last: while one picture is made, only the newest of the later positions waits.
+        # preprocess=False: Gradio would send each of the many values through a thread, to be left as it is.
+        at_once: dict[str, Any] = {"outputs": [*shown, self.moved], "trigger_mode": "always_last", "queue": False,
+                                   "preprocess": False, **HIDDEN, **PRIVATE}
+        gr.on([*moved, *submitted], self.on_drag, settings, **at_once)
+        self._wire_slots(at_once)
+        settled: dict[str, Any] = {"fn": as_updates(self.on_settle), "inputs": [self.visitor, *side.view],
+                                   "outputs": [self.visitor, *shown, side.effect, *side.history],
+                                   "concurrency_limit": None, "preprocess": False, **HIDDEN, **PRIVATE}
+        # After the last drag, not beside it: one that comes late would pass for a move after the last one.
+        rested = self.moved.change(trigger_mode="always_last", **settled)
+        for event in (rested, method.then(**settled), pasted.then(**settled)):
+            event.then(as_updates(self.on_measured), self.visitor, [self.notice, side.effect], queue=False, **HIDDEN,
+                       **PRIVATE)
+        again = [self.visitor, *shown, side.effect, *side.history, *self.sliders.outputs]
+        for button, handler in ((side.undo, self.on_undo), (side.redo, self.on_redo), (side.reset, self.on_reset)):
+            button.click(handler, [self.visitor, *side.view], again, **EDITS)
+        side.pin.click(self.on_pin, settings, [*shown, side.compare], **EDITS)
+
+    def _wire_slots(self, at_once: dict[str, Any]) -> None:
+        """Each slider sends itself alone: the browser takes a millisecond for each value that it sends."""
+        for number, part in self.sliders.slots.items():
+            triggers = [part.input, part.release] if isinstance(part, gr.Slider) else [part.input]
+            gr.on(triggers, partial(self.on_slide, number), [self.visitor, *self.side.view, part], postprocess=False,
+                  **at_once)
+
+    @property
+    def subject_outputs(self) -> list[Any]:
+        """What changes when there is another subject."""
+        return [self.visitor, self.notice, self.stage, self.edit_area, self.onward, self.photo.invert, self.photo.stop,
+                self.photo.preset, *self.side.outputs, *self.sliders.outputs, *self.outputs.outputs]
+
+    @property
+    def all_outputs(self) -> list[Any]:
+        """All that a visitor may have changed."""
+        return [*dict.fromkeys([*self.subject_outputs, *self.photo.outputs, self.photo.session,
+                                *self.outputs.links.values()])]
+
+    # ---- edits
+
+    def show_subject(self, visitor: Visitor, edit: Edit | None = None) -> Update:
+        """Show a visitor's subject, and open the sliders."""
+        subject, bench, edit = subject_of(visitor), self.models.bench_of(visitor), edit or Edit()
+        pasted = subject.photo is not None  # There it keeps the photo's own detail.
+        return {self.visitor: visitor, self.notice: "", self.stage: gr.update(visible=False),
+                self.edit_area: gr.update(visible=True), self.onward: gr.update(visible=True),
+                self.side.empty: gr.update(visible=False), self.side.area: gr.update(visible=True),
+                self.side.tools: gr.update(visible=True), self.side.status: words.numbers(subject),
+                self.side.beside: False, self.side.effect: self._effect(bench, subject, edit),
+                self.side.pasted: gr.update(value=pasted, visible=pasted),
+                **self.side.choices(visitor, BEFORE, pasted=pasted), **self.side.buttons(visitor),
+                **self._painted(visitor, bench, edit, BEFORE, pasted, False, VIEW_SIDE),
+                **self._sliders(visitor, bench, edit), **self.outputs.show(visitor, bench)}
+
+    def _sliders(self, visitor: Visitor, bench: Bench, edit: Edit) -> Update:
+        update = self.sliders.show(bench, edit)
+        visitor.values = [update.get(part, {}).get("value") for part in self.sliders.inputs]
+        return update
+
+    def read(self, visitor: Visitor, *values: Any) -> tuple[Bench, Subject, Edit]:
+        """What the sliders ask for.
+
+        Raises:
+            InputError: there is nothing to edit, or a setting cannot be read.
+        """
+        subject, bench = subject_of(visitor), self.models.bench_of(visitor)
+        return bench, subject, self.sliders.read(bench, values)
+
+    def _painted(self, visitor: Visitor, bench: Bench, edit: Edit, compare: str, pasted: bool, beside: bool,
+                 side: int) -> Update:
+        """The result's pictures: what an edit is compared with, and the edit."""
+        visitor.settled = None
+        return self.side.pictures(visitor, *self._drawn(visitor, bench, edit, compare, pasted, side), beside=beside)
+
+    def _drawn(self, visitor: Visitor, bench: Bench, edit: Edit, compare: str, pasted: bool,
+               side: int) -> tuple[np.ndarray, np.ndarray]:
+        subject = subject_of(visitor)
+
+        def drawn(wanted: Edit) -> tuple[np.ndarray, np.ndarray]:
+            picture = bench.edit(subject, wanted)
+            if pasted and subject.photo is not None:
+                return subject.pasted(picture, side=side)
+            crop = subject.inversion.crop if subject.inversion is not None else subject.picture
+            return (subject.picture if compare == INVERSION else crop), picture
+
+        before, after = drawn(edit)
+        if compare == PINNED and visitor.pinned is not None:
+            before = drawn(visitor.pinned)[1]
+        return before, after
+
+    async def on_slide(self, number: int, visitor: Visitor, compare: str, pasted: bool, beside: bool,
+                       value: Any) -> Update:
+        """One slider moves; `number` is its place among the sliders' inputs."""
+        if visitor.values:
+            visitor.values[number] = value
+        return await self._moved(visitor, compare, pasted, beside, self.side.moving)
+
+    async def on_drag(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
+        """Anything else changes that an edit follows from."""
+        visitor.values = [*values]
+        return await self._moved(visitor, compare, pasted, beside, self.side.pictures)
+
+    async def _moved(self, visitor: Visitor, compare: str, pasted: bool, beside: bool,
+                     paint: Callable[..., Update]) -> Update:
+        """What can be shown at once."""
+        visitor.seen = time.monotonic()
+        try:
+            bench, _, edit = self.read(visitor, *visitor.values)
+            # Noted before anything is waited for: one that came late must not pass for a move after the last one.
+            visitor.wanted = wanted = (edit, compare, pasted, beside)
+            picture = await desk().wait(self._preview, visitor, bench, wanted, paint)
+        except InputError as error:
+            return {self.notice: words.problem(str(error))}
+        if visitor.settled == wanted or visitor.wanted != wanted:
+            return gr.skip()  # The picture in full was first, or that of another slider; this must not replace it.
+        visitor.settled = None
+        return {self.notice: "", self.moved: next(_MOVES), **picture}
+
+    def _preview(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool],
+                 paint: Callable[..., Update]) -> Update:
+        if visitor.settled == wanted:
+            return {}
+        edit, compare, pasted, beside = wanted
+        return paint(visitor, *self._drawn(visitor, bench, edit, compare, pasted, PREVIEW_SIDE), beside=beside)
+
+    async def on_settle(self, visitor: Visitor, compare: str, pasted: bool, beside: bool) -> Update:
+        """A slider has moved and rests: the picture in full, and what the edit did."""
+        visitor.seen = time.monotonic()
+        try:
+            bench, subject, edit = self.read(visitor, *visitor.values)
+        except InputError as error:
+            return {self.notice: words.problem(str(error))}
+        wanted = visitor.wanted = (edit, compare, pasted, beside)
+        await asyncio.sleep(SETTLED)  # Waiting costs no thread.
+        if visitor.wanted != wanted or visitor.subject is not subject:
+            return gr.skip()  # It moves on, and this comes again.
+        if visitor.settled == wanted:
+            return gr.skip()  # The page shows it already: a slider was let go where it rested.
+        try:
+            picture = await desk().wait(self._settled, visitor, bench, wanted)
+            measuring = measuring_desk().ask(self._measured, visitor, bench, wanted)
+            await asyncio.wait({asyncio.wrap_future(measuring)}, timeout=NUMBERS)
+            effect = measuring.result() if measuring.done() else {}
+            self._measuring[visitor] = None if measuring.done() else (measuring, wanted)
+        except InputError as error:
+            return {self.notice: words.problem(str(error))}
+        # The visitor is given back, so that Gradio counts the hour from here.
+        return {self.visitor: visitor, self.notice: "", **picture, **effect, **self.side.buttons(visitor)}
+
+    async def on_measured(self, visitor: Visitor) -> Update:
+        """The numbers of an edit whose picture did not wait for them."""
+        found = self._measuring.pop(visitor, None)
+        if found is None:
+            return gr.skip()
+        measuring, wanted = found
+        waiting = asyncio.wrap_future(measuring)
+        while not waiting.done() and visitor.wanted == wanted:
+            await asyncio.wait({waiting}, timeout=LOOK)
+        if not waiting.done():  # Moved on; it is measured where it comes to rest.
+            visitor.settled = None if visitor.settled == wanted else visitor.settled
+            return gr.skip()
+        try:
+            return await waiting or gr.skip()
+        except InputError as error:
+            return {self.notice: words.problem(str(error))}
+
+    def _settled(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool]) -> Update:
+        edit, compare, pasted, beside = wanted
+        pictures = self._drawn(visitor, bench, edit, compare, pasted, VIEW_SIDE)
+        picture = self.side.pictures(visitor, *pictures, beside=beside)
+        visitor.edit = edit
+        visitor.history.push(edit)
+        visitor.settled = wanted
+        return picture
+
+    def _measured(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool]) -> Update:
+        if visitor.wanted != wanted:
+            visitor.settled = None if visitor.settled == wanted else visitor.settled
+            return {}
+        return {self.side.effect: self._effect(bench, subject_of(visitor), wanted[0])}
+
+    def _effect(self, bench: Bench, subject: Subject, edit: Edit) -> str:
+        if not edit.changes:
+            return words.unchanged_in_words(subject)
+        return words.effect_in_words(effect_of(bench, subject, edit, bench.edit(subject, edit)), edit)
+
+    @shown_errors
+    def on_undo(self, visitor: Visitor, *view: Any) -> Update:
+        return self._again(visitor, visitor.history.undo(), *view)
+
+    @shown_errors
+    def on_redo(self, visitor: Visitor, *view: Any) -> Update:
+        return self._again(visitor, visitor.history.redo(), *view)
+
+    @shown_errors
+    def on_reset(self, visitor: Visitor, *view: Any) -> Update:
+        visitor.history.push(Edit())
+        return self._again(visitor, Edit(), *view)
+
+    def _again(self, visitor: Visitor, edit: Edit, compare: str, pasted: bool, beside: bool) -> Update:
+        """Show an edit that the sliders are to follow."""
+        bench, subject = self.models.bench_of(visitor), subject_of(visitor)
+        visitor.edit, visitor.wanted = edit, None
+        return {self.visitor: visitor, **self._painted(visitor, bench, edit, compare, pasted, beside, VIEW_SIDE),
+                self.side.effect: self._effect(bench, subject, edit), **self.side.buttons(visitor),
+                **self._sliders(visitor, bench, edit)}
+
+    @shown_errors
+    def on_method(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
+        """Give the sliders the ranges that are safe by a method."""
+        bench, _, edit = self.read(visitor, *values)
+        return self._sliders(visitor, bench, Edit(strengths=edit.strengths, method=edit.method))
+
+    def on_pasted(self, visitor: Visitor, compare: str, pasted: bool) -> Update:
+        return self.side.choices(visitor, compare, pasted=pasted)
+
+    @shown_errors
+    def on_pin(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
+        """Keep this edit to compare others with."""
+        bench, _, edit = self.read(visitor, *values)
+        visitor.pinned = edit
+        return {**self.side.choices(visitor, PINNED, pasted=pasted),
+                **self._painted(visitor, bench, edit, PINNED, pasted, beside, VIEW_SIDE)}
+
+    def on_bench(self, visitor: Visitor) -> Update:
+        """Follow another generator or other controls. A subject of another generator is let go."""
+        bench, subject = self.models.bench_of(visitor), visitor.subject
+        if subject is not None and subject.generator != bench.generator.hash:
+            visitor.end()
+            visitor.subject = None
+            return {self.visitor: visitor, **self.blank(EMPTY), **self.on_back(visitor)}
+        if subject is None:
+            return {self.notice: ""}
+        return {self.visitor: visitor, **self._sliders(visitor, bench, visitor.edit),
+                **self.outputs.show(visitor, bench)}
+
+    # ---- the end
+
+    def blank(self, empty: str) -> Update:
+        """No subject."""
+        side = self.side
+        return {self.stage: gr.update(visible=True), self.edit_area: gr.update(visible=False),
+                self.onward: gr.update(visible=False), self.outputs.area: gr.update(visible=False),
+                side.empty: gr.update(value=empty, visible=True), side.area: gr.update(visible=False),
+                side.tools: gr.update(visible=False), side.result: None, side.pair: None, side.status: "",
+                side.effect: "", self.outputs.strip: gr.update(value=None, visible=False)}
+
+    def forgotten(self, visitor: Visitor) -> Update:
+        """The tab as it was in the beginning, for a visitor of whom all is deleted."""
+        return {**self.on_another(visitor), **self.blank(FORGOTTEN), self.visitor: visitor, self.photo.outlined: None,
+                self.photo.about: "", self.photo.face: gr.update(choices=[], value=None, visible=False),
+                self.photo.session: None, self.photo.invert: gr.update(visible=True),
+                self.photo.stop: gr.update(visible=False), **dict.fromkeys(self.outputs.links.values())}

@@ -1,0 +1,42 @@
+"""What the page offers to begin with: a photo, and faces of nobody, which are drawn when they are first looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from generators import to_pixels
+from inversion import open_photo, save_picture
+from page.state import files as showing
+from page.state.models import Bench
+
+PHOTO = Path(__file__).parents[1] / "photos" / "eileen-collins.jpg"  # NASA's portrait, in the public domain.
+PHOTO_WORDS = "A photo: NASA's portrait of Eileen Collins"
+SEEDS = (20, 24, 43, 30, 29)  # Different faces, chosen by eye among the bundled generator's.
+TRUNCATION = 0.75
+
+
+def gallery(bench: Bench) -> list[tuple[str, str]]:
+    """The examples' pictures and what they are, for a gr.Gallery: the photo first, then the samples.
+
+    Raises:
+        InputError: the generator cannot be loaded.
+    """
+    generator = bench.generator
+    folder = showing.private_dir() / "examples" / generator.hash[:16]
+    paths = [folder / f"sample-{seed}.jpg" for seed in SEEDS]
+    if not all(path.is_file() for path in paths):
+        pictures = to_pixels(generator.render(generator.sample(SEEDS, truncation=TRUNCATION)))
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, picture in zip(paths, pictures, strict=True):
+            save_picture(path, picture)
+    return [the_photo(), *((str(path), f"A face of nobody, seed {seed}")
+                           for path, seed in zip(paths, SEEDS, strict=True))]
+
+
+def the_photo() -> tuple[str, str]:
+    """The photo's picture, where the page may show it, and what it is."""
+    path = showing.private_dir() / "examples" / PHOTO.name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_picture(path, open_photo(PHOTO).pixels)
+    return str(path), PHOTO_WORDS

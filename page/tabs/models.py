@@ -1,0 +1,196 @@
+"""The tab Models: which generator and which controls one edits with, and others to choose, load or fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from directions import Steerable
+from page.jobs.library import GENERATORS, Shelf
+from page.state import files as showing
+from page.state.models import Bench, Models
+from page.state.visitor import Visitor
+from page.tabs import words
+from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, shown_errors
+from weights.errors import InputError
+from weights.manifest import entries
+
+CLOSED = ("<p class='numbers'>Files of one's own cannot be loaded on this page, since others use it too. Start the "
+          "program yourself for that, or let its owner start it with <code>--own-models</code>.</p>")
+BESIDE, ALONE = "beside those that are there", "in place of those that are there"
+
+
+class ModelsTab:
+    """Its components and handlers. Build it within `gr.Tab`.
+
+    Args:
+        models: Shared by all visitors.
+        visitor: The visitor's state.
+    Attributes:
+        changed: Events after which the visitor may have another bench.
+    """
+
+    def __init__(self, models: Models, visitor: gr.State) -> None:
+        self.models, self.visitor, self.shelf = models, visitor, Shelf(models)
+        self.notice = gr.HTML("", elem_id="models-notice", elem_classes="notice")
+        gr.Markdown("The *generator* draws faces; each *control* is one slider of the tab Edit.")
+        self.card = gr.HTML(elem_id="models-card")
+        if not models.own_models:
+            gr.HTML(CLOSED)
+        with gr.Accordion("Another generator", open=False, visible=models.own_models, elem_id="models-generators"):
+            self.known = gr.Radio([], label="Known generators", elem_id="models-known")
+            with gr.Row():
+                self.use = gr.Button("Use it", variant="primary", elem_id="models-use")
+                self.get = gr.Button("Fetch it", elem_id="models-fetch")
+            self.fetching = gr.HTML(elem_id="models-fetching")
+            self.file = gr.File(label="Or a StyleGAN2 generator of your own (.safetensors, or NVIDIA's or rosinality's "
+                                      ".pkl or .pt, of which nothing is run)",
+                                file_types=list(GENERATORS), elem_id="models-file", height=120)
+        with gr.Accordion("More controls", open=True, elem_id="models-controls"):
+            self.how = gr.Radio([BESIDE, ALONE], value=BESIDE, label="Load them", elem_id="models-how")
+            self.controls = gr.File(label="Control file (.safetensors), as the tab Teach or the command line writes it",
+                                    file_types=[".safetensors"], elem_id="models-control-file", height=120)
+        self.restore = gr.Button("Back to the page's own generator and controls", elem_id="models-restore")
+        self._wire()
+
+    def _wire(self) -> None:
+        shown = [self.visitor, self.notice, self.card, self.known]
+        one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "models", **PRIVATE}
+        self.get.click(self.on_fetch, [self.visitor, self.known], [self.notice, self.fetching, self.known],
+                       **HIDDEN, **one)
+        self.changed = [
+            self.use.click(self.on_use, [self.visitor, self.known], shown, **one),
+            self.file.upload(self.on_file, [self.visitor, self.file], [*shown, self.file], preprocess=False, **one),
+            self.controls.upload(self.on_controls, [self.visitor, self.controls, self.how], [*shown, self.controls],
+                                 preprocess=False, **EDITS),
+            self.restore.click(self.on_restore, self.visitor, shown, **QUICK)]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `show` may change."""
+        return [self.card, self.known]
+
+    def show(self, visitor: Visitor) -> Update:
+        """What the visitor edits with, and what there is."""
+        choices = [(f"{status.entry.name}: {status.entry.what} ({_state(status.present, status.entry.size)})",
+                    status.entry.name) for status in self.shelf.known()]
+        try:
+            card = card_of(self.models.bench_of(visitor))
+        except InputError as error:
+            card = words.problem(str(error))
+        return {self.card: card, self.known: gr.update(choices=choices)}
+
+    @shown_errors
+    def on_show(self, visitor: Visitor) -> Update:
+        return self.show(visitor)
+
+    @shown_errors
+    def on_use(self, visitor: Visitor, name: str | None) -> Update:
+        self._check_open()
+        if not name:
+            raise InputError(None, "choose one of the known generators first")
+        visitor.bench = self.shelf.bench(name)
+        return {self.visitor: visitor, **self.show(visitor)}
+
+    @shown_errors
+    def on_file(self, visitor: Visitor, file: dict[str, Any] | None) -> Update:
+        self._check_open()
+        path, name = _uploaded(file)
+        try:
+            visitor.bench = self.shelf.own(path, name, visitor.folder)
+        except InputError as error:
+            return {self.notice: words.problem(str(error)), self.file: None}
+        finally:
+            showing.discard_upload(path)
+        return {self.visitor: visitor, self.file: None, **self.show(visitor)}
+
+    @shown_errors
+    def on_controls(self, visitor: Visitor, file: dict[str, Any] | None, how: str) -> Update:
+        path, name = _uploaded(file)
+        bench = self.models.bench_of(visitor)
+        try:
+            visitor.bench = self.shelf.with_file(bench, path, name, alone=how == ALONE)
+        except InputError as error:
+            return {self.notice: words.problem(str(error)), self.controls: None}
+        finally:
+            showing.discard_upload(path)
+        return {self.visitor: visitor, self.controls: None, **self.show(visitor)}
+
+    @shown_errors
+    def on_restore(self, visitor: Visitor) -> Update:
+        visitor.bench = None
+        return {self.visitor: visitor, **self.show(visitor)}
+
+    def on_fetch(self, visitor: Visitor, name: str | None) -> Iterator[Update]:
+        """Fetch a known generator, with a progress bar."""
+        try:
+            self._check_open()
+            if not name:
+                raise InputError(None, "choose one of the known generators first")
+            yield {self.notice: "", self.fetching: _bar(name, 0, 0)}
+            for done, total in self.shelf.fetch(name):
+                yield {self.fetching: _bar(name, done, total)}
+            yield {self.fetching: f"<p class='numbers' role='status'>{escape(name)} is here; use it.</p>",
+                   self.known: self.show(visitor)[self.known]}
+        except InputError as error:
+            yield {self.fetching: "", self.notice: words.problem(str(error))}
+
+    def _check_open(self) -> None:
+        if not self.models.own_models:  # The buttons are hidden then, but a request can be made without them.
+            raise InputError(None, "other generators cannot be loaded on this page, since others use it too")
+
+
+def card_of(bench: Bench) -> str:
+    """The generator and the controls of a bench, as HTML.
+
+    Raises:
+        InputError: the generator cannot be loaded.
+    """
+    generator = bench.generator
+    told = [entry for entry in entries().values() if entry.name == bench.loaded.title]
+    about = (f"{told[0].what}. Licence: {told[0].licence}." if told else
+             "A file of your own: its licence is its author's.")
+    rows = "".join(_row(control) for control in bench.controls.values())
+    table = ("<table class='effect card'><thead><tr><th>Control</th><th>Classes</th><th>Trained on</th><th>Right</th>"
+             f"<th>Safe</th><th>Keeps</th></tr></thead><tbody>{rows}</tbody></table>" if rows else
+             "<p class='numbers'>There are no controls for it yet: teach one in the tab Teach, or load a file.</p>")
+    licences = {entry.licence for entry in entries().values() if entry.file == bench.controls.source}
+    licence = f"<p class='numbers'>Licence of the controls: {escape(licences.pop())}.</p>" if licences else ""
+    side = generator.img_resolution
+    return (f"<h3>{escape(bench.loaded.title)}</h3><p>{escape(about)} {side} x {side} "
+            f"pixels, {generator.num_ws} layers, hash <code>{generator.hash[:12]}</code>, on "
+            f"{escape(generator.device.type.upper())}.</p>{table}{licence}")
+
+
+def _row(control: Steerable) -> str:
+    held_out = control.report.get("held out")
+    accuracy = f"{held_out['balanced accuracy']:.0%} of {held_out['samples']}" if isinstance(
+        held_out, Mapping) and "balanced accuracy" in held_out else "not measured"
+    trained = str(control.report.get("trained on", "not told"))
+    cells = (", ".join(control.classes), trained, accuracy, f"{control.limits[0]:g} to {control.limits[1]:g}",
+             control.kept)
+    return (f"<tr><th scope='row'>{escape(words.title_of(control.name))}</th>"
+            + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+
+
+def _state(present: bool, size: int) -> str:
+    return "here" if present else f"to fetch, {size / 1e6:.0f} MB" if size else "to fetch"
+
+
+def _bar(name: str, done: int, total: int) -> str:
+    value = f"max='{total}' value='{done}' " if total else ""
+    of = f" of {total / 1e6:.0f}" if total else ""
+    return (f"<div class='running' role='status'><progress {value}aria-label='Fetching'></progress>"
+            f"<span>{escape(name)}: {done / 1e6:.0f}{of} MB</span></div>")
+
+
+def _uploaded(file: dict[str, Any] | None) -> tuple[str, str]:
+    """Path and own name of an uploaded file."""
+    if not file or not file.get("path"):
+        raise InputError(None, "no file arrived", "choose it again")
+    return str(file["path"]), str(file.get("orig_name") or "file")
+
+

@@ -1,0 +1,190 @@
+"""What the tab Edit gives to take away: the picture, its recipe, a strip, a film and the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from editing import RECIPE_KEY, Edit, frames, join, save_recipe, save_session, save_video, strip
+from editing.session import ENDING
+from inversion import save_picture
+from page.state import files as showing
+from page.state.models import Bench, Models
+from page.state.visitor import NOTHING, PREVIEW_SIDE, Subject, Visitor, recipe
+from page.tabs import words
+from page.tabs.result import ResultSide
+from page.tabs.wiring import FOLLOW, SAVING, Update, shown_errors
+from weights.errors import InputError
+
+WAY = "the way to this edit"
+STRIP_PICTURES = 7
+FILM_FRAMES = 24       # One way.
+
+
+class Outputs:
+    """The buttons and what they make. Build it within `gr.Blocks`.
+
+    Args:
+        models: Shared by all visitors.
+        visitor: The visitor's state.
+        notice: Where problems are told.
+        side: With the button for the picture itself.
+    """
+
+    def __init__(self, models: Models, visitor: gr.State, notice: gr.HTML, side: ResultSide) -> None:
+        self.models, self.visitor, self.notice = models, visitor, notice
+        self.save_picture = side.download
+        with gr.Column(visible=False, elem_id="outputs") as self.area:
+            with gr.Accordion("Strip, film, recipe, session", open=False, elem_id="more"):
+                with gr.Row():
+                    self.format = gr.Radio([("PNG, exact", ".png"), ("JPEG", ".jpg"), ("WebP", ".webp")], value=".png",
+                                           label="Format of the picture", elem_id="format")
+                    self.mark = gr.Checkbox(True, label="Say in the file that a generator edited it", elem_id="mark",
+                                            info="in its metadata (IPTC's digital source type), with the recipe")
+                with gr.Row():
+                    self.of = gr.Dropdown([WAY], value=WAY, label="Strip and film of", elem_id="of", min_width=160)
+                    self.kind = gr.Radio([("GIF", ".gif"), ("MP4", ".mp4")], value=".mp4", label="Film as",
+                                         elem_id="film-kind", min_width=120)
+                with gr.Row():
+                    self.make_strip = gr.Button("Show a strip", elem_id="make-strip")
+                    self.save_film = gr.Button("Download a film", elem_id="save-film")
+                self.strip = gr.Image(interactive=False, visible=False, label="Strip", elem_id="strip",
+                                      buttons=["download", "fullscreen"], format="png",
+                                      alt_text="The face at growing strength, from left to right")
+                with gr.Row():
+                    self.save_recipe = gr.Button("Download recipe", elem_id="save-recipe")
+                    self.save_session = gr.Button("Save the session", elem_id="save-session")
+                self.with_photo = gr.Checkbox(False, label="Put the photo into the session file", elem_id="with-photo",
+                                              info="without it the file holds the face's crop and latent only")
+            # Hidden by the style sheet, and followed once the file is there.
+            self.links = {name: gr.DownloadButton(elem_id=f"{name}-link", elem_classes="hidden-link")
+                          for name in ("picture", "recipe", "film", "session")}
+
+    def wire(self, read: Callable[..., tuple[Bench, Subject, Edit]], settings: list[Any], pasted: gr.Checkbox) -> None:
+        """Connect the buttons.
+
+        Args:
+            read: Gives the bench, the subject and the edit of a visitor and the settings' values.
+            settings: What `read` takes after the visitor.
+            pasted: Whether the face is put back into the photo.
+        """
+        self._read = read
+        makers: tuple[tuple[gr.Button, Callable[..., Update], str, list[Any]], ...] = (
+            (self.save_picture, self.on_picture, "picture", [pasted, self.format, self.mark]),
+            (self.save_recipe, self.on_recipe, "recipe", []),
+            (self.save_film, self.on_film, "film", [pasted, self.of, self.kind]),
+            (self.save_session, self.on_session, "session", [self.with_photo]))
+        for button, handler, link, own in makers:
+            button.click(handler, [self.visitor, *own, *settings], [self.notice, self.links[link]], **SAVING).success(
+                None, js=FOLLOW % f"{link}-link", api_visibility="private")
+        self.make_strip.click(self.on_strip, [self.visitor, self.of, *settings], [self.notice, self.strip], **SAVING)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `show` may change."""
+        return [self.area, self.of, self.strip, self.with_photo]
+
+    def show(self, visitor: Visitor, bench: Bench) -> Update:
+        """Ready for a visitor's subject."""
+        names = [name for control in bench.controls.values()
+                 for name in ([control.name] if control.binary else
+                              [f"{control.name}:{class_name}" for class_name in control.classes])]
+        has_photo = visitor.subject is not None and visitor.subject.photo is not None
+        return {self.area: gr.update(visible=visitor.subject is not None), self.strip: gr.update(visible=False),
+                self.of: gr.update(choices=[WAY, *names], value=WAY),
+                self.with_photo: gr.update(value=False, visible=has_photo)}
+
+    def on_picture(self, visitor: Visitor, pasted: bool, ending: str, mark: bool, *values: Any) -> Update:
+        def make(bench: Bench, subject: Subject, edit: Edit) -> Path:
+            picture = bench.edit(subject, edit)
+            if pasted and subject.photo is not None:
+                _, picture = subject.pasted(picture)
+            path = showing.download_path(subject.name, visitor.folder, f"-edited{ending}")
+            save_picture(path, picture, metadata={RECIPE_KEY: self._recipe(bench, subject, edit)}, mark=mark)
+            return path
+
+        return self._made("picture", make, visitor, values)
+
+    def on_recipe(self, visitor: Visitor, *values: Any) -> Update:
+        def make(bench: Bench, subject: Subject, edit: Edit) -> Path:
+            path = showing.download_path(subject.name, visitor.folder, "-edited.recipe.json")
+            save_recipe(path, recipe(subject, bench.generator, bench.controls_of(edit.method), edit))
+            return path
+
+        return self._made("recipe", make, visitor, values)
+
+    def on_session(self, visitor: Visitor, with_photo: bool, *values: Any) -> Update:
+        def make(bench: Bench, subject: Subject, edit: Edit) -> Path:
+            visitor.edit = edit
+            path = showing.download_path(subject.name, visitor.folder, ENDING)
+            save_session(path, visitor.session(bench.generator, with_photo=with_photo))
+            return path
+
+        return self._made("session", make, visitor, values)
+
+    def on_film(self, visitor: Visitor, pasted: bool, of: str, ending: str, *values: Any) -> Update:
+        def make(bench: Bench, subject: Subject, edit: Edit) -> Path:
+            editor, whole = bench.editor(subject, edit.method), _edit_of(of, edit, bench)
+            pictures = frames(editor, whole.strengths, FILM_FRAMES, **whole.how)
+            if pasted and subject.photo is not None:
+                pictures = np.stack([subject.pasted(picture, side=PREVIEW_SIDE)[1] for picture in pictures])
+            path = showing.download_path(subject.name, visitor.folder, f"-film{ending}")
+            save_video(path, pictures)
+            return path
+
+        return self._made("film", make, visitor, values)
+
+    @shown_errors
+    def on_strip(self, visitor: Visitor, of: str, *values: Any) -> Update:
+        bench, subject, edit = self._read(visitor, *values)
+        editor, whole = bench.editor(subject, edit.method), _edit_of(of, edit, bench)
+        if of == WAY:
+            picture = join(frames(editor, whole.strengths, STRIP_PICTURES, **whole.how)[None])
+            alone = f"The way to {words.edit_in_words(edit)}"
+        else:
+            low, high = _limits(of, bench, edit)
+            steps = [round(float(value), 2) for value in np.linspace(low, high, STRIP_PICTURES)]
+            picture = strip(editor, of, steps, **edit.how)
+            alone = f"{of.replace(':', ': ')} at {', '.join(f'{value:+g}' for value in steps)}"
+        return {self.strip: gr.update(value=showing.for_browser(picture, visitor.folder), visible=True, label=alone)}
+
+    def _made(self, link: str, make: Callable[[Bench, Subject, Edit], Path], visitor: Visitor,
+              values: tuple[Any, ...]) -> Update:
+        """Make a file for a link. If that fails, the link must not lead to an earlier one."""
+        try:
+            return {self.notice: "", self.links[link]: str(make(*self._read(visitor, *values)))}
+        except InputError as error:
+            raise gr.Error(str(error), duration=None, print_exception=False) from error
+
+    @staticmethod
+    def _recipe(bench: Bench, subject: Subject, edit: Edit) -> str:
+        return recipe(subject, bench.generator, bench.controls_of(edit.method), edit).to_json()
+
+
+def _limits(name: str, bench: Bench, edit: Edit) -> tuple[float, float]:
+    attribute = name.partition(":")[0]
+    return bench.controls_of(edit.method).find(attribute).limits
+
+
+def _edit_of(of: str, edit: Edit, bench: Bench) -> Edit:
+    """The edit to show the way to: the one that is set, or the farthest safe one of one attribute."""
+    if of != WAY:
+        return Edit(**{**edit.how, "strengths": {of: _limits(of, bench, edit)[1]}})
+    if not edit.changes:
+        raise InputError("nothing is changed yet", "move a slider, or choose an attribute to show")
+    return edit
+
+
+def subject_of(visitor: Visitor) -> Subject:
+    """What a visitor edits.
+
+    Raises:
+        InputError: nothing any more.
+    """
+    if visitor.subject is None:
+        raise InputError(None, *NOTHING)
+    return visitor.subject
