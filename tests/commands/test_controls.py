@@ -80,8 +80,9 @@ def test_other_methods_and_the_bundled_ones_are_shown(file: Path, tmp_path: Path
                             report={"samples": 700, "outputs": [{"class": "old", "component": 3, "rank": 0.8123}]})
     path = tmp_path / "other.safetensors"
     save_controls(path, [control], spaces=SPACES)
-    monkeypatch.setattr("directions.files.path_of", {"bundled-ganspace": path}.__getitem__)
-    assert shown(path) == shown("ganspace")
+    with monkeypatch.context() as patched:
+        patched.setattr("directions.files.path_of", {"bundled-ganspace": path}.__getitem__)
+        assert shown(path) == shown("ganspace")
     for told in (SPACES["w"].short, "ganspace", "700", "class old, component 3, rank 0.8123"):
         assert told in shown(path)
     bundled = shown("bundled")

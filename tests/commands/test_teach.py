@@ -25,7 +25,7 @@ from learning.accuracy import accuracy_report
 from learning.bank import SampleBank, open_bank, write_bank
 from learning.calibration import Tuner, TuneSettings
 from learning.contenders import fit_contender, split_bank
-from learning.from_bank import choose_examples, choose_fit, fit_from_bank, make_tuner, renders, rows_of
+from learning.from_bank import choose_examples, choose_fit, fit_from_bank, make_tuner, renders
 from learning.scorers import load_scorer, score_bank
 from weights.errors import InputError
 
@@ -326,7 +326,6 @@ def test_how_an_attribute_is_trained_by_default(world: World) -> None:
     assert choose_fit(replace(scores, graded=False), split) == "examples"
     assert choose_fit(replace(scores, known=torch.arange(COUNT) < 199), split) == "examples"
     assert choose_fit(replace(scores, known=torch.arange(COUNT) < 200), split) == "scores"
-    assert rows_of(world.bank) == world.generator.num_ws
 
 
 def test_agreement_is_the_accuracy_report_s(world: World, trained: Path) -> None:

@@ -104,7 +104,7 @@ def test_several_targets_beside_strengths(editor: Editor, out: Path) -> None:
         for end in (".png", ".recipe.json", "-strip.png")]
     expected = {"age": 0.5, **{editor.key_of(name): float(round_up(editor.strengths_to(name))[0])
                                for name in (smile, hair)}}
-    assert load_recipe(written[1]).strengths == expected
+    assert load_recipe(written[1]).edit.strengths == expected
     for name in (smile, hair):
         assert (f"{name} is not reached together" in told) is not has(editor, expected, name)
 
@@ -121,8 +121,8 @@ def test_who_is_there_already_stays(editor: Editor, out: Path) -> None:
 def test_what_is_out_of_reach_names_the_input(editor: Editor, tmp_path: Path, out: Path) -> None:
     w = editor.latent[0, 0]
     for name in ("near", "far"):  # One that has the class already goes on.
-        latent = w if name == "far" else editor.edit_latent({editor.key_of(away(editor, "smile")): 3.0 if away(
-            editor, "smile") == "smile:smiling" else -3.0})[0]
+        latent = w if name == "far" else editor.displace({editor.key_of(away(editor, "smile")): 3.0 if away(
+            editor, "smile") == "smile:smiling" else -3.0}).latent[0]
         blank = np.zeros([128, 128, 3], np.uint8)
         save_inversion(tmp_path / f"{name}.latent.safetensors", Inversion(
             latent=latent, space=editor.generator.space, crop=blank, picture=blank, lpips=0.0, mse=0.0,

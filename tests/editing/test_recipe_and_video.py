@@ -159,7 +159,7 @@ def test_an_edit_that_would_take_for_ever_is_refused(edit: Edit, words: str) -> 
 
 
 def test_an_edit_within_measure_passes() -> None:
-    Edit(strengths={"smile": -20.0, "hair:blond": 20.0}, step=0.05).check()
+    Edit(strengths={"smile": -20.0, "hair:blond": 20.0}, step=0.01).check()
 
 
 def test_recipes_of_the_former_version_are_told_apart() -> None:

@@ -159,7 +159,6 @@ def GPU(duration):
 '''
 IN_A_FORK = '''
 import threading
-from functools import partialmethod
 import generators
 from inversion import Projector, ProjectorSettings
 from page.jobs import gpu
