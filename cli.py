@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import click
 
-from commands.bank import prepare, score
-from commands.cache import cache_group
-from commands.controls import controls_group
-from commands.demo import demo
+from commands.console import Commands
+from commands.controls import attributes, controls_group
 from commands.edit import edit
-from commands.encoder import encoder
-from commands.evaluate import evaluate
+from commands.evaluate import demo, evaluate
 from commands.faces import align, invert
-from commands.files import convert_generator, weights_group
-from commands.messages import Commands
-from commands.page import start_app
-from commands.people import attributes, sample
-from commands.teach import train, tune
+from commands.files import cache_group, convert_generator, is_wanted, weights_group
+from commands.fit import encoder, train, tune
+from commands.options import controls_option, model_options, set_threads
+from commands.samples import prepare, sample, score
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100,
@@ -40,6 +36,37 @@ def main() -> None:
 
     `gradctrl COMMAND --help` explains a command.
     """
+
+
+@click.command("app")
+@click.option("--port", type=click.IntRange(0, 65535), default=7860, help="Port of the page.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 lets others on your network in.")
+@click.option("--share", is_flag=True, help="Make a public link through Gradio's servers.")
+@click.option("--cache/--no-cache", default=None,
+              help="Keep inversions for an hour at most, so that a visitor's face is not inverted twice.  [default: "
+                   "--cache, unless GRADCTRL_INVERSIONS is off]")
+@click.option("--own-models/--no-own-models", default=None,
+              help="Let visitors fetch generators and load their own.  [default: only if no other machine can reach "
+                   "the page]")
+@click.option("--upload-limit", default="512mb", metavar="SIZE", help="The most that an uploaded file may have.")
+@click.option("--mcp", is_flag=True, help="Offer the endpoints to agents, by the Model Context Protocol.")
+@controls_option
+@model_options
+def start_app(port: int, host: str, share: bool, cache: bool | None, own_models: bool | None, upload_limit: str,
+              mcp: bool, controls: str, generator: str, device: str, threads: int | None) -> None:
+    """Start the page in which photos are edited with sliders.
+
+    \b
+    Example:
+      gradctrl app --port 8000
+    """
+    from directions import load
+    from page.launching import launch
+
+    kept = is_wanted(cache)
+    set_threads(threads)
+    launch(host=host, port=port, share=share, generator=generator, controls=load(controls), device=device,
+           cache=kept, own_models=own_models, upload_limit=upload_limit, mcp=mcp)
 
 
 for _command in (align, invert, edit, attributes, sample, score, prepare, train, tune, evaluate, controls_group, demo,

@@ -15,23 +15,22 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from editing.edit import Edit
+from directions import Controls, Edit
 from editing.recipe import FORMAT as RECIPE_FORMAT
-from editing.recipe import Recipe, load_recipe, parse_recipe
+from editing.recipe import Recipe, SampleSource, load_recipe, parse_recipe
+from generators import Generator
+from inversion import ProjectorSettings, open_photo
 from inversion.cache import in_words
 from weights.errors import InputError
 from weights.files import replacing
-
-if TYPE_CHECKING:
-    from inversion import ProjectorSettings
 
 MOST_PHOTOS = 500
 MOST_BYTES = 64 * 10**6        # Of one photo in a ZIP.
 MOST_UNPACKED = 10**9          # Of all of them.
 PICTURES, LATENTS, TABLE, EDIT = "pictures", "latents", "batch.csv", "edit.json"  # What a batch's folder holds.
-EDIT_FORMAT = "gradctrl-edit-1"
+EDIT_FORMAT = "gradctrl-edit-2"
 
 _ENTRY_BYTES = 1024            # Of a ZIP's list of its files, for each that there may be; a name has about 100.
 _PIECE = 2**16
@@ -44,7 +43,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class BatchPhoto:
     """A file of a batch: a photo, or what is none, with the reason."""
 
     name: str                 # As people are told of it: with the folders that it has in a ZIP.
@@ -54,7 +53,7 @@ class Source:
 
 
 def gather(paths: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[str], *, most: int = MOST_PHOTOS,
-           own: bool = False) -> list[Source]:
+           own: bool = False) -> list[BatchPhoto]:
     """The photos among files, with those in ZIPs. A ZIP that cannot be opened is listed with the reason.
 
     Args:
@@ -65,16 +64,16 @@ def gather(paths: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[st
     Raises:
         InputError: there are more photos, or nothing that could be one; with the reason, if it is one ZIP alone.
     """
-    found: list[Source] = []
+    found: list[BatchPhoto] = []
     left = MOST_UNPACKED
     for path in map(Path, paths):
         if not _is_zip(path):
-            found.append(Source(name=path.name, path=path, own=own))
+            found.append(BatchPhoto(name=path.name, path=path, own=own))
             continue
         try:
             unpacked = unpack_photos(path, folder, most=most, most_unpacked=left)
         except InputError as error:
-            found.append(Source(name=path.name, reason=reason_of(error, path.name)))
+            found.append(BatchPhoto(name=path.name, reason=reason_of(error, path.name)))
         else:
             found += unpacked
             left -= sum(source.path.stat().st_size for source in unpacked if source.path)
@@ -99,7 +98,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def unpack_photos(path: str | os.PathLike[str], folder: str | os.PathLike[str], *, most: int = MOST_PHOTOS,
-                  most_bytes: int = MOST_BYTES, most_unpacked: int = MOST_UNPACKED) -> list[Source]:
+                  most_bytes: int = MOST_BYTES, most_unpacked: int = MOST_UNPACKED) -> list[BatchPhoto]:
     """Take the photos out of a ZIP, trusting nothing that it says of itself.
 
     The files get names of their own, so that none can be written outside the folder or over another. What computers put
@@ -184,19 +183,19 @@ def _hidden(member: zipfile.ZipInfo) -> bool:
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, most: int,
-            left: int) -> tuple[Source, int]:
+            left: int) -> tuple[BatchPhoto, int]:
     """Unpack one photo; what it is called, and how many bytes were unpacked."""
     name = _shown(member.filename)
     reason = _why_refused(member)
     if reason:
-        return Source(name=name, reason=reason), 0
+        return BatchPhoto(name=name, reason=reason), 0
     used = 0
     try:
         with archive.open(member) as file:
             piece = file.read(_HEAD)
             used = len(piece)
             if not piece.startswith(_MAGIC):
-                return Source(name=name, reason=_why_no_photo(piece, name)), used
+                return BatchPhoto(name=name, reason=_why_no_photo(piece, name)), used
             with open(target, "xb") as photo:
                 while piece and used <= min(most, left):
                     photo.write(piece)
@@ -206,11 +205,11 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, mos
         if isinstance(error, OSError) and error.errno is not None:  # The disk is full: no other can be unpacked either.
             raise
         target.unlink(missing_ok=True)
-        return Source(name=name, reason="is damaged within the ZIP; make the ZIP again"), used
+        return BatchPhoto(name=name, reason="is damaged within the ZIP; make the ZIP again"), used
     if used > most:
         target.unlink()
-        return Source(name=name, reason=f"is larger than {in_words(most)}; make the photo smaller"), used
-    return Source(name=name, path=target, own=True), used
+        return BatchPhoto(name=name, reason=f"is larger than {in_words(most)}; make the photo smaller"), used
+    return BatchPhoto(name=name, path=target, own=True), used
 
 
 def _why_refused(member: zipfile.ZipInfo) -> str:
@@ -225,8 +224,6 @@ def _why_refused(member: zipfile.ZipInfo) -> str:
 
 
 def _why_no_photo(head: bytes, name: str) -> str:
-    from inversion import open_photo
-
     try:
         open_photo(io.BytesIO(head), name=name)
     except InputError as error:
@@ -279,14 +276,16 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]], fields: Iterable[
                              for name, value in row.items()})
 
 
-def save_edit(path: Path, edit: Edit, settings: ProjectorSettings, *, generator: str, controls: str) -> None:
+def save_edit(path: Path, edit: Edit, settings: ProjectorSettings, *, generator: Generator,
+              controls: Controls) -> None:
     """Write an edit apart from any photo as JSON: a recipe whose source is only how photos are inverted.
 
     Raises:
         InputError: the file cannot be written.
     """
-    data = {"format": EDIT_FORMAT, "inversion": asdict(settings), "generator": generator, "controls": controls,
-            "strengths": dict(edit.strengths), **edit.how}
+    recipe = json.loads(Recipe.of(SampleSource(seed=0), generator, controls, edit).to_json())
+    del recipe["source"]
+    data = {**recipe, "format": EDIT_FORMAT, "inversion": asdict(settings)}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 

@@ -38,11 +38,11 @@ def main() -> None:
         print(f"- {name}: {value}")
     paths = photos_in(arguments.folder, 1)
     photos = [open_photo(path) for path in paths[::max(1, len(paths) // arguments.count)][:arguments.count]]
-    crops = [align(photo, find_faces(photo)[0], generator.resolution) for photo in photos]
+    crops = [align(photo, find_faces(photo)[0], generator.img_resolution) for photo in photos]
     judges = [PerceptualDistance(name, device=generator.device) for name in ("alex", "vgg")]
     print("\n| by | LPIPS, AlexNet | LPIPS, VGG16 | MSE | identity distance | seconds |\n|---|---|---|---|---|---|")
     for title, (backbone, size) in CHOICES.items():
-        side = size if size > 2 else generator.resolution // size
+        side = size if size > 2 else generator.img_resolution // size
         distance = PerceptualDistance(backbone, device=generator.device, max_side=side)  # type: ignore[arg-type]
         projector = Projector(generator, ProjectorSettings(start="mean", steps=arguments.steps), distance=distance)
         found = [projector.invert(crop) for crop in crops]

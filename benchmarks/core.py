@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe, peak_memory, synchronise
-from directions import Controls, load_controls
+from directions import Controls
+from directions import load as load_controls
 from editing import Editor
 from generators import Generator, choose_device, fastest_dtype, load, to_pixels
 from inversion import PRESETS, Projector, align, find_faces, open_photo
@@ -45,9 +46,8 @@ def renders(generator: Generator) -> Iterator[Row]:
         plain = milliseconds(render, generator.device) / batch
         yield f"render, batch {batch}, per picture", f"{plain:.1f} ms"
         reduced = torch.bfloat16 if generator.device.type == "cpu" else torch.float16
-        generator.synthesis.compute_dtype = reduced
-        ratio = plain / (milliseconds(render, generator.device) / batch)
-        generator.synthesis.compute_dtype = None
+        with generator.precision(reduced):
+            ratio = plain / (milliseconds(render, generator.device) / batch)
         yield f"  the same in {str(reduced).removeprefix('torch.')}", f"{ratio:.2f} times as fast"
 
 
@@ -76,7 +76,7 @@ def edits(generator: Generator, controls: Controls) -> Iterator[Row]:
 
 def inversions(generator: Generator, crop: np.ndarray, what: str) -> Iterator[Row]:
     projector = Projector(generator)
-    _ = projector.distance, projector.whitening, projector.encoder
+    _ = projector.distance, projector.statistics, projector.encoder
     for name, settings in PRESETS.items():
         result = projector.invert(crop, settings=settings)
         tuning = f", {settings.tuning_steps} of tuning" if settings.tuning_steps else ""
@@ -104,7 +104,7 @@ def main() -> None:
             inversions(generator, sample, "a sample")]
     if arguments.photo is not None:
         photo = open_photo(arguments.photo)
-        rows.append(inversions(generator, align(photo, find_faces(photo)[0], generator.resolution), "a photo"))
+        rows.append(inversions(generator, align(photo, find_faces(photo)[0], generator.img_resolution), "a photo"))
     for part in rows:
         for what, measured in part:
             print(f"| {what} | {measured} |", flush=True)

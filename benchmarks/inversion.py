@@ -25,7 +25,7 @@ from benchmarks.inversion_report import CURVES, ROWS, Row, write_report
 from benchmarks.machine import describe, peak_memory
 from benchmarks.similarity import ms_ssim
 from benchmarks.usual_projector import project
-from directions import load_controls
+from directions import load as load_controls
 from editing import Editor
 from generators import Generator, choose_device, from_pixels, load, to_pixels
 from inversion import (
@@ -112,7 +112,7 @@ def run_presets(tools: Tools, paths: Sequence[Path], presets: Sequence[str], out
         if all((path.stem, preset) in done for preset in presets):
             continue
         photo = open_photo(path)
-        crop = align(photo, find_faces(photo)[0], tools.generator.resolution)
+        crop = align(photo, find_faces(photo)[0], tools.generator.img_resolution)
         for preset in presets:
             if (path.stem, preset) not in done:
                 inversion = tools.projector.invert(crop, settings=PRESETS[preset])
@@ -130,7 +130,7 @@ def run_curves(tools: Tools, paths: Sequence[Path], presets: Sequence[str], out:
     by_vgg = Projector(tools.generator, distance=tools.vgg)
     for path in paths:
         photo = open_photo(path)
-        crop = align(photo, find_faces(photo)[0], tools.generator.resolution)
+        crop = align(photo, find_faces(photo)[0], tools.generator.img_resolution)
         for method in (USUAL, *own):
             if (path.stem, method) in done:
                 continue
@@ -183,7 +183,7 @@ def peak_of(preset: str, photo: Path, arguments: argparse.Namespace) -> float:
 
 def _print_peak(photo_file: Path, preset: str, generator: Generator) -> None:
     photo = open_photo(photo_file)
-    crop = align(photo, find_faces(photo)[0], generator.resolution)
+    crop = align(photo, find_faces(photo)[0], generator.img_resolution)
     Projector(generator).invert(crop, settings=PRESETS[preset])
     print(torch.cuda.max_memory_allocated() / 1e9 if generator.device.type == "cuda" else peak_memory())
 
@@ -232,7 +232,7 @@ def main() -> None:
     alex = PerceptualDistance("alex", device=device)
     tools = Tools(generator, Projector(generator, distance=alex), Editor(generator, load_controls(arguments.controls)),
                   load_scorer("bundled"), alex, PerceptualDistance("vgg", device=device))
-    _ = tools.projector.whitening, tools.projector.encoder  # Built before anything is timed.
+    _ = tools.projector.statistics, tools.projector.encoder  # Built before anything is timed.
     paths = photos_in(arguments.folder, arguments.every)
     spread = np.linspace(0, len(paths) - 1, min(arguments.usual, len(paths))).round().astype(int)
     run_curves(tools, [paths[index] for index in spread], presets, arguments.out)

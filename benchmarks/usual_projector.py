@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from generators import Generator
-from generators.stylegan2_layers import SynthesisLayer
 from inversion import PerceptualDistance
 
 STEPS, RATE = 1000, 0.1
@@ -43,16 +42,13 @@ def project(generator: Generator, distance: PerceptualDistance, target: Tensor, 
     mean, deviation = _statistics(generator, rng)
     features = distance.features(target)
     w = mean.clone().requires_grad_()
-    layers = [layer for layer in generator.synthesis.modules() if isinstance(layer, SynthesisLayer)]
-    before = [layer.noise_const for layer in layers]
+    before = generator.noise
     maps = [torch.randn(noise.shape, generator=rng).to(noise).requires_grad_() for noise in before]
     try:
-        for layer, noise in zip(layers, maps, strict=True):
-            layer.noise_const = noise
+        generator.noise = maps
         _optimise(generator, distance, features, w, maps, deviation, steps, rng, on_step)
     finally:
-        for layer, noise in zip(layers, before, strict=True):
-            layer.noise_const = noise
+        generator.noise = before
 
 
 def _optimise(generator: Generator, distance: PerceptualDistance, features: list[Tensor], w: Tensor,
@@ -83,7 +79,7 @@ def _optimise(generator: Generator, distance: PerceptualDistance, features: list
 @torch.no_grad()
 def _statistics(generator: Generator, rng: torch.Generator) -> tuple[Tensor, float]:
     """Mean [1, w_dim] of w, and its standard deviation as NVIDIA takes it: the root of the summed variances."""
-    z = torch.randn(SAMPLES, generator.config.z_dim, generator=rng).to(generator.device, generator.dtype)
+    z = torch.randn(SAMPLES, generator.z_dim, generator=rng).to(generator.device, generator.dtype)
     w = generator.mapping(z)
     mean = w.mean(dim=0, keepdim=True)
     return mean, float(((w - mean).square().sum() / SAMPLES).sqrt())

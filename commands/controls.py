@@ -1,4 +1,4 @@
-"""The command controls show."""
+"""The commands controls and attributes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.models import open_controls
+from commands.options import controls_option
 
 if TYPE_CHECKING:
-    from directions import Steerable
+    from directions import Direction
+
+
+@click.command()
+@controls_option
+def attributes(controls: str) -> None:
+    """List what can be changed, and what each change leaves alone.
+
+    \b
+    Example:
+      gradctrl attributes
+    """
+    from directions import load
+
+    for control in load(controls).values():
+        meaning = control.meaning if control.binary else "one class at a time"
+        low, high = control.limits
+        click.echo(f"{'  '.join(control.keys)}\n    {meaning}; good from {low:g} to {high:g}; layers "
+                   f"{control.layers[0]}:{control.layers[1]}\n    keeps: {control.kept}")
+    click.echo("\nUse them as in: gradctrl edit me.jpg --set NAME=1", err=True)
+
 
 WIDTH = 17  # Of the names of what is told.
 HANDLED = ("trained on", "scorer", "samples", "held out", "outputs")  # Of a report; the rest is told as it stands.
@@ -39,22 +59,19 @@ def show_controls(source: str) -> None:
       gradctrl controls show bundled
       gradctrl controls show mine.safetensors
     """
-    controls = open_controls(source)
-    click.echo(f"generator {controls.generator_hash or 'unknown'}")
+    from directions import load
+
+    controls = load(source)
+    space = controls.spaces.get("w") or controls.spaces.get("styles")
+    click.echo(f"space {space.short if space else 'unknown'}")
     click.echo(f"controls {controls.hash}")
     for control in controls.values():
-        click.echo(f"\n{_title(control)}")
+        click.echo(f"\n{control.name}: {control.meaning}")
         for name, text in [*_training(control), *_settings(control), *_rest(control)]:
             click.echo(f"    {name:{WIDTH}} {text}")
 
 
-def _title(control: Steerable) -> str:
-    if control.binary:
-        return f"{control.name}: {control.classes[0]} (-) to {control.classes[1]} (+)"
-    return f"{control.name}: {', '.join(control.classes)}{' (in order)' if control.ordered else ''}"
-
-
-def _training(control: Steerable) -> Iterator[tuple[str, str]]:
+def _training(control: Direction) -> Iterator[tuple[str, str]]:
     """What it was taught with, and how well it tells the classes."""
     report = control.report
     for key in ("trained on", "scorer"):
@@ -69,24 +86,28 @@ def _training(control: Steerable) -> Iterator[tuple[str, str]]:
     held_out: Any = report.get("held out")
     if isinstance(held_out, Mapping):
         yield "held out", _flat({key: value for key, value in held_out.items() if key != "confusion"})
-        for name, row in zip(control.classes, held_out.get("confusion", ()), strict=False):
+        classes = getattr(control, "classes", ())
+        for name, row in zip(classes, held_out.get("confusion", ()), strict=False):
             yield f"  {name} is taken", ", ".join(f"for {other} {share:.0%}"
-                                                  for other, share in zip(control.classes, row, strict=False))
+                                                  for other, share in zip(classes, row, strict=False))
 
 
-def _settings(control: Steerable) -> Iterator[tuple[str, str]]:
+def _settings(control: Direction) -> Iterator[tuple[str, str]]:
     """How it is used."""
-    yield "method", str(control.settings().get("method", control.settings().get("family", "")))
+    yield "method", control.method
+    if "keeping" in control.settings():
+        yield "keeps others by", control.settings()["keeping"]
     yield "layers", f"{control.layers[0]}:{control.layers[1]}"
     yield "keeps", control.kept
     yield "step", f"{control.step:g}"
     units = [f"{unit:.4g}" for unit in control.units]
     yield "strength 1", units[0] if control.binary else _of_classes(control, units)
-    yield "margins", _of_classes(control, [f"{margin:g}" for margin in control.margins]) if control.margins else "0"
+    margins = getattr(control, "margins", ())
+    yield "margins", _of_classes(control, [f"{margin:g}" for margin in margins]) if margins else "0"
     yield "safe range", f"{control.limits[0]:g} to {control.limits[1]:g}"
 
 
-def _rest(control: Steerable) -> Iterator[tuple[str, str]]:
+def _rest(control: Direction) -> Iterator[tuple[str, str]]:
     """What else the report says: what was found by tuning, and measured."""
     outputs: Any = control.report.get("outputs")
     if isinstance(outputs, Sequence) and not isinstance(outputs, str):
@@ -104,8 +125,9 @@ def _rest(control: Steerable) -> Iterator[tuple[str, str]]:
             yield f"  {name}", _flat(group)
 
 
-def _of_classes(control: Steerable, values: Sequence[str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in zip(control.classes, values, strict=True))
+def _of_classes(control: Direction, values: Sequence[str]) -> str:
+    classes = getattr(control, "classes", ("",) * len(values))
+    return ", ".join(f"{name} {value}" for name, value in zip(classes, values, strict=True))
 
 
 def _flat(values: Mapping[str, Any]) -> str:

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.changes import Change
-from commands.edit_options import change_options, file_options, person_options, result_options
-from commands.messages import note
-from commands.models import FAMILIES, open_controls, open_generator
+from commands.console import Outputs, Run, note
+from commands.edit_inputs import edit_inputs, is_latent
+from commands.edit_outputs import check_targets, check_through, warn_beyond, write_edit, write_through
 from commands.options import (
     INVERSION_SETTINGS,
+    change_options,
     controls_option,
     face_option,
+    file_options,
     inversion_options,
     model_options,
+    open_generator,
     out_options,
+    person_options,
+    result_options,
 )
-from commands.outputs import Outputs
-from commands.results import check_through, write_edit, write_through
-from commands.run import Run
-from commands.subjects import is_latent, subjects
 
 if TYPE_CHECKING:
-    from editing import Editor, Recipe
+    from editing import Editor
 
 
 @click.command()
@@ -63,38 +63,36 @@ def edit(ctx: click.Context, inputs: tuple[Path, ...], recipe_file: Path | None,
       gradctrl edit me.latent.safetensors --through pose
       gradctrl edit me.jpg --recipe me-smile+1.5.recipe.json
     """
-    from editing import load_recipe
+    from editing import Edit, load_recipe
 
     _check_usage(ctx, inputs, recipe_file, photo_file, options)
     recipe = load_recipe(recipe_file) if recipe_file else None
     outputs = Outputs(out, [*inputs, *(path for path in (recipe_file, photo_file) if path)], overwrite)
-    change = _change_of(recipe, options)
+    edit = recipe.edit if recipe else Edit(
+        strengths=dict(options["assignments"]),
+        **{name: options[name] for name in ("keep", "layers", "step", "method")})
     named = ctx.get_parameter_source("controls") is click.core.ParameterSource.COMMANDLINE
-    if change.method in FAMILIES and not named:
-        controls = str(change.method)
+    if edit.method is not None and not named:
+        controls = edit.method
     editor = _make_editor(generator, controls, device, threads)
     if recipe is not None:
         recipe.check(editor)
-    change.check(editor)
+    editor.check(edit)
+    check_targets(editor, edit, options["targets"])
+    for name, strength in edit.strengths.items():
+        warn_beyond(editor, name, strength)
     if options["through"]:
-        check_through(editor, options["through"], change)
+        check_through(editor, options["through"], edit)
     run = Run()
-    subject_of = subjects(run, editor, recipe, photo_file, options)
+    input_of = edit_inputs(run, editor, recipe, photo_file, options)
     for path in run.over(inputs or (Path(),)):
         with run.attempt():
-            subject = subject_of(path if inputs else None)
+            given = input_of(path if inputs else None)
             if options["through"]:
-                write_through(editor, subject, options["through"], change, outputs, options)
+                write_through(editor, given, options["through"], edit, outputs, options)
             else:
-                write_edit(editor, subject, change, outputs, options, with_recipe=recipe is None)
+                write_edit(editor, given, edit, outputs, options, with_recipe=recipe is None)
     run.finish()
-
-
-def _change_of(recipe: Recipe | None, options: dict[str, Any]) -> Change:
-    if recipe is not None:
-        return Change(dict(recipe.strengths), recipe.keep, recipe.layers, recipe.step, recipe.method)
-    return Change(dict(options["assignments"]), options["keep"], options["layers"], options["step"], options["method"],
-                  options["targets"])
 
 
 def _check_usage(ctx: click.Context, inputs: Sequence[Path], recipe_file: Path | None, photo_file: Path | None,
@@ -130,9 +128,10 @@ def _check_usage(ctx: click.Context, inputs: Sequence[Path], recipe_file: Path |
 
 
 def _make_editor(generator: str, controls: str, device: str, threads: int | None) -> Editor:
+    from directions import load
     from editing import Editor
 
-    found = open_controls(controls)
-    if found.generator_hash is None:
-        note(f"Warning: {controls}: does not say which generator it belongs to; with another one edits mean nothing")
-    return Editor(open_generator(generator, device, threads), found)
+    loaded = load(controls)
+    if not loaded.spaces:
+        note(f"Warning: {controls}: does not say which space it belongs to; with another generator edits mean nothing")
+    return Editor(open_generator(generator, device, threads), loaded)

@@ -7,13 +7,18 @@ from typing import Any
 
 import click
 
-from commands.cache import open_cache
-from commands.messages import wrote
-from commands.models import open_generator
-from commands.options import SEED, face_option, inversion_options, model_options, out_options, settings_of
-from commands.outputs import LATENT, Outputs
-from commands.run import Run
-from commands.targets import Target, invert_targets, open_target
+from commands.console import LATENT, Outputs, Run, wrote
+from commands.edit_inputs import choose_in, invert_faces
+from commands.files import open_cache
+from commands.options import (
+    SEED,
+    face_option,
+    inversion_options,
+    model_options,
+    open_generator,
+    out_options,
+    settings_of,
+)
 
 
 @click.command()
@@ -77,29 +82,31 @@ def invert(photos: tuple[Path, ...], face: int | None, cache: bool | None, batch
       gradctrl invert me.jpg --preset faithful
       gradctrl invert holiday/*.jpg --out latents
     """
+    from editing import ChosenFace, Inverter
     from inversion import Projector, save_inversion, save_picture
 
-    settings, kept = settings_of(options), open_cache(cache)
+    settings = settings_of(options)
     run, outputs = Run(), Outputs(out, photos, overwrite)
-    projector = Projector(open_generator(generator, device, threads), settings)
-    waiting: list[tuple[Target, list[Path]]] = []
+    inverter = Inverter(Projector(open_generator(generator, device, threads)), open_cache(cache))
+    waiting: list[tuple[ChosenFace, str, list[Path]]] = []
 
     def invert_waiting() -> None:
         batch_now = waiting.copy()
         waiting.clear()
         if not batch_now:
             return
-        records = invert_targets(run, projector, [target for target, _ in batch_now], settings, kept)
-        for record, (_, paths) in zip(records, batch_now, strict=True):
+        text = batch_now[0][1] if len(batch_now) == 1 else f"{len(batch_now)} faces"
+        inversions = invert_faces(run, inverter, [face for face, _, _ in batch_now], settings, text)
+        for inversion, (_, _, paths) in zip(inversions, batch_now, strict=True):
             with run.attempt():
-                save_inversion(paths[0], record)
-                save_picture(paths[1], record.picture)
+                save_inversion(paths[0], inversion)
+                save_picture(paths[1], inversion.picture)
                 wrote(*paths)
 
     for path in run.over(photos):
         with run.attempt():
-            target = open_target(path, face)
-            waiting.append((target, outputs.claim(f"{target.stem}{LATENT}", f"{target.stem}-inverted.png")))
+            chosen, stem = choose_in(path, face)
+            waiting.append((chosen, stem, outputs.claim(f"{stem}{LATENT}", f"{stem}-inverted.png")))
         if len(waiting) == batch:
             invert_waiting()
     invert_waiting()

@@ -1,14 +1,20 @@
-"""The options that several commands have."""
+"""Options that several commands have, and what they name: generators, controls, settings of inversions."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from directions.methods import METHODS
 from inversion.settings import DEFAULT_PRESET, PRESETS, ProjectorSettings, preset
+
+if TYPE_CHECKING:
+    from generators import Generator
 
 
 def several(*decorators: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,3 +72,115 @@ def settings_of(options: Mapping[str, Any]) -> ProjectorSettings:
     """The preset that was named, with what else was given put over it."""
     changes = {name: options[name] for name in INVERSION_SETTINGS if options[name] is not None}
     return preset(options["preset_name"] or DEFAULT_PRESET, **changes)
+
+
+
+
+class _Assignment(click.ParamType):
+    """ATTRIBUTE=STRENGTH."""
+
+    name = "attribute=strength"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        attribute, equals, strength = str(value).partition("=")
+        try:
+            number = float(strength)
+        except ValueError:
+            number = math.nan
+        if not attribute.strip() or not equals or not math.isfinite(number):
+            self.fail(f"{value!r}: write ATTRIBUTE=STRENGTH, as in smile=1.5 or hair:blond=1, one for each --set")
+        return attribute.strip(), number
+
+
+class _KeepList(click.ParamType):
+    """age,eyeglasses or smile:100,age:50 or none."""
+
+    name = "attributes"
+
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> tuple[str, ...] | dict[str, int]:
+        if not isinstance(value, str):
+            return value
+        parts = [] if value.strip() == "none" else [part.strip() for part in value.split(",")]
+        if all(re.fullmatch(r"[^:\s]+", part) for part in parts):
+            return tuple(parts)
+        counts = [re.fullmatch(r"([^:\s]+):(\d{1,6})", part) for part in parts]
+        if not all(counts):
+            self.fail(f"{value!r}: write names (age,eyeglasses), or a channel count for each (age:50,smile:100), or "
+                      "none")
+        return {found[1]: int(found[2]) for found in counts if found}
+
+
+class _LayerRange(click.ParamType):
+    """START:STOP."""
+
+    name = "start:stop"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,4}):(\d{1,4})", str(value).strip())
+        if not found:
+            self.fail(f"{value!r}: write START:STOP in sides of features, as in 8:64")
+        return int(found[1]), int(found[2])
+
+
+change_options = several(
+    click.option("--set", "assignments", type=_Assignment(), multiple=True, metavar="ATTRIBUTE=STRENGTH",
+                 help="What to change and how much; may be given several times. 1 flips the attribute of a typical "
+                      "face, -1 goes as far the other way. `gradctrl attributes` lists them."),
+    click.option("--to", "targets", multiple=True, metavar="ATTRIBUTE[:CLASS]",
+                 help="What to change until it is there, by the control's own score: smile, smile:serious, hair:blond; "
+                      "may be given several times. The strength is found."),
+    click.option("--through", metavar="ATTRIBUTE",
+                 help="Write a picture of each class of an attribute, as pose or hair, each reached from its "
+                      "neighbour."),
+    click.option("--keep", type=_KeepList(), metavar="LIST",
+                 help="What must stay: age,eyeglasses; or by masks of so many channels, smile:100,age:50; or none.  "
+                      "[default: each control's own list]"),
+    click.option("--layers", type=_LayerRange(), metavar="START:STOP",
+                 help="Layers that the edit changes, by the side of their features from 4 on, STOP not among them: "
+                      "coarse ones shape, fine ones colour; the second layer of a side counts half as much more, 12 of "
+                      "8.  [default: each control's own]"),
+    click.option("--method", type=click.Choice(list(METHODS)),
+                 help="With the controls of this method, the bundled ones or those of --controls.  [default: those of "
+                      "--controls]"),
+    click.option("--step", type=click.FloatRange(0.01, 10.0), help="Step length in W.  [default: each control's own]"))
+result_options = several(
+    click.option("--paste/--crop", default=False,
+                 help="Write the whole photo with the face put back, or the face alone."),
+    click.option("--format", "ending", type=click.Choice(["png", "jpg", "webp"]), default="png",
+                 help="Of the picture; with png the rest of a photo stays bit for bit."),
+    click.option("--mark/--no-mark", default=True, show_default=True,
+                 help="Say in the metadata of pictures that a generator took part in them (IPTC's digital source "
+                      "type)."),
+    click.option("--strip", "with_strip", is_flag=True, help="Also write each attribute at growing strengths."),
+    click.option("--video", type=click.Choice(["gif", "mp4"]), help="Also write the way from the source to the edit."))
+file_options = several(
+    click.option("--recipe", "recipe_file", type=click.Path(path_type=Path), metavar="FILE",
+                 help="Make the picture of a recipe again: a .recipe.json, or a picture that this program wrote."),
+    click.option("--photo", "photo_file", type=click.Path(path_type=Path), metavar="FILE",
+                 help="The photo that a .latent.safetensors was inverted from, for --paste and for the recipe."))
+person_options = several(
+    click.option("--seed", type=SEED,
+                 help="Of the inversion (0 unless given); without an INPUT, of a synthetic person."),
+    click.option("--truncation", type=click.FloatRange(0.0, 1.5), default=0.7,
+                 help="Synthetic person: 1 is as varied as the generator can, less is more typical."))
+
+
+
+
+def open_generator(source: str, device: str, threads: int | None) -> Generator:
+    """The generator of --generator, on the device of --device."""
+    import generators
+
+    set_threads(threads)
+    return generators.load(source, device=device)
+
+
+def set_threads(threads: int | None) -> None:
+    """Follow --threads; None leaves PyTorch's choice."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from directions.control import Control
+from directions.control import GradCtrlControl
 from generators.checkpoints.unpickle import read_pickle
-from gradctrl.classifier import Classifier
+from gradctrl import Classifier
 from weights.errors import InputError
 
 REMEDY = "use a folder as the authors publish it, with model.pth and model_params.pkl"
@@ -34,9 +34,10 @@ FFHQ_KEEP: dict[str, dict[str, int]] = {
     "age": {"gender": 100, "eyeglasses": 300},
     "pose": {"gender": UNTUNED_TOP, "smile": UNTUNED_TOP, "eyeglasses": UNTUNED_TOP, "age": UNTUNED_TOP},
 }
-FFHQ_LAYERS = {"gender": (2, 10), "smile": (2, 8), "eyeglasses": (1, 4), "age": (4, 10),
-               "pose": (0, 4)}  # Pose: the coarse rows, where StyleGAN's pose is (Karras et al. 2019, section 3.1).
-OTHER_LAYERS = (6, 14)  # Cats and cars in the authors' demo, with an empty keep list.
+# Layer ranges in sides; in the authors' rows gender is 2 to 10, smile 2 to 8, eyeglasses 1 to 4, age 4 to 10.
+FFHQ_LAYERS = {"gender": (12, 192), "smile": (12, 96), "eyeglasses": (8, 24), "age": (24, 192),
+               "pose": (4, 24)}  # Pose: the coarse rows, where StyleGAN's pose is (Karras et al. 2019, section 3.1).
+OTHER_LAYERS = (48, 768)  # Cats and cars in the authors' demo, rows 6 to 14, with an empty keep list.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class AuthorsClassifier:
     out_bias: Tensor       # [C]
 
 
-def import_authors(folder: str | os.PathLike[str]) -> list[Control]:
+def import_authors(folder: str | os.PathLike[str]) -> list[GradCtrlControl]:
     """Import a folder of the authors' classifiers as controls, with the settings of their demo.
 
     Args:
@@ -65,7 +66,7 @@ def import_authors(folder: str | os.PathLike[str]) -> list[Control]:
     for item in classifiers:
         outputs = item.out_weight.shape[0]
         classes = (f"not {item.name}", item.name) if outputs == 1 else tuple(f"class{j}" for j in range(outputs))
-        controls.append(Control(
+        controls.append(GradCtrlControl(
             name=item.name,
             classes=classes,
             classifier=Classifier(**{part: getattr(item, part) for part in PARTS}),

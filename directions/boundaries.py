@@ -1,4 +1,4 @@
-"""Linear controls out of directions and boundaries; the same for all families."""
+"""Linear controls out of directions and boundaries; the same for all methods."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from directions.examples import outputs_of, title
-from directions.linear import Family, LinearControl
+from directions.linear import LinearControl
+from directions.methods import MethodName
 from directions.svm import Boundary, fit_boundary
 from gradctrl import Scores
 
@@ -22,8 +23,8 @@ def fit_boundaries(x: Tensor, scores: Scores, *, share: float, regularisation: f
             for classes in outputs_of(scores)]
 
 
-def linear_control(scores: Scores, x: Tensor, directions: Tensor, boundaries: Sequence[Boundary], *, family: Family,
-                   num_ws: int, keep: Sequence[str] = (), found: Sequence[Mapping[str, object]]) -> LinearControl:
+def linear_control(scores: Scores, x: Tensor, directions: Tensor, boundaries: Sequence[Boundary], *, method: MethodName,
+                   keep: Sequence[str] = (), found: Sequence[Mapping[str, object]]) -> LinearControl:
     """A control of one attribute that edits all layers.
 
     Strength 1 is the path after which the score of a typical sample has changed sign (`crossing_units`). That is a
@@ -34,8 +35,7 @@ def linear_control(scores: Scores, x: Tensor, directions: Tensor, boundaries: Se
         x: The samples' latents or styles [N, D].
         directions: Unit rows [outputs, D].
         boundaries: One for each output.
-        family: Of what family the directions are.
-        num_ws: How many rows w+ has.
+        method: How the directions were found.
         keep: The default keep list.
         found: What the report tells of each output.
     """
@@ -44,8 +44,8 @@ def linear_control(scores: Scores, x: Tensor, directions: Tensor, boundaries: Se
     report = {"scorer": scores.scorer, "samples": int(scores.mask.sum()), "outputs": [
         {"class": title(scores, classes), "examples": list(b.examples), "accuracy": b.accuracy, **more}
         for classes, b, more in zip(outputs_of(scores), boundaries, found, strict=True)]}
-    return LinearControl(name=scores.attribute, classes=scores.classes, layers=(0, num_ws), family=family,
-                         directions=directions, weights=weights, bias=bias, units=units, step=min(units) / STEPS,
+    return LinearControl(name=scores.attribute, classes=scores.classes, found_by=method, directions=directions,
+                         weights=weights, bias=bias, units=units, step=min(units) / STEPS,
                          ordered=scores.ordered and len(scores.classes) > 2, report=report,
                          keep=dict.fromkeys(keep, 1))
 

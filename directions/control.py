@@ -1,4 +1,4 @@
-"""A control: what steers one attribute, and the settings with which it is used."""
+"""Directions and controls: ways to move a latent, and those of them that know what they change."""
 
 from __future__ import annotations
 
@@ -6,79 +6,76 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
+from directions.methods import METHODS, MethodName
+from generators.base import ALL_LAYERS
 from gradctrl.classifier import Classifier
-from gradctrl.gradients import direction, projected_direction
-from gradctrl.metric import Metric
-from gradctrl.scores import log_odds
+from gradctrl.gradients import Statistics, direction, projected_direction
 from weights.errors import InputError
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-Method = Literal["project", "paper"]
-Space = Literal["w", "styles"]
-METHODS: tuple[str, ...] = get_args(Method)
-KeepList = Sequence[tuple[Any, int]]  # Attributes to keep, of the same family, with the channels that each masks.
+Keeping = Literal["projection", "masks"]
+KeepList = Sequence[tuple[Any, int]]  # Controls of the attributes to keep, with the channels that each masks.
+
+RADIUS = 0.7                          # Measured: see docs/evaluation.md.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Steerable(ABC):
-    """One attribute that edits can steer: its names and settings, whatever the family of directions.
+class Direction(ABC):
+    """A way to move a latent, or the styles that a generator computes from it. It needs no labels.
 
-    A space is steered in: w for most families; latents are [N, D], D being w_dim then.
+    What is moved is [N, D]: w, D being w_dim, or all styles. A direction may have several outputs, each a way of its
+    own: "hair:blond" and "hair:black".
     """
 
-    name: str                           # Lower-case letters, digits and _: "smile".
-    classes: tuple[str, ...]            # Binary: (negative, positive); multi-class: one name each output.
-    layers: tuple[int, int]             # Layer range [start, stop).
-    keep: Mapping[str, int] = field(default_factory=dict)  # Default keep list: channels masked by attribute (top-k).
-    step: float = 0.6                   # Step length; the paper's for w.
-    units: tuple[float, ...] = (1.0,)   # Path length of strength 1, one for each output.
+    name: str                                  # Lower-case letters, digits and _: "smile".
+    layers: tuple[int, int] = ALL_LAYERS       # Layer range [start, stop), in sides of features.
+    step: float = 0.6                          # Length of a step; the paper's for w.
+    units: tuple[float, ...] = (1.0,)          # Length of the path of strength 1, one for each output.
     limits: tuple[float, float] = (-3.0, 3.0)  # Strengths between which pictures stay good.
-    margins: tuple[float, ...] = ()     # Of each class: the score at which an edit counts as arrived; (): 0 for all.
-    ordered: bool = False               # Whether the classes are steps of one scale: left, front, right.
-    report: Mapping[str, object] = field(default_factory=dict)  # How it was trained and how well it does.
+    report: Mapping[str, object] = field(default_factory=dict)  # How it was found, and how well it does.
 
     def __post_init__(self) -> None:
         outputs = self.outputs
         if not NAME.fullmatch(self.name):
-            raise ValueError(f"a control's name must be lower-case letters, digits and _, not {self.name!r}")
-        if len(self.classes) != max(outputs, 2) or len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"{self.name}: {max(outputs, 2)} different class names are needed, not {self.classes}")
+            raise ValueError(f"a direction's name must be lower-case letters, digits and _, not {self.name!r}")
+        if self.method not in METHODS:
+            raise ValueError(f"{self.name}: the method must be one of {', '.join(METHODS)}, not {self.method!r}")
         if len(self.units) != outputs or min(self.units) <= 0:
             raise ValueError(f"{self.name}: {outputs} positive units are needed, not {self.units}")
         if not 0 <= self.layers[0] < self.layers[1]:
             raise ValueError(f"{self.name}: the layer range must be [start, stop) with start < stop, not {self.layers}")
         if self.step <= 0:
             raise ValueError(f"{self.name}: the step must be above 0, not {self.step}")
-        if self.margins and len(self.margins) != len(self.classes):
-            raise ValueError(f"{self.name}: {len(self.classes)} margins are needed, not {self.margins}")
+
+    @property
+    @abstractmethod
+    def method(self) -> MethodName:
+        """How it was found."""
 
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """1 for a binary attribute, else the number of classes."""
+        """How many ways it knows: 1, or for an attribute of several classes one a class."""
 
     @property
     @abstractmethod
     def width(self) -> int:
-        """D, the length of the latents that it steers."""
+        """D, the length of what it moves."""
 
     @property
-    def space(self) -> Space:
-        """Where it steers: in w, or in the styles that the generator computes from w+."""
-        return "w"
-
-    @abstractmethod
-    def scores(self, x: Tensor) -> Tensor:
-        """Scores [N, outputs] at latents [N, D]: each output's log-odds, above 0 where its class is the likelier."""
+    def moves(self) -> Literal["w", "styles"]:
+        """What it moves."""
+        return METHODS[self.method].moves
 
     @abstractmethod
     def direction(self, x: Tensor, target: int = 0, keep: KeepList = ()) -> Tensor:
-        """Unit directions [N, D] along which the score of an output rises, with what is kept left alone."""
+        """Unit directions [N, D] at x [N, D] of one output, with what is kept left alone."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
@@ -86,15 +83,73 @@ class Steerable(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What else directions depend on, as JSON can hold it."""
+        """What else it depends on, as JSON can hold it."""
 
     @abstractmethod
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> Steerable:
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
         """The same on another device, in another precision."""
 
     @property
     def binary(self) -> bool:
+        """Whether there is one way, to be gone forwards and backwards."""
         return self.outputs == 1
+
+    @property
+    def keys(self) -> list[str]:
+        """The names under which its strengths are given: "smile", or "hair:black", "hair:brown", "hair:blond"."""
+        return [self.name]
+
+    @property
+    def meaning(self) -> str:
+        """What its strengths do, in words."""
+        return "a direction that nobody labelled"
+
+    @property
+    def kept(self) -> str:
+        """What it leaves alone, in words."""
+        return "nothing"
+
+    def target(self, class_name: str | None) -> int:
+        """Index of the output that a name means; a direction without classes has one.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        if class_name is not None:
+            raise InputError(f"{self.name}:{class_name}", "no such class", f"use {self.name}")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control(Direction):
+    """A direction that knows its attribute: the classes, and a score of each at any latent."""
+
+    classes: tuple[str, ...]            # Binary: (negative, positive); multi-class: one name each output.
+    keep: Mapping[str, int] = field(default_factory=dict)  # Default keep list: channels masked by attribute (top-k).
+    margins: tuple[float, ...] = ()     # Of each class: the score at which an edit counts as arrived; (): 0 for all.
+    ordered: bool = False               # Whether the classes are steps of one scale: left, front, right.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        wanted = max(self.outputs, 2)
+        if len(self.classes) != wanted or len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"{self.name}: {wanted} different class names are needed, not {self.classes}")
+        if self.margins and len(self.margins) != len(self.classes):
+            raise ValueError(f"{self.name}: {len(self.classes)} margins are needed, not {self.margins}")
+
+    @abstractmethod
+    def scores(self, x: Tensor) -> Tensor:
+        """Scores [N, outputs] at x [N, D]: each output's log-odds, above 0 where its class is the likelier."""
+
+    @property
+    def meaning(self) -> str:
+        if self.binary:
+            return f"{self.classes[0]} (-) to {self.classes[1]} (+)"
+        return f"{', '.join(self.classes)}{' (in order)' if self.ordered else ''}"
+
+    @property
+    def keys(self) -> list[str]:
+        return [self.name] if self.binary else [f"{self.name}:{name}" for name in self.classes]
 
     def target(self, class_name: str | None) -> int:
         """Index of the output that raises the class; a binary attribute has one output and needs no class.
@@ -106,21 +161,20 @@ class Steerable(ABC):
             return 0
         if not self.binary and class_name in self.classes:
             return self.classes.index(class_name)
-        options = self.name if self.binary else ", ".join(f"{self.name}:{c}" for c in self.classes)
         given = self.name if class_name is None else f"{self.name}:{class_name}"
-        raise InputError(given, "no such class", f"use {options}")
+        raise InputError(given, "no such class", f"use {', '.join(self.keys)}")
 
     def heading(self, class_index: int) -> tuple[int, int]:
         """The output and the sign (1 or -1) that lead to a class; the negative class is the positive one's opposite."""
         return (0, 1 if class_index == 1 else -1) if self.binary else (class_index, 1)
 
     def score_of(self, x: Tensor, class_index: int) -> Tensor:
-        """Log-odds [N] of one class at latents [N, D]."""
+        """Log-odds [N] of one class at x [N, D]."""
         output, sign = self.heading(class_index)
         return sign * self.scores(x)[:, output]
 
     def predict(self, x: Tensor) -> Tensor:
-        """Index of the likeliest class [N] at latents [N, D], into `classes`."""
+        """Index of the likeliest class [N] at x [N, D], into `classes`."""
         scores = self.scores(x)
         return (scores[:, 0] > 0).long() if self.binary else scores.argmax(dim=1)
 
@@ -135,23 +189,30 @@ class Steerable(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Control(Steerable):
-    """A trained attribute classifier on w, with its default keep list, layer range and unit of strength.
+class GradCtrlControl(Control):
+    """A trained attribute classifier on w, whose gradient is followed and taken afresh at each step.
 
     The score of a class is its log-odds, log p_j / (1 - p_j): for a binary attribute the logit of the positive class,
     for a multi-class one logit_j - logsumexp of the other logits.
     """
 
     classifier: Classifier
-    metric: Metric | None = None  # The shape of W, for the method "project".
-    method: Method = "paper"      # How directions keep the other attributes: masks ("paper") or projection ("project").
+    statistics: Statistics | None = None  # Of W, for "projection".
+    keeping: Keeping = "masks"  # How others are kept: by masks of channels (the paper's way) or projection.
+    radius: float = RADIUS      # Projection: gradients are averaged this far around w, in standard scores.
+    shell: bool = True          # Projection: the distance from the mean w stays as it is.
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.method not in METHODS:
-            raise ValueError(f"{self.name}: the method must be one of {', '.join(METHODS)}, not {self.method!r}")
-        if self.metric is not None and self.metric.axes.shape[1] != self.width:
-            raise ValueError(f"{self.name}: the metric is of a W of {self.metric.axes.shape[1]}, not of {self.width}")
+        if self.keeping not in ("projection", "masks"):
+            raise ValueError(f"{self.name}: attributes are kept by projection or masks, not by {self.keeping!r}")
+        if self.statistics is not None and self.statistics.axes.shape[1] != self.width:
+            raise ValueError(f"{self.name}: the statistics are of a W of {self.statistics.axes.shape[1]}, not of "
+                             f"{self.width}")
+
+    @property
+    def method(self) -> MethodName:
+        return "gradctrl"
 
     @property
     def outputs(self) -> int:
@@ -162,31 +223,32 @@ class Control(Steerable):
         return self.classifier.w_dim
 
     def scores(self, x: Tensor) -> Tensor:
-        logits = self.classifier.logits(x)
-        return logits if self.binary else log_odds(logits)
+        return self.classifier.scores(x)
 
     def direction(self, x: Tensor, target: int = 0, keep: KeepList = ()) -> Tensor:
-        if self.method == "paper":
-            return direction(self, x, target=target, keep=keep)
-        return projected_direction(self, x, target=target, keep=[other for other, _ in keep], metric=self.metric)
+        kept = [(other.classifier, count) for other, count in keep]
+        if self.keeping == "masks":
+            return direction(self.classifier, x, target=target, keep=kept)
+        return projected_direction(self.classifier, x, target=target, keep=[other for other, _ in kept],
+                                   statistics=self.statistics, radius=self.radius, shell=self.shell)
 
     @property
     def kept(self) -> str:
         """The keep list in words; with the masks' channel counts where there are masks."""
-        if self.method == "project":
+        if self.keeping == "projection":
             return super().kept
         return ", ".join(f"{name} {count}" for name, count in self.keep.items()) or "nothing"
 
     def tensors(self) -> dict[str, Tensor]:
-        """The classifier's weights, and with a metric "metric_mean" and "metric_axes"."""
-        found = self.classifier.tensors()
-        return found if self.metric is None else {**found, "metric_mean": self.metric.mean,
-                                                  "metric_axes": self.metric.axes}
+        """The classifier's weights, and of the statistics "statistics_mean" and "statistics_axes"."""
+        weights = self.classifier.tensors()
+        if self.statistics is None:
+            return weights
+        return {**weights, "statistics_mean": self.statistics.mean, "statistics_axes": self.statistics.axes}
 
     def settings(self) -> dict[str, Any]:
-        metric = {} if self.metric is None else {"radius": self.metric.radius, "shell": self.metric.shell}
-        return {"method": self.method, **metric}
+        return {"keeping": self.keeping, "radius": self.radius, "shell": self.shell}
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> Control:
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
         return replace(self, classifier=self.classifier.to(device, dtype),
-                       metric=None if self.metric is None else self.metric.to(device, dtype))
+                       statistics=None if self.statistics is None else self.statistics.to(device, dtype))

@@ -1,36 +1,40 @@
-"""Controls by name, all for one generator."""
+"""Directions and controls by name, all for generators of one space."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 
 import torch
 
-from directions.control import Steerable
+from directions.control import Control, Direction
+from generators import Generator, Space
 from weights.errors import InputError
 from weights.fingerprint import fingerprint
 
+Spaces = Mapping[str, Space]  # By what is moved: "w", "styles".
 
-class Controls(Mapping[str, Steerable]):
-    """Controls by name, all for one generator.
+
+class Controls(Mapping[str, Direction]):
+    """Directions and controls by name, all for generators of one space.
 
     Attributes:
-        generator_hash: The generator whose w they were trained on; None if that is not known.
+        spaces: What they were found for, by what they move; empty where that is not known.
         source: Where they came from, for messages.
     """
 
-    def __init__(self, controls: Sequence[Steerable], *, generator_hash: str | None = None,
+    def __init__(self, controls: Sequence[Direction], *, spaces: Spaces = MappingProxyType({}),
                  source: str = "controls") -> None:
-        self.generator_hash = generator_hash
+        self.spaces = spaces
         self.source = source
         self._by_name = {control.name: control for control in controls}
         if len(self._by_name) != len(controls):
             raise InputError(source, "two controls have the same name",
                              f"rename one of {', '.join(control.name for control in controls)}")
 
-    def __getitem__(self, name: str) -> Steerable:
+    def __getitem__(self, name: str) -> Direction:
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -42,12 +46,12 @@ class Controls(Mapping[str, Steerable]):
     @property
     def hash(self) -> str:
         """SHA-256 over weights and settings, by which a recipe names its controls; 64 hex digits."""
-        settings = [[c.name, c.classes, c.layers, sorted(c.keep.items()), c.step, c.units, c.settings()]
-                    for c in self.values()]
+        settings = [[c.name, getattr(c, "classes", ()), c.layers, sorted(getattr(c, "keep", {}).items()), c.step,
+                     c.units, c.method, c.settings()] for c in self.values()]
         weights = {f"{c.name}.{name}": tensor for c in self.values() for name, tensor in c.tensors().items()}
         return sha256(f"{fingerprint(weights)}{json.dumps(settings)}".encode()).hexdigest()
 
-    def find(self, name: str) -> Steerable:
+    def find(self, name: str) -> Direction:
         """The control with this name.
 
         Raises:
@@ -57,6 +61,44 @@ class Controls(Mapping[str, Steerable]):
             raise InputError(name, f"no such attribute in {self.source}", f"there are {', '.join(self) or 'none'}")
         return self._by_name[name]
 
+    def control(self, name: str) -> Control:
+        """The control with this name: a direction that knows classes and a score.
+
+        Raises:
+            InputError: there is none, or it is a direction that nobody labelled.
+        """
+        control = self.find(name)
+        if not isinstance(control, Control):
+            raise InputError(name, f"is a direction without classes in {self.source}", "name a control")
+        return control
+
+    def check(self, generator: Generator) -> None:
+        """Refuse a generator of another space.
+
+        Raises:
+            InputError: the message names both.
+        """
+        for kind in sorted({control.moves for control in self.values()} & self.spaces.keys()):
+            own, other = self.spaces[kind], generator.spaces[kind]
+            if not own.matches(other):
+                raise InputError(self.source, f"these controls are for the space {own.short}, and the loaded generator "
+                                 f"has {other.short}", "load a generator of that space, or train controls for this")
+        for control in self.values():
+            width = generator.spaces[control.moves].width
+            if control.width != width:
+                raise InputError(self.source, f"the control {control.name} moves {control.moves} of {control.width} "
+                                 f"numbers, and the generator has {width}", "train controls for this generator")
+            generator.rows(control.layers)
+
+    def matches(self, other: Controls) -> bool:
+        """Whether both are for one space, as far as is known."""
+        return all(self.spaces[kind].matches(other.spaces[kind]) for kind in self.spaces.keys() & other.spaces.keys())
+
+    def replaced(self, control: Direction) -> Controls:
+        """The same, with one of them replaced by another of its name, or added."""
+        return Controls([*{**self._by_name, control.name: control}.values()], spaces=self.spaces, source=self.source)
+
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Controls:
-        return Controls([control.to(device, dtype) for control in self.values()],
-                        generator_hash=self.generator_hash, source=self.source)
+        """The same on another device, in another precision."""
+        return Controls([control.to(device, dtype) for control in self.values()], spaces=self.spaces,
+                        source=self.source)

@@ -1,81 +1,153 @@
-"""Control files of any kind: GradCtrl's own, and those of the other families of directions."""
+"""Direction files: safetensors with what was learned, and JSON metadata with everything else; one format for all."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-from directions import Control, Controls, Steerable, load_controls, save_controls
-from directions.linear import FAMILIES, LinearControl
-from directions.linear_files import FORMAT as FAMILY_FORMAT
-from directions.linear_files import load_family, save_family
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from directions.authors import import_authors
+from directions.control import Control, Direction, GradCtrlControl
+from directions.controls import Controls, Spaces
+from directions.linear import LinearControl, LinearDirection
+from directions.methods import METHODS
+from generators import LatentStatistics, Space
+from gradctrl import Classifier
 from weights.errors import InputError
-from weights.store import path_of
+from weights.store import is_known, path_of
+from weights.tensors import read_tensors, write_tensors
+
+FORMAT = "gradctrl-directions-1"
+FORMER = ("gradctrl-controls-1", "gradctrl-family-1")
+REMEDY = "get the file again"
+PARTS = {"classifier": ("hidden_weight", "hidden_bias", "out_weight", "out_bias"),
+         "linear": ("directions", "weights", "bias"), "direction": ("directions",)}
+STATISTICS = ("statistics.mean", "statistics.axes")  # Of W, once for all controls of the file.
 
 
-def load_any(source: str | os.PathLike[str] = "bundled") -> Controls:
-    """Read the controls of a file, of whatever family they are.
+def load(source: str | os.PathLike[str] = "bundled") -> Controls:
+    """Read directions and controls, whatever they are.
 
     Args:
-        source: A control file or a family file; for those of the bundled generator "bundled", "paper" (trained and
-            steered as in the paper), "interfacegan", "ganspace" or "stylespace".
+        source: "bundled", or a method's name for the bundled ones of that method; "paper": trained and steered as in
+            GradCtrl's paper; a name of the manifest; a file; or a folder as the authors of GradCtrl publish it.
+    Returns:
+        float32, on the CPU.
 
     Raises:
-        InputError: no such file, not a file of controls, or damaged; the message names the file and the remedy.
+        InputError: no such file, not a file of directions, of a former version, damaged or hostile; the message names
+            the file and the remedy.
     """
-    if os.fspath(source) == "paper":
-        return load_controls(path_of("bundled-paper"))
-    if os.fspath(source) in FAMILIES or _format(Path(source)) == FAMILY_FORMAT:
-        return load_family(source)
-    return load_controls(source)
+    name = os.fspath(source)
+    name = {"bundled": "bundled-controls", "paper": "bundled-paper"}.get(name, name)
+    name = METHODS[name].file if name in METHODS else name
+    path = path_of(name) if is_known(name) else Path(name)
+    if path.name == "model.pth":  # How the authors' files are stored.
+        path = path.parent
+    if path.is_dir():
+        return Controls(import_authors(path), source=os.fspath(source))
+    return _read(path)
 
 
-def save_any(path: str | os.PathLike[str], controls: Iterable[Steerable], *, generator_hash: str) -> None:
-    """Write controls to a file of the format of their family, which must be the same for all.
+def save(path: str | os.PathLike[str], controls: Iterable[Direction], *, spaces: Spaces,
+         dtype: torch.dtype = torch.float32) -> None:
+    """Write directions and controls; an older file at `path` is replaced once the new one is whole.
 
     Args:
-        path: The file, ending in .safetensors; an older one is replaced once the new one is whole.
-        controls: The controls, with different names.
-        generator_hash: `Generator.hash` of the generator that they belong to.
-
+        path: The file, ending in .safetensors.
+        controls: With different names.
+        spaces: `Generator.spaces` of a generator that they are for.
+        dtype: Of the numbers in the file; float16 halves it.
     Raises:
-        InputError: controls of different families, or the file cannot be written.
+        InputError: the file cannot be written, two have one name, or a number is too large for the dtype.
     """
     controls = list(controls)
-    if all(isinstance(control, Control) for control in controls):
-        save_controls(path, cast(list[Control], controls), generator_hash=generator_hash)
-    elif len({getattr(control, "family", "gradctrl") for control in controls}) == 1:
-        save_family(path, cast(list[LinearControl], controls), generator_hash=generator_hash)
-    else:
-        raise InputError(path, "controls of different families cannot be in one file",
-                         "save each family in a file of its own")
+    Controls(controls, source=str(path))  # Refuses two of one name.
+    tensors: dict[str, Tensor] = {}
+    for control in controls:
+        # Copied: a control's normals may be its directions too, and a safetensors file shares nothing.
+        tensors |= {f"{control.name}.{part}": control.tensors()[part].to(dtype, copy=True)
+                    for part in PARTS[_kind(control)]}
+    tensors |= _statistics_of(controls)
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise InputError(path, f"{name} holds values that {dtype} cannot", "save it as float32")
+    moved = {control.moves for control in controls}
+    metadata = {"format": FORMAT, "controls": json.dumps([_entry(control) for control in controls]),
+                "spaces": json.dumps({kind: space.to_text() for kind, space in spaces.items() if kind in moved})}
+    write_tensors(path, tensors or {"empty": torch.zeros(1)}, metadata)
 
 
-def check_generator(controls: Controls, generator_hash: str, *, what: str) -> None:
-    """Refuse controls that were trained for another generator.
-
-    Args:
-        controls: Those that do not say for which generator they are pass.
-        generator_hash: Of the generator that they are to be used with.
-        what: What that is, for the message: "the samples of people".
-
-    Raises:
-        InputError: naming both hashes.
-    """
-    if controls.generator_hash not in (None, generator_hash):
-        raise InputError(controls.source,
-                         f"these controls were trained for generator {controls.generator_hash[:12]}, and {what} "
-                         f"for generator {generator_hash[:12]}", "use controls and samples of one generator")
+def _kind(control: Direction) -> str:
+    """What of `PARTS` it has."""
+    return ("classifier" if isinstance(control, GradCtrlControl) else
+            "linear" if isinstance(control, LinearControl) else "direction")
 
 
-def _format(path: Path) -> str | None:
-    """What the file says that it is; None where it cannot be read, which its reader then tells."""
-    from safetensors import SafetensorError, safe_open
+def _entry(control: Direction) -> dict[str, Any]:
+    """All of a direction but its numbers, as JSON can hold it."""
+    plain = [item.name for kind in (Control, Direction) if isinstance(control, kind) for item in fields(kind)]
+    entry = {name: getattr(control, name) for name in plain}
+    entry |= {"kind": _kind(control), "method": control.method, "report": dict(control.report), **control.settings()}
+    if isinstance(control, GradCtrlControl):
+        entry["statistics"] = control.statistics is not None
+    return entry | ({"keep": dict(control.keep)} if isinstance(control, Control) else {})
 
+
+def _statistics_of(controls: Iterable[Direction]) -> dict[str, Tensor]:
+    known = [control.statistics for control in controls
+             if isinstance(control, GradCtrlControl) and control.statistics is not None]
+    if not known:
+        return {}
+    if not all(torch.equal(other.mean, known[0].mean) and torch.equal(other.axes, known[0].axes) for other in known):
+        raise ValueError("the controls of one file must share their statistics of W")
+    return dict(zip(STATISTICS, (known[0].mean.float(), known[0].axes.float()), strict=True))
+
+
+def _read(path: Path) -> Controls:
+    tensors, metadata = read_tensors(path, format=FORMAT, former=FORMER, what="a file of directions", remedy=REMEDY)
     try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("format")
-    except (SafetensorError, OSError):
-        return None
+        spaces = {kind: Space.from_text(text) for kind, text in json.loads(metadata["spaces"]).items()}
+        statistics = None
+        if STATISTICS[0] in tensors:
+            mean, axes = (_finite(tensors, name) for name in STATISTICS)
+            statistics = LatentStatistics(mean=mean, axes=axes)
+        controls = [_direction(entry, tensors, statistics) for entry in json.loads(metadata["controls"])]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(path, f"damaged file of directions ({error})", REMEDY) from error
+    return Controls(controls, spaces=spaces, source=path.name)
+
+
+def _direction(entry: Mapping[str, Any], tensors: Mapping[str, Tensor],
+               statistics: LatentStatistics | None) -> Direction:
+    name, kind = entry["name"], entry["kind"]
+    parts: dict[str, Any] = {part: _finite(tensors, f"{name}.{part}") for part in PARTS[kind]}
+    if "directions" in parts and tensors[f"{name}.directions"].dtype != torch.float32:
+        parts["directions"] = F.normalize(parts["directions"], dim=1)  # Rounding changed their lengths.
+    low, high = entry["limits"]
+    common: dict[str, Any] = {"name": name, "layers": tuple(entry["layers"]), "step": entry["step"],
+                              "units": tuple(entry["units"]), "limits": (low, high), "report": entry["report"]}
+    if kind == "direction":
+        return LinearDirection(found_by=entry["method"], **parts, **common)
+    common |= {"classes": tuple(entry["classes"]), "keep": entry["keep"], "margins": tuple(entry["margins"]),
+               "ordered": entry["ordered"]}
+    if kind == "linear":
+        return LinearControl(found_by=entry["method"], **parts, **common)
+    if entry["statistics"] and statistics is None:
+        raise ValueError("statistics.axes is missing")
+    return GradCtrlControl(classifier=Classifier(**parts), statistics=statistics if entry["statistics"] else None,
+                           keeping=entry["keeping"], radius=entry["radius"], shell=entry["shell"], **common)
+
+
+def _finite(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    stored = tensors[name]
+    if not stored.is_floating_point() or not stored.isfinite().all():
+        raise ValueError(f"{name} holds values that are not finite numbers")
+    return stored.float()

@@ -15,7 +15,8 @@ from directions.boundaries import fit_boundaries, linear_control
 from directions.examples import belonging, check, outputs_of
 from directions.linear import LinearControl
 from directions.svm import SHARE
-from gradctrl import Scores, fit_metric
+from generators import LatentStatistics
+from gradctrl import Scores
 from weights.errors import InputError
 
 
@@ -34,13 +35,11 @@ def fit_components(latents: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
-    metric = fit_metric(latents, share=1.0)
-    axes = metric.axes[:count]
-    deviations = axes.norm(dim=1)
-    return metric.mean, axes / deviations[:, None], deviations
+    statistics = LatentStatistics.of(latents, share=1.0)
+    return statistics.mean, statistics.components[:count], statistics.deviations[:count]
 
 
-def ganspace_candidates(latents: Tensor, scores: Mapping[str, Scores], *, num_ws: int, count: int = 40, best: int = 5,
+def ganspace_candidates(latents: Tensor, scores: Mapping[str, Scores], *, count: int = 40, best: int = 5,
                         share: float = SHARE, regularisation: float = 1.0) -> dict[str, list[LinearControl]]:
     """For each attribute the controls whose directions are single principal components, the likeliest first.
 
@@ -52,7 +51,6 @@ def ganspace_candidates(latents: Tensor, scores: Mapping[str, Scores], *, num_ws
     Args:
         latents: w [N, w_dim].
         scores: Scores [N, C] by attribute.
-        num_ws: How many rows w+ has; the controls edit them all.
         count: Among how many components to choose.
         best: How many controls an attribute; the i-th takes the i-th component of each output.
         share, regularisation: Of the boundaries, as for `fit_interfacegan`.
@@ -83,8 +81,8 @@ def ganspace_candidates(latents: Tensor, scores: Mapping[str, Scores], *, num_ws
         for chosen in order.unbind(dim=1):
             signs = torch.where(follows[name].gather(1, chosen[:, None]) < 0, -1.0, 1.0)
             told = [{"component": int(k), "rank": float(ranks[output, k])} for output, k in enumerate(chosen)]
-            result[name].append(linear_control(found, x, signs * components[chosen], boundaries, family="ganspace",
-                                               num_ws=num_ws, found=told))
+            result[name].append(linear_control(found, x, signs * components[chosen], boundaries, method="ganspace",
+                                               found=told))
     return result
 
 

@@ -17,7 +17,7 @@ from directions.svm import SHARE
 from gradctrl import Scores
 
 
-def fit_interfacegan(latents: Tensor, scores: Mapping[str, Scores], *, num_ws: int, share: float = SHARE,
+def fit_interfacegan(latents: Tensor, scores: Mapping[str, Scores], *, share: float = SHARE,
                      regularisation: float = 1.0) -> list[LinearControl]:
     """Fit a control for each attribute: normals of support vector machines on the most confident samples.
 
@@ -28,7 +28,6 @@ def fit_interfacegan(latents: Tensor, scores: Mapping[str, Scores], *, num_ws: i
     Args:
         latents: w [N, w_dim].
         scores: Scores [N, C] by attribute.
-        num_ws: How many rows w+ has; the controls edit them all.
         share: Share of the samples that are examples, on each side.
         regularisation: C of the machines; larger follows the examples more closely.
     Returns:
@@ -44,6 +43,6 @@ def fit_interfacegan(latents: Tensor, scores: Mapping[str, Scores], *, num_ws: i
         boundaries = fit_boundaries(x, found, share=share, regularisation=regularisation)
         normals = torch.stack([boundary.normal for boundary in boundaries])
         keep = [other.attribute for other in scores.values() if other.attribute != found.attribute]
-        controls.append(linear_control(found, x, normals, boundaries, family="interfacegan", num_ws=num_ws, keep=keep,
+        controls.append(linear_control(found, x, normals, boundaries, method="interfacegan", keep=keep,
                                        found=[{}] * len(boundaries)))
     return controls

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Self
 
-from directions.control import KeepList, Space, Steerable
+from directions.control import Control, Direction, KeepList
+from directions.methods import MethodName
 
-Family = Literal["interfacegan", "ganspace", "stylespace"]
-FAMILIES: tuple[str, ...] = get_args(Family)
 UNIT_TOLERANCE = 0.02  # Of a direction's length, wide enough for bfloat16.
 RANK_TOLERANCE = 1e-4  # Kept normals whose part outside of the others' span is shorter than this add nothing to it.
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearControl(Steerable):
+class LinearControl(Control):
     """One attribute steered along fixed directions, one for each output.
 
     The score of an output is its log-odds, weights x + bias, for a binary attribute or where classes have no order.
@@ -29,21 +29,22 @@ class LinearControl(Steerable):
     approach to ordinal classification", 2001).
     """
 
-    family: Family
+    found_by: MethodName
     directions: Tensor  # [outputs, D], unit rows: along each, its row's score should rise.
     weights: Tensor     # [outputs, D] of the score.
     bias: Tensor        # [outputs]
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise ValueError(f"{self.name}: the family must be one of {', '.join(FAMILIES)}, not {self.family!r}")
         if (self.directions.ndim != 2 or self.weights.shape != self.directions.shape
                 or self.bias.shape != self.directions.shape[:1]):
             raise ValueError(f"{self.name}: directions, weights and bias must be [C, D], [C, D] and [C], not "
                              f"{[list(t.shape) for t in self.tensors().values()]}")
         super().__post_init__()
-        if not ((self.directions.float().norm(dim=1) - 1).abs() < UNIT_TOLERANCE).all():
-            raise ValueError(f"{self.name}: every direction must have length 1")
+        _check_unit(self.name, self.directions)
+
+    @property
+    def method(self) -> MethodName:
+        return self.found_by
 
     @property
     def outputs(self) -> int:
@@ -52,10 +53,6 @@ class LinearControl(Steerable):
     @property
     def width(self) -> int:
         return self.directions.shape[1]
-
-    @property
-    def space(self) -> Space:
-        return "styles" if self.family == "stylespace" else "w"
 
     def scores(self, x: Tensor) -> Tensor:
         rows = F.linear(x, self.weights, self.bias)  # [N, outputs]
@@ -66,19 +63,19 @@ class LinearControl(Steerable):
     def direction(self, x: Tensor, target: int = 0, keep: KeepList = ()) -> Tensor:
         """Unit directions [N, D] along which the score of an output should rise.
 
-        For InterFaceGAN's family the normal of the boundary, less its projection on the span of the kept attributes'
-        normals: conditional manipulation (Shen et al. 2020, section 3.3). The other families' directions leave alone
+        For InterFaceGAN the normal of the boundary, less its projection on the span of the kept attributes'
+        normals: conditional manipulation (Shen et al. 2020, section 3.3). The other methods' directions leave alone
         what they leave alone, whatever is kept.
 
         Args:
             x: Latents [N, D], w or styles.
             target: The output.
-            keep: Attributes to leave alone, of this family; how many channels are given with each does not matter.
+            keep: Attributes to leave alone, of this method; how many channels are given with each does not matter.
         Returns:
             [N, D], rows of length 1; 0 where the kept normals leave nothing.
         """
         rows, signs = self._lead(x, target)
-        directions = self._conditional(keep) if keep and self.family == "interfacegan" else self.directions
+        directions = self._conditional(keep) if keep and self.method == "interfacegan" else self.directions
         return directions[rows] * signs[:, None]
 
     def _lead(self, x: Tensor, target: int) -> tuple[Tensor, Tensor]:
@@ -108,30 +105,73 @@ class LinearControl(Steerable):
         return {"directions": self.directions, "weights": self.weights, "bias": self.bias}
 
     def settings(self) -> dict[str, Any]:
-        return {"family": self.family, "ordered": self.ordered}
+        return {"ordered": self.ordered}
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> LinearControl:
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
         return replace(self, directions=self.directions.to(device, dtype), weights=self.weights.to(device, dtype),
                        bias=self.bias.to(device, dtype))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearDirection(Direction):
+    """One fixed direction that nobody labelled, such as a principal component."""
+
+    found_by: MethodName
+    directions: Tensor  # [1, D], of length 1.
+
+    def __post_init__(self) -> None:
+        if self.directions.ndim != 2 or len(self.directions) != 1:
+            raise ValueError(f"{self.name}: a direction must be [1, D], not {list(self.directions.shape)}")
+        super().__post_init__()
+        _check_unit(self.name, self.directions)
+
+    @property
+    def method(self) -> MethodName:
+        return self.found_by
+
+    @property
+    def outputs(self) -> int:
+        return 1
+
+    @property
+    def width(self) -> int:
+        return self.directions.shape[1]
+
+    def direction(self, x: Tensor, target: int = 0, keep: KeepList = ()) -> Tensor:
+        return self.directions.expand(len(x), -1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"directions": self.directions}
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
+        return replace(self, directions=self.directions.to(device, dtype))
+
+
+def _check_unit(name: str, directions: Tensor) -> None:
+    if not ((directions.float().norm(dim=1) - 1).abs() < UNIT_TOLERANCE).all():
+        raise ValueError(f"{name}: every direction must have length 1")
 
 
 def recombine(candidates: Sequence[LinearControl], choice: Sequence[int]) -> LinearControl:
     """One control that takes each output from the candidate chosen for it.
 
     Args:
-        candidates: Controls of one attribute and family that differ in their directions.
+        candidates: Controls of one attribute and method that differ in their directions.
         choice: For each output, the index of the candidate that its direction, score and unit come from.
     Returns:
         The control; everything that is not an output's own is the first candidate's. Its report tells the choice, and
         under "outputs" what the chosen candidates tell of each output.
 
     Raises:
-        ValueError: the candidates are not of one attribute and family, or the choice does not fit them.
+        ValueError: the candidates are not of one attribute and method, or the choice does not fit them.
     """
-    if not candidates or any((c.name, c.classes, c.family, c.directions.shape) != (
-            candidates[0].name, candidates[0].classes, candidates[0].family, candidates[0].directions.shape)
+    if not candidates or any((c.name, c.classes, c.method, c.directions.shape) != (
+            candidates[0].name, candidates[0].classes, candidates[0].method, candidates[0].directions.shape)
             for c in candidates):
-        raise ValueError("candidates must be at least one, and all of one attribute and family")
+        raise ValueError("candidates must be at least one, and all of one attribute and method")
     first = candidates[0]
     if len(choice) != first.outputs or not all(0 <= index < len(candidates) for index in choice):
         raise ValueError(f"{first.name}: {first.outputs} choices among {len(candidates)} candidates are needed, not "

@@ -88,11 +88,11 @@ def stylespace_candidates(generator: Generator, latents: Tensor, scores: Mapping
                 directions[output, channel] = -1.0 if ranked[output][1][channel] < 0 else 1.0
             told = [{**_place(generator, channel), "rank": float(relevance[channel])}
                     for channel, (relevance, _) in zip(channels, ranked, strict=True)]
-            result[name].append(linear_control(found, styles, directions, boundaries, family="stylespace",
-                                               num_ws=generator.num_ws, found=told))
+            result[name].append(linear_control(found, styles, directions, boundaries, method="stylespace",
+                                               found=told))
     return result
 
 
 def _place(generator: Generator, channel: int) -> dict[str, object]:
-    part = next(part for part in generator.style_slices if part.start <= channel < part.stop)
+    part = next(part for part in generator.layers if part.start <= channel < part.stop)
     return {"layer": part.name, "channel": channel - part.start, "colours": part.colours}

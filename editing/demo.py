@@ -49,7 +49,7 @@ DEMOS = {
 
 def demo_names(editor: Editor, attribute: str) -> list[str]:
     """What the demo edits for an attribute: itself, or its first three classes ("color:class0")."""
-    control = editor.controls.find(attribute)
+    control = editor.controls.control(attribute)
     return [attribute] if control.binary else [f"{attribute}:{name}" for name in control.classes[:CLASSES]]
 
 

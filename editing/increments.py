@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from directions import Steerable
-from editing.editor import Edited, Editor, Keep
+from directions import Edit, EditedLatents
+from editing.editor import NOTHING, Editor
 from weights.errors import InputError
 
 REMEDY = "keep fewer attributes (--keep), change more layers (--layers), or take longer steps (--step)"
@@ -24,8 +24,7 @@ def round_up(strengths: Tensor) -> Tensor:
     return torch.where(strengths == 0, 0.0, size * strengths.sign())
 
 
-def through(editor: Editor, name: str, *, keep: Keep | None = None, layers: tuple[int, int] | None = None,
-            step: float | None = None, method: str | None = None) -> list[Edited]:
+def through(editor: Editor, name: str, edit: Edit = NOTHING) -> list[EditedLatents]:
     """Bring the editor's latents to each class of an attribute, in increments through the classes between.
 
     From the class that a latent has now, by the control's own score, it goes to the neighbours in the order of the
@@ -35,22 +34,22 @@ def through(editor: Editor, name: str, *, keep: Keep | None = None, layers: tupl
     Args:
         editor: With the latents [N] set.
         name: The attribute.
-        keep, layers, step, method: As for `Editor.edit`.
+        edit: How to edit; its strengths mean nothing.
     Returns:
         For each class, in their order, the edited latents [N]. Those of the class that a latent has now are untouched.
 
     Raises:
         InputError: no such attribute, or a class is out of reach of a latent; the message names the class.
     """
-    control = editor.controls.find(name)
-    own = control.predict(editor.states(control, layers=layers))
+    control = editor.controls.control(name)
+    own = control.predict(editor.states(control, layers=edit.layers))
     reached = [editor.edited] * len(control.classes)
     walker = Editor(editor.generator, editor.controls)  # The editor's own latents stay as they are.
-    for class_index, source_index, coming in _hops(own, len(control.classes)):
+    for class_index, neighbour, coming in _hops(own, len(control.classes)):
         if len(coming):
-            walker.set_latents(reached[source_index].select(coming))
-            moved = _reach(walker, control, class_index, keep=keep, layers=layers, step=step, method=method)
-            reached[class_index] = _replaced(reached[class_index], coming, moved)
+            walker.set_latents(reached[neighbour].select(coming))
+            moved = _reach(walker, f"{name}:{control.classes[class_index]}", edit)
+            reached[class_index] = reached[class_index].put(coming, moved)
     return reached
 
 
@@ -62,24 +61,10 @@ def _hops(own: Tensor, classes: int) -> Iterator[tuple[int, int, Tensor]]:
         yield class_index, class_index + 1, (own > class_index).nonzero()[:, 0]
 
 
-def _reach(editor: Editor, control: Steerable, class_index: int, *, keep: Keep | None,
-           layers: tuple[int, int] | None, step: float | None, method: str | None) -> Edited:
+def _reach(editor: Editor, name: str, edit: Edit) -> EditedLatents:
     """The editor's latents when they have reached a class."""
-    name = f"{control.name}:{control.classes[class_index]}"
-    strengths = round_up(editor.strengths_to(name, keep=keep, layers=layers, step=step, method=method))
+    strengths = round_up(editor.strengths_to(name, edit))
     lost = int((~strengths.isfinite()).sum())
     if lost:
         raise InputError(name, f"out of reach for {lost} of {len(strengths)} latents", REMEDY)
-    strengths = strengths.to(editor.latent)
-    return editor.displace({editor.key_of(name): strengths}, keep=keep, layers=layers, step=step, method=method)
-
-
-def _replaced(edited: Edited, index: Tensor, by: Edited) -> Edited:
-    """Edited latents with those at some places replaced by others."""
-    latent = edited.latent.clone()
-    latent[index] = by.latent
-    if by.styles is None:
-        return Edited(latent, edited.styles)
-    styles = by.styles.new_zeros(len(latent), by.styles.shape[1]) if edited.styles is None else edited.styles.clone()
-    styles[index] = by.styles
-    return Edited(latent, styles)
+    return editor.displace(edit, strengths={editor.key_of(name): strengths.to(editor.latent)})

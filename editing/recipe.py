@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from editing.edit import Edit
+from directions import Controls, Edit
 from editing.editor import Editor
-from inversion import (
-    Inversion,
-    Photo,
-    Progress,
-    Projector,
-    ProjectorSettings,
-    align,
-    choose_face,
-    find_faces,
-    read_picture_metadata,
-)
+from generators import Generator
+from inversion import Photo, ProjectorSettings, read_picture_metadata
 from weights.errors import InputError
 from weights.files import replacing
 
-FORMAT = "gradctrl-recipe-1"
+FORMAT = "gradctrl-recipe-2"
+FORMER = "gradctrl-recipe-1"
 RECIPE_KEY = "gradctrl"  # Of the recipe in a picture's metadata.
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -82,21 +74,20 @@ class Recipe:
     """Everything that an edit depends on. It holds no picture and no name of the photo, only the photo's hash."""
 
     source: PhotoSource | SampleSource
-    generator: str                                           # `Generator.hash`.
-    controls: str                                            # `Controls.hash`.
-    strengths: Mapping[str, float]
-    keep: Mapping[str, int] | tuple[str, ...] | None = None  # As given to `Editor.edit`.
-    layers: tuple[int, int] | None = None
-    step: float | None = None
-    method: str | None = None
+    generator: str  # `Generator.hash`.
+    space: str      # `Space.to_text` of its W.
+    controls: str   # `Controls.hash`.
+    edit: Edit
 
-    @property
-    def edit(self) -> Edit:
-        """What was done, apart from whose face it was done to."""
-        return Edit(strengths=self.strengths, keep=self.keep, layers=self.layers, step=self.step, method=self.method)
+    @staticmethod
+    def of(source: PhotoSource | SampleSource, generator: Generator, controls: Controls, edit: Edit) -> Recipe:
+        """The recipe of an edit by a generator and controls."""
+        return Recipe(source=source, generator=generator.hash, space=generator.space.to_text(), controls=controls.hash,
+                      edit=edit)
 
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, **asdict(self), "source": pack_source(self.source)}, indent=2)
+        return json.dumps({"format": FORMAT, "source": pack_source(self.source), "generator": self.generator,
+                           "space": self.space, "controls": self.controls, "edit": self.edit.to_json()}, indent=2)
 
     def check(self, editor: Editor) -> None:
         """Refuse another generator or other controls than the recipe was made with.
@@ -113,7 +104,7 @@ class Recipe:
 
     def apply(self, editor: Editor) -> np.ndarray:
         """Edit the editor's latents as the recipe says; uint8 as `Editor.edit` gives."""
-        return self.edit.apply(editor)
+        return editor.edit(self.edit)
 
 
 def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
@@ -124,13 +115,12 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
     """
     try:
         data = json.loads(text)
+        if isinstance(data, dict) and data.get("format") == FORMER:
+            raise InputError(name, "a recipe of a former version of this program, which had other controls",
+                             "make the edit again")
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             raise InputError(name, "not a recipe of this program", "give the JSON that an edit has written")
-        source = unpack_source(data.pop("source"))
-        strengths = {str(key): float(value) for key, value in data.pop("strengths").items()}
-        keep, layers = data.pop("keep"), data.pop("layers")
-        return Recipe(source=source, strengths=strengths, keep=tuple(keep) if isinstance(keep, list) else keep,
-                      layers=None if layers is None else (int(layers[0]), int(layers[1])), **data)
+        return Recipe(source=unpack_source(data.pop("source")), edit=Edit.from_json(data.pop("edit")), **data)
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -164,41 +154,3 @@ def save_recipe(path: str | os.PathLike[str], recipe: Recipe) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(recipe.to_json() + "\n", encoding="utf-8")
-
-
-def reproduce(recipe: Recipe, editor: Editor, *, photo: Photo | None = None, projector: Projector | None = None,
-              on_step: Callable[[Progress], None] | None = None) -> np.ndarray:
-    """Make a recipe's picture again, uint8 [R, R, 3].
-
-    Args:
-        recipe: The recipe.
-        editor: With the recipe's generator and controls; its latent is set.
-        photo: The photo, if the recipe is of one.
-        projector: To invert with; None: a new one.
-        on_step: Passed on to the inversion.
-    Raises:
-        InputError: another generator, other controls, another photo or none.
-    """
-    recipe.check(editor)
-    if isinstance(recipe.source, SampleSource):
-        editor.set_latent(editor.generator.sample([recipe.source.seed], truncation=recipe.source.truncation)[0])
-    else:
-        projector = projector or Projector(editor.generator)
-        editor.set_latent(invert_source(recipe.source, photo, projector, on_step=on_step))
-    return recipe.apply(editor)
-
-
-def invert_source(source: PhotoSource, photo: Photo | None, projector: Projector, *,
-                  on_step: Callable[[Progress], None] | None = None) -> Inversion:
-    """Find, align and invert the face that a recipe names.
-
-    Raises:
-        InputError: no photo, another photo than the recipe's, or no such face.
-    """
-    if photo is None:
-        raise InputError(None, f"this recipe edits the photo with SHA-256 {source.photo[:12]}",
-                         "give that photo with it")
-    source.check(photo)
-    face = choose_face(find_faces(photo), source.face, name=photo.name)
-    crop = align(photo, face, projector.generator.resolution)
-    return projector.invert(crop, settings=source.inversion, on_step=on_step).of_photo(photo.sha256, face.quad)

@@ -6,21 +6,21 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from editing.edit import Edit
+from directions import Edit
 from editing.recipe import PhotoSource, SampleSource, pack_source, unpack_source
 from inversion import Face, Inversion, Photo, open_photo
 from inversion.record import pack_inversion, unpack_inversion
 from weights.errors import InputError
 from weights.tensors import read_tensors, write_tensors
 
-FORMAT = "gradctrl-session-1"
+FORMAT = "gradctrl-session-2"
 ENDING = ".session.safetensors"
 _REMEDY = "save the session again"
 _INVERSION = "inversion."  # Begins the names of the inversion's tensors and texts.
@@ -55,7 +55,7 @@ def save_session(path: str | os.PathLike[str], session: Session) -> None:
     """
     tensors: dict[str, Tensor] = {}
     metadata = {"format": FORMAT, "generator": session.generator, "name": session.name,
-                "source": json.dumps(pack_source(session.source)), "edit": json.dumps(asdict(session.edit))}
+                "source": json.dumps(pack_source(session.source)), "edit": str(session.edit)}
     if session.inversion is not None:
         parts, texts = pack_inversion(session.inversion)
         tensors |= {_INVERSION + name: tensor for name, tensor in parts.items()}
@@ -93,16 +93,10 @@ def _session(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Sess
     parts, texts = ({name.removeprefix(_INVERSION): value for name, value in found.items()
                      if name.startswith(_INVERSION)} for found in (tensors, metadata))
     photo, face = _photo(tensors, json.loads(metadata["photo"])) if "photo" in metadata else (None, None)
-    return Session(name=metadata["name"], generator=metadata["generator"], edit=_edit(json.loads(metadata["edit"])),
+    return Session(name=metadata["name"], generator=metadata["generator"],
+                   edit=Edit.from_json(json.loads(metadata["edit"])),
                    source=unpack_source(json.loads(metadata["source"])), photo=photo, face=face,
                    inversion=unpack_inversion(parts, texts) if parts else None)  # type: ignore[arg-type]
-
-
-def _edit(stored: Mapping[str, Any]) -> Edit:
-    keep, layers = stored["keep"], stored["layers"]
-    return Edit(**{**stored, "keep": tuple(keep) if isinstance(keep, list) else keep,
-                   "layers": None if layers is None else (int(layers[0]), int(layers[1])),
-                   "strengths": {str(name): float(value) for name, value in stored["strengths"].items()}})
 
 
 def _photo(tensors: Mapping[str, Tensor], stored: Mapping[str, Any]) -> tuple[Photo, Face]:

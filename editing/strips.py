@@ -2,55 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from editing.editor import Edited, Editor, Keep
+from directions import Edit, EditedLatents
+from editing.editor import NOTHING, Editor
 
 STRENGTHS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 
 
-def strip(editor: Editor, attribute: str, strengths: Sequence[float] = STRENGTHS, *, keep: Keep | None = None,
-          layers: tuple[int, int] | None = None, step: float | None = None, method: str | None = None) -> np.ndarray:
+def strip(editor: Editor, attribute: str, strengths: Sequence[float] = STRENGTHS, edit: Edit = NOTHING) -> np.ndarray:
     """Render one attribute at several strengths, side by side.
 
     Args:
         editor: With the latent(s) set.
         attribute: "smile", or "hair:blond" for a multi-class one.
         strengths: From left to right; 0 is the source.
-        keep, layers, step, method: As for `Editor.edit`.
+        edit: How to edit; its strengths mean nothing.
     Returns:
         uint8 [N * R, len(strengths) * R, 3]: a row for each latent.
     """
-    edits = [{attribute: s} for s in strengths]
-    return join(edit_each(editor, edits, keep=keep, layers=layers, step=step, method=method))
+    return join(edit_each(editor, [edit.with_strengths({attribute: strength}) for strength in strengths]))
 
 
-def frames(editor: Editor, strengths: Mapping[str, float], count: int, *, keep: Keep | None = None,
-           layers: tuple[int, int] | None = None, step: float | None = None, method: str | None = None) -> np.ndarray:
+def frames(editor: Editor, edit: Edit, count: int) -> np.ndarray:
     """Render the way from the source to an edit.
 
     Args:
         editor: With one latent set.
-        strengths: The whole edit, as for `Editor.edit`.
+        edit: The whole edit.
         count: How many frames; the first is the source, the last the whole edit.
-        keep, layers, step, method: As for `Editor.edit`.
     Returns:
         uint8 [count, R, R, 3].
     """
     if count < 2:
         raise ValueError(f"a path needs at least 2 frames, not {count}")
-    parts = [{name: s * index / (count - 1) for name, s in strengths.items()} for index in range(count)]
-    return edit_each(editor, parts, keep=keep, layers=layers, step=step, method=method)[0]
+    parts = [edit.with_strengths({name: strength * index / (count - 1) for name, strength in edit.strengths.items()})
+             for index in range(count)]
+    return edit_each(editor, parts)[0]
 
 
-def edit_each(editor: Editor, edits: Sequence[Mapping[str, float]], *, keep: Keep | None = None,
-              layers: tuple[int, int] | None = None, step: float | None = None,
-              method: str | None = None) -> np.ndarray:
+def edit_each(editor: Editor, edits: Sequence[Edit]) -> np.ndarray:
     """Render several edits of the editor's latents: uint8 [N, len(edits), R, R, 3]."""
-    edited = Edited.join([editor.displace(edit, keep=keep, layers=layers, step=step, method=method) for edit in edits])
-    pictures = editor.render(edited)
+    pictures = editor.render(EditedLatents.join([editor.displace(edit) for edit in edits]))
     return pictures.reshape(len(edits), -1, *pictures.shape[1:]).swapaxes(0, 1)
 
 

@@ -11,16 +11,19 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from directions import Controls
-from editing.editor import Keep
+from directions.control import Keeping
+from directions.displacement import UNTUNED_CHANNELS
+from directions.edit import Keep
 from evaluation.settings import EvaluationSettings
-from gradctrl import Scores, TrainSettings, fit_metric
+from generators import LatentStatistics
+from gradctrl import FitExamplesSettings, Scores
 from gradctrl.prepare import prepare
 from learning.calibration import Tuner, margin_of
-from learning.fitting import UNTUNED_CHANNELS, teach_from_examples
-from learning.methods import Split, one_thread
+from learning.contenders import Split, one_thread
+from learning.fitting import fit_to_examples
 from weights.errors import InputError
 
-RULES = {"gradctrl": "project", "paper": "paper"}  # The methods that are ablated, and their rule.
+KEEPING: dict[str, Keeping] = {"gradctrl": "projection", "paper": "masks"}  # What is ablated, and how it keeps.
 
 
 @dataclass(frozen=True)
@@ -42,32 +45,35 @@ class Variant:
 def variants(controls: Mapping[str, Controls], names: tuple[str, ...], latents: Tensor, scores: Mapping[str, Scores],
              split: Split, tuner: Tuner, settings: EvaluationSettings) -> Iterator[Variant]:
     """All variants of the three figures, for those of the ablated methods that there are."""
-    for method in [name for name in RULES if name in controls]:
+    for method in [name for name in KEEPING if name in controls]:
         own = controls[method]
-        whole = dict.fromkeys(names, UNTUNED_CHANNELS)
+        masks = KEEPING[method] == "masks"
+
+        def kept(*names: str, masks: bool = masks) -> Keep:
+            return dict.fromkeys(names, UNTUNED_CHANNELS) if masks else names
 
         def fixed(own: Controls = own) -> Controls:
             return own
 
-        yield Variant("masks", method, "none", fixed, {})
+        yield Variant("masks", method, "none", fixed, kept())
         for name in names:
-            yield Variant("masks", method, name, fixed, {name: UNTUNED_CHANNELS}, spared=name)
-        yield Variant("masks", method, "all", fixed, whole)
-        if RULES[method] == "paper":
+            yield Variant("masks", method, name, fixed, kept(name), spared=name)
+        yield Variant("masks", method, "all", fixed, kept(*names))
+        if masks:
             for count in settings.counts:
                 yield Variant("channels", method, str(count), fixed, dict.fromkeys(names, count))
         for count in settings.examples:
             def few(method: str = method, count: int = count) -> Controls | None:
                 return few_shot(method, controls[method], count, latents, scores, split, tuner)
 
-            yield Variant("examples", method, str(count), few, whole)
+            yield Variant("examples", method, str(count), few, kept(*names))
 
 
 def few_shot(method: str, tuned: Controls, count: int, latents: Tensor, scores: Mapping[str, Scores], split: Split,
              tuner: Tuner) -> Controls | None:
     """Controls from `count` examples a class, with the layers and margins that were tuned for the method.
 
-    The paper's are trained as in the paper; those for projection on shaped examples (`TrainSettings.shaping`).
+    The paper's are trained as in the paper; those for projection on shaped examples (`FitExamplesSettings.shaping`).
     """
     w = latents[split.fit]
     part = {name: replace(item, values=item.values[split.fit], known=item.mask[split.fit])
@@ -78,10 +84,9 @@ def few_shot(method: str, tuned: Controls, count: int, latents: Tensor, scores: 
         return None
     shaping = 0.0 if method == "paper" else 1.0
     with one_thread():
-        made = teach_from_examples(w, list(part.values()), found, num_ws=tuner.generator.num_ws, metric=fit_metric(w),
-                                   method="paper" if method == "paper" else "project",
-                                   settings=TrainSettings(shaping=shaping))
+        fitted = fit_to_examples(w, list(part.values()), found, statistics=LatentStatistics.of(w),
+                                 keeping=KEEPING[method], settings=FitExamplesSettings(shaping=shaping))
     controls = [tuner.with_margin(replace(control, layers=tuned[control.name].layers),
-                                  margin_of(tuned[control.name])) for control in made]
-    return Controls(controls, generator_hash=tuned.generator_hash, source=f"{method}, {count} examples")
+                                  margin_of(tuned.control(control.name))) for control in fitted]
+    return Controls(controls, spaces=tuned.spaces, source=f"{method}, {count} examples")
 

@@ -12,7 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from editing.editor import Edited, Editor
+from directions import EditedLatents
+from editing.editor import Editor
 from generators import Generator
 from gradctrl import Scores
 from gradctrl.scores import log_odds
@@ -64,7 +65,7 @@ def walk_edits(editor: Editor, scorer: ImageScorer, latents: Tensor, edits: Tria
     """The image classifier's scores {attribute: [T, S, C]} of all edits at each strength."""
     parts, order = [], []
     for name in edits.attributes:
-        control = editor.controls.find(name)
+        control = editor.controls.control(name)
         for class_index, class_name in enumerate(control.classes):
             own = edits.of(name)
             own = own[edits.target[own] == class_index]
@@ -77,10 +78,10 @@ def walk_edits(editor: Editor, scorer: ImageScorer, latents: Tensor, edits: Tria
     return judge_in_order(editor.generator, scorer, parts, torch.cat(order), len(strengths))
 
 
-def judge_in_order(generator: Generator, scorer: ImageScorer, parts: list[Edited], order: Tensor,
+def judge_in_order(generator: Generator, scorer: ImageScorer, parts: list[EditedLatents], order: Tensor,
                    strengths: int) -> dict[str, Tensor]:
     """Judge all parts, whose i-th latent belongs at place order[i] of [T * S]: {attribute: [T, S, C]}."""
-    edited = Edited.join(parts).select(order.argsort())
+    edited = EditedLatents.join(parts).select(order.argsort())
     return {name: values.unflatten(0, (-1, strengths)) for name, values in judge(generator, scorer, edited).items()}
 
 

@@ -10,18 +10,18 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from directions import Controls
-from directions.files import load_any, save_any
-from editing.editor import Edited, Editor, Keep
+from directions import Controls, Edit, EditedLatents, load, save
+from directions.edit import Keep
+from editing.editor import Editor
 from evaluation.ablations import Variant, variants
 from evaluation.dependency import Dependency, dependency, draw_edits, walk_edits
-from evaluation.pieces import Cells
+from evaluation.folder import EvaluationFolder
 from evaluation.settings import RAREST, EvaluationSettings
 from generators import Generator
 from gradctrl import Scores
 from learning.bank import SampleBank
 from learning.calibration import Tuner
-from learning.methods import MethodName, split_bank, train_method, tune_method
+from learning.contenders import Contender, fit_contender, split_bank, tune_contender
 from learning.scorers import ImageScorer
 from learning.trials import Trials, Verdict, cross, draw_trials, judge, verdict
 from weights.errors import InputError
@@ -84,13 +84,14 @@ class Evaluation:
         self.latents = bank.latents()
         self.scores, self.left_out = judged_scores(bank.scores(), scorer)
         self.split = split_bank(bank.count, test_share=self.settings.test_share)
-        self.cells = Cells(folder, {"bank": bank.settings, "scorer": scorer.name, "settings": self.settings.to_json(),
-                                    "given": {name: item.hash for name, item in self.given.items()}})
+        self.folder = EvaluationFolder(folder, {
+            "bank": bank.settings, "scorer": scorer.name, "settings": self.settings.to_json(),
+            "given": {name: item.hash for name, item in self.given.items()}})
         self._done = 0
 
     def run(self) -> Results:
         """Train, tune, try and judge what is not there yet, and return all of it."""
-        controls = {name: self._controls(cast(MethodName, name)) for name in self.settings.methods}
+        controls = {name: self._controls(cast(Contender, name)) for name in self.settings.methods}
         names = tuple(name for name in self.scores if all(name in found for found in controls.values()))
         if not names:
             raise InputError(None, "no attribute has a control of every method",
@@ -107,34 +108,35 @@ class Evaluation:
         return replace(results, controls={name: _measured(item, name, results, self.bank)
                                           for name, item in controls.items()})
 
-    def edited(self, controls: Controls, trials: Trials, keep: Keep | None = None) -> tuple[Edited, Tensor]:
+    def edited(self, controls: Controls, trials: Trials, keep: Keep | None = None) -> tuple[EditedLatents, Tensor]:
         """Carry out trials: the edited latents in their order, and which crossed."""
-        editor = Editor(self.generator, controls)
+        controls = controls.to(self.generator.device, self.generator.dtype)
         parts, crossed, order = [], [], []
         for name in trials.attributes:
             own = trials.of(name)
             if len(own):
-                part, over = cross(editor, self.latents[trials.sample[own]], name, trials.target[own], keep=keep)
+                part, over = cross(self.generator, controls, self.latents[trials.sample[own]], name, trials.target[own],
+                                   edit=Edit(keep=keep))
                 parts.append(part)
                 crossed.append(over)
                 order.append(own)
         places = torch.cat(order).argsort()
-        return Edited.join(parts).select(places), torch.cat(crossed)[places]
+        return EditedLatents.join(parts).select(places), torch.cat(crossed)[places]
 
-    def _controls(self, name: MethodName) -> Controls:
+    def _controls(self, name: Contender) -> Controls:
         """The tuned controls of a method, from the folder if they are there."""
-        path = self.cells.folder / "methods" / f"{name}.safetensors"
+        path = self.folder.path / "methods" / f"{name}.safetensors"
         if not path.is_file():
             path.parent.mkdir(exist_ok=True)
             self._tell(f"training and tuning {name}")
             if name in self.given:
-                made = Editor(self.generator, self.given[name]).controls  # Refuses another generator's.
+                made = Editor(self.generator, self.given[name]).controls  # Refuses those of another space.
             else:
-                candidates = train_method(name, self.generator, self.scorer, self.latents, self.scores, self.split,
+                candidates = fit_contender(name, self.generator, self.scorer, self.latents, self.scores, self.split,
                                           pick_samples=self.settings.pick_samples)
-                made = tune_method(self._tuner(), candidates, generator_hash=self.generator.hash, source=name)
-            save_any(path, made.values(), generator_hash=self.generator.hash)
-        return load_any(path)
+                made = tune_contender(self._tuner(), candidates, source=name)
+            save(path, made.values(), spaces=self.generator.spaces)
+        return load(path)
 
     def _tuner(self) -> Tuner:
         return Tuner(self.generator, self.scorer, self.latents, self.scores, self.split.tune, self.settings.tune)
@@ -151,7 +153,7 @@ class Evaluation:
                 return {**judge(self.generator, self.scorer, edited), "crossed": crossed}
 
             self._tell(key)
-            parts.append(self.cells.tensors(f"{key}-{start // CHUNK:03}", make))
+            parts.append(self.folder.tensors(f"{key}-{start // CHUNK:03}", make))
         after = {name: torch.cat([part[name] for part in parts]) for name in self.scores}
         return after, torch.cat([part["crossed"] for part in parts])
 
@@ -164,7 +166,7 @@ class Evaluation:
                 return walk_edits(Editor(self.generator, controls), self.scorer, self.latents, part)
 
             self._tell(f"dependency of {name}")
-            parts.append(self.cells.tensors(f"dependency/{name}-{start // CHUNK:03}", make))
+            parts.append(self.folder.tensors(f"dependency/{name}-{start // CHUNK:03}", make))
         after = {key: torch.cat([part[key] for part in parts]) for key in self.scores}
         return dependency(edits, self.scores, after)
 
@@ -239,7 +241,7 @@ def _measured(controls: Controls, method: str, results: Results, bank: SampleBan
                   "stayed": {name: _round(stay[own]) for name, stay in found.stayed.items() if name != control.name},
                   "dependency": {f"{middle:g}": round(mean, 3) for middle, mean, count in part.groups() if count}}
         measured.append(replace(control, report={**control.report, "samples": bank.settings, "measured": report}))
-    return Controls(measured, generator_hash=controls.generator_hash, source=controls.source)
+    return Controls(measured, spaces=controls.spaces, source=controls.source)
 
 
 def _round(values: Tensor) -> float:

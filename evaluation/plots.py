@@ -8,7 +8,7 @@ from typing import Any
 
 from evaluation.evaluation import Results
 from evaluation.tables import Row, ablation_rows, dependency_rows, scatter_rows
-from learning.methods import TITLES
+from learning.contenders import TITLES
 from weights.errors import InputError
 from weights.files import replacing
 

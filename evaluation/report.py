@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from directions.files import save_any
+from directions import save
 from editing.editor import Editor
 from editing.strips import join
 from evaluation.evaluation import Evaluation, Results
@@ -23,7 +23,7 @@ from evaluation.tables import (
     write_csv,
 )
 from inversion import save_picture
-from learning.methods import TITLES
+from learning.contenders import TITLES
 from weights.files import replacing
 
 SHOWN = 6              # Edits of each attribute in a strip.
@@ -32,7 +32,7 @@ SCATTER = ("smile", "gender")
 
 def write_report(evaluation: Evaluation, results: Results) -> list[Path]:
     """Write everything into the evaluation's folder and return the paths; the first is report.md."""
-    folder = evaluation.cells.folder
+    folder = evaluation.folder.path
     pair = SCATTER if all(name in results.trials.attributes for name in SCATTER) else results.trials.attributes[:2]
     tables = {"accuracy": accuracy_rows(results), "dependency": dependency_rows(results),
               "ablations": ablation_rows(results)}
@@ -43,8 +43,7 @@ def write_report(evaluation: Evaluation, results: Results) -> list[Path]:
     pictures = _plots(results, folder, pair) + _strips(evaluation, results, folder)
     for method, controls in results.controls.items():
         (folder / "measured").mkdir(exist_ok=True)
-        save_any(folder / "measured" / f"{method}.safetensors", controls.values(),
-                 generator_hash=evaluation.generator.hash)
+        save(folder / "measured" / f"{method}.safetensors", controls.values(), spaces=controls.spaces)
     report = folder / "report.md"
     with replacing(report) as temporary:
         temporary.write_text(_text(evaluation, results, pictures), encoding="utf-8")
@@ -136,7 +135,7 @@ def _dependency_table(results: Results) -> list[Row]:
 def _settings_rows(results: Results) -> list[Row]:
     rows: list[Row] = [["method", "attribute", "layers", "keeps", "margins", "unit", "safe range"]]
     for method, controls in results.controls.items():
-        for control in controls.values():
+        for control in map(controls.control, controls):
             margins, units = (", ".join(f"{value:.3g}" for value in values) for values in (control.margins,
                                                                                            control.units))
             rows.append([TITLES[method], control.name, "{}:{}".format(*control.layers), control.kept, margins, units,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from learning.calibration import COUNTS, TuneSettings
-from learning.methods import METHOD_NAMES
+from learning.contenders import CONTENDERS
 
 RAREST = 0.01  # Share of the bank; an attribute with a rarer class is neither edited nor judged.
 
@@ -16,7 +16,7 @@ RAREST = 0.01  # Share of the bank; an attribute with a rarer class is neither e
 class EvaluationSettings:
     """How much is tried. The defaults are the full run; `QUICK` is for trying out."""
 
-    methods: tuple[str, ...] = METHOD_NAMES
+    methods: tuple[str, ...] = CONTENDERS
     trials: int = 3000                                 # Samples near boundaries, for the accuracy (table 1).
     edits: int = 400                                   # Samples for the attribute dependency (figure 7).
     ablation: int = 300                                # Of the trials, how many are used for each ablation (figure 8).
@@ -34,4 +34,4 @@ class EvaluationSettings:
 QUICK = EvaluationSettings(
     trials=60, edits=15, ablation=15, counts=(0, 100), examples=(10, 30), pick_samples=4,
     tune=TuneSettings(samples=6, margins=(0.25, 0.5, 1.0), search_margins=(0.5,), margin_samples=8, counts=(0, 100),
-                      layer_parts=((0, 1), (1 / 6, 1))))
+                      layer_ranges=((4, 2048), (12, 2048))))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from evaluation.evaluation import Results
-from learning.methods import TITLES
+from learning.contenders import TITLES
 from weights.files import replacing
 
 Row = Sequence[object]

@@ -1,3 +1,6 @@
+from .base import ALL_LAYERS as ALL_LAYERS
+from .base import Generator as Generator
+from .base import Layer as Layer
 from .loading import choose_device as choose_device
 from .loading import convert as convert
 from .loading import fetch as fetch
@@ -7,6 +10,8 @@ from .pixels import from_pixels as from_pixels
 from .pixels import to_bytes as to_bytes
 from .pixels import to_pixels as to_pixels
 from .precision import fastest_dtype as fastest_dtype
-from .stylegan2 import Generator as Generator
-from .stylegan2 import StyleSlice as StyleSlice
-from .stylegan2_config import GeneratorConfig as GeneratorConfig
+from .spaces import Space as Space
+from .statistics import LatentStatistics as LatentStatistics
+from .stylegan2 import StyleGAN2 as StyleGAN2
+from .stylegan2 import StyleGAN2Config as StyleGAN2Config
+from .stylegan2 import layers_of_rows as layers_of_rows

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from generators.stylegan2 import Generator
+from generators.base import Generator
+from generators.stylegan2 import StyleGAN2
 from weights.errors import InputError
 
 
@@ -44,10 +45,10 @@ def load(source: str | os.PathLike[str] = "bundled", *, device: str | torch.devi
     from generators import checkpoints as readers
 
     config, state = readers.read(find(source))
-    generator = Generator(config)
+    generator = StyleGAN2(config)
     generator.load_state_dict(state)
     generator.requires_grad_(False).eval()
-    _ = generator.hash  # Taken here, from the weights as they are in the file.
+    _ = generator.hash, generator.spaces  # Taken here, from the weights as they are in the file.
     device = choose_device(device) if isinstance(device, str) else device
     return generator.to(device, dtype).to(memory_format=torch.channels_last)
 

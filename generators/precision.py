@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from generators.stylegan2 import Generator
+from generators.base import Generator
 
 
 def fastest_dtype(generator: Generator, *, batch: int = 1, gain: float = 1.3) -> torch.dtype:
@@ -19,18 +19,14 @@ def fastest_dtype(generator: Generator, *, batch: int = 1, gain: float = 1.3) ->
         batch: Pictures rendered at a time.
         gain: How many times faster the reduced precision must be; below that it is not worth its rounding.
     Returns:
-        The dtype for `generator.synthesis.compute_dtype`.
+        The dtype for `Generator.precision`.
     """
     reduced = torch.bfloat16 if generator.device.type == "cpu" else torch.float16
     w = generator.sample(range(batch))
-    before = generator.synthesis.compute_dtype
-    try:
-        seconds = {}
-        for dtype in (generator.dtype, reduced):
-            generator.synthesis.compute_dtype = dtype
+    seconds = {}
+    for dtype in (generator.dtype, reduced):
+        with generator.precision(dtype):
             seconds[dtype] = min(_time_render(generator, w) for _ in range(4))
-    finally:
-        generator.synthesis.compute_dtype = before
     return reduced if seconds[generator.dtype] > gain * seconds[reduced] else generator.dtype
 
 

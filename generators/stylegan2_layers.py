@@ -7,13 +7,12 @@ NVIDIA's PyTorch release, so that its weights fit. Symbols: N pictures, C input 
 from __future__ import annotations
 
 from math import sqrt
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NoiseMode = Literal["const", "random", "none"]
+from generators.base import NoiseMode
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = sqrt(2)  # Keeps the variance through the leaky ReLU (He et al. 2015).

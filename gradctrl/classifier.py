@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gradctrl.scores import log_odds
+
 SLOPE = 0.1  # Of the classifier's leaky ReLU, as in the classifiers that the paper's authors published.
 
 
@@ -36,6 +38,10 @@ class Classifier:
         """C: 1 for a binary attribute, else the number of classes."""
         return self.out_weight.shape[0]
 
+    @property
+    def binary(self) -> bool:
+        return self.outputs == 1
+
     def tensors(self) -> dict[str, Tensor]:
         return {"hidden_weight": self.hidden_weight, "hidden_bias": self.hidden_bias,
                 "out_weight": self.out_weight, "out_bias": self.out_bias}
@@ -47,3 +53,13 @@ class Classifier:
         """Logits [N, C] at w [N, w_dim]."""
         hidden = F.linear(w, self.hidden_weight, self.hidden_bias)
         return F.linear(F.leaky_relu(hidden, SLOPE), self.out_weight, self.out_bias)
+
+    def scores(self, w: Tensor) -> Tensor:
+        """Log-odds [N, C] at w [N, w_dim]: log p_j / (1 - p_j), of a binary attribute the logit itself."""
+        logits = self.logits(w)
+        return logits if self.binary else log_odds(logits)
+
+    def predict(self, w: Tensor) -> Tensor:
+        """Index of the likeliest class [N] at w [N, w_dim]; of a binary attribute 1 where the logit is above 0."""
+        logits = self.logits(w)
+        return (logits[:, 0] > 0).long() if self.binary else logits.argmax(dim=1)

@@ -99,14 +99,12 @@ def _choose(scores: Scores, index: Tensor, label: int, count: int, rng: torch.Ge
     return index[torch.randperm(len(index), generator=rng)[:count]]
 
 
-def save_examples(path: str | os.PathLike[str], examples: Iterable[Examples], *, generator_hash: str,
-                  samples: Mapping[str, Any]) -> None:
+def save_examples(path: str | os.PathLike[str], examples: Iterable[Examples], *, samples: Mapping[str, Any]) -> None:
     """Write the examples of one or more attributes to a JSON file.
 
     Args:
         path: The file, which is replaced once the new one is whole.
         examples: Each attribute once.
-        generator_hash: Of the generator whose samples they are.
         samples: What tells these samples from others, as JSON can hold it: `SampleBank.settings`.
 
     Raises:
@@ -115,29 +113,25 @@ def save_examples(path: str | os.PathLike[str], examples: Iterable[Examples], *,
     entries = [{"attribute": item.attribute, "classes": item.classes, "scorer": item.scorer,
                 **{name: getattr(item, name).tolist() for part in _SETS for name in (part, f"{part}_labels")}}
                for item in examples]
-    content = {"format": FORMAT, "generator": generator_hash, "samples": dict(samples), "examples": entries}
+    content = {"format": FORMAT, "samples": dict(samples), "examples": entries}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def load_examples(path: str | os.PathLike[str], *, generator_hash: str | None = None,
-                  samples: Mapping[str, Any] | None = None) -> dict[str, Examples]:
+def load_examples(path: str | os.PathLike[str], *, samples: Mapping[str, Any] | None = None) -> dict[str, Examples]:
     """Read examples, by attribute.
 
     Args:
         path: The file.
-        generator_hash: Of the generator that they are to be used with; None: any.
         samples: As they were saved with; None: any.
 
     Raises:
-        InputError: not readable, not examples, or of another generator or other samples; the message names the file.
+        InputError: not readable, not examples, or of other samples; the message names the file.
     """
     path = Path(path)
     found = read_json(path, remedy=_REMEDY)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(path, f"not a file of examples (its format must be {FORMAT!r})", _REMEDY)
-    if generator_hash not in (None, found.get("generator")):
-        raise InputError(path, "its examples are samples of another generator", _REMEDY)
     if samples is not None and dict(samples) != found.get("samples"):
         raise InputError(path, "its examples are those of another bank of samples", f"{_REMEDY} from this one")
     try:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from inversion.record import Inversion
     from inversion.settings import ProjectorSettings
 
-VERSION = 1        # Raise it when aligning or inverting comes to give other results for the same settings.
+VERSION = 2        # Raise it when aligning or inverting comes to give other results for the same settings.
 LIMIT = 10**9      # Bytes.
 ABANDONED = 3600   # Seconds after which something unfinished is that of a process which was killed.
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -96,7 +96,7 @@ class InversionCache:
     def get(self, key: str, generator: Generator) -> Inversion | None:
         """The inversion of a key, or None; from now on it is the newest used.
 
-        One that is damaged, of another version or of another generator is told, removed and not used.
+        One that is damaged, of another version or of another space or generator is told, removed and not used.
         """
         from inversion.record import load_inversion
 

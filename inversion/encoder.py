@@ -11,23 +11,19 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inversion.whitening import Whitening
+from generators import Generator, LatentStatistics, Space
 from weights.errors import InputError
 from weights.fingerprint import fingerprint
 from weights.manifest import entries
 from weights.store import cache_dir, path_of
 from weights.tensors import read_tensors, write_tensors
 
-if TYPE_CHECKING:
-    from generators import Generator
-
-FORMAT = "gradctrl-encoder-1"
+FORMAT = "gradctrl-encoder-2"
 LAYERS = (1, 2, 4)  # Of AlexNet's five; 192, 384 and 256 feature maps.
 CHANNELS = 832
 GRID = 7            # Features are averaged over so many cells a side,
@@ -49,18 +45,18 @@ class Encoder(nn.Module):
     w_mean: Tensor
     basis: Tensor
 
-    def __init__(self, w_dim: int, *, reduced: int = 48, hidden: int = 512) -> None:
+    def __init__(self, w_dim: int, axes: int, *, reduced: int = 48, hidden: int = 512) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(1, CHANNELS, 1, 1))      # Of each feature map over samples,
         self.register_buffer("deviation", torch.ones(1, CHANNELS, 1, 1))  # and its standard deviation.
-        # The whitening that it was trained with: on another machine components may come out turned.
+        # The standard scores that it was trained with: on another machine components may come out turned.
         self.register_buffer("w_mean", torch.zeros(w_dim))
-        self.register_buffer("basis", torch.eye(w_dim))
+        self.register_buffer("basis", torch.zeros(axes, w_dim))
         self.reduce = nn.Conv2d(CHANNELS, reduced, 1)
         self.first = nn.Linear(reduced * GRID**2 + 3 * COLOURS**2, hidden)
         self.norm = nn.LayerNorm(hidden)
         self.second = nn.Linear(hidden, hidden)
-        self.out = nn.Linear(hidden, w_dim)
+        self.out = nn.Linear(hidden, axes)
 
     def forward(self, maps: Tensor, colours: Tensor) -> Tensor:
         """w [N, w_dim] from features [N, 832, 7, 7] and colours [N, 3, 16, 16]."""
@@ -89,8 +85,7 @@ def read_crops(pictures: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor
     return maps, F.adaptive_avg_pool2d(pictures, COLOURS)
 
 
-def save_encoder(path: str | os.PathLike[str], encoder: Encoder, *, generator_hash: str,
-                 notes: dict[str, str]) -> None:
+def save_encoder(path: str | os.PathLike[str], encoder: Encoder, *, space: Space, notes: dict[str, str]) -> None:
     """Write an encoder, mostly in half precision.
 
     An older file at `path` is replaced only once the new one is whole.
@@ -98,7 +93,7 @@ def save_encoder(path: str | os.PathLike[str], encoder: Encoder, *, generator_ha
     Args:
         path: The file.
         encoder: The encoder.
-        generator_hash: The generator that it was trained for.
+        space: W of the generator that it was trained for; it serves all generators of it.
         notes: Metadata: on what it was trained and how well it does.
     Raises:
         InputError: the file cannot be written.
@@ -106,28 +101,35 @@ def save_encoder(path: str | os.PathLike[str], encoder: Encoder, *, generator_ha
     # w varies a thousand times less along some directions than along others: half precision would swamp those.
     state = {name: value if name in ("w_mean", "basis") else value.half()
              for name, value in encoder.state_dict().items()}
-    write_tensors(path, state,
-                  {**notes, "format": FORMAT, "generator": generator_hash})
+    write_tensors(path, state, {**notes, "format": FORMAT, "space": space.to_text()})
 
 
 def load_encoder(path: str | os.PathLike[str], *, generator: Generator) -> Encoder:
     """Read an encoder, frozen and in float32.
 
     Raises:
-        InputError: no such file, not an encoder, damaged, or of another generator; the message names the file.
+        InputError: no such file, not an encoder, damaged, or of another space; the message names the file.
     """
-    tensors, metadata = read_tensors(path, format=FORMAT, what="an encoder", remedy=REMEDY)
-    if metadata.get("generator") != generator.hash:
-        raise InputError(path,
-                         f"this encoder is of generator {metadata.get('generator', '')[:12]}, not of the loaded "
-                         f"one ({generator.hash[:12]})", f"{REMEDY} for it")
+    space, tensors = _read(path)
+    if not space.matches(generator.space):
+        raise InputError(path, f"this encoder is of another space ({space.short}) than the loaded generator's "
+                               f"({generator.space.short})", f"{REMEDY} for it")
     return _built(path, tensors, generator)
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[Space, dict[str, Tensor]]:
+    tensors, metadata = read_tensors(path, format=FORMAT, what="an encoder", remedy=REMEDY)
+    try:
+        return Space.from_text(metadata["space"]), tensors
+    except (KeyError, ValueError) as error:
+        raise InputError(path, "damaged encoder", REMEDY) from error
 
 
 def _built(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], generator: Generator) -> Encoder:
     """An encoder of the tensors of a file."""
     try:
-        encoder = Encoder(generator.w_dim, reduced=len(tensors["reduce.weight"]), hidden=len(tensors["first.weight"]))
+        encoder = Encoder(generator.w_dim, len(tensors["basis"]), reduced=len(tensors["reduce.weight"]),
+                          hidden=len(tensors["first.weight"]))
         encoder.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (KeyError, RuntimeError) as error:
         raise InputError(path, "damaged encoder", REMEDY) from error
@@ -137,31 +139,36 @@ def _built(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], generato
 
 
 def find_encoder(generator: Generator) -> Encoder | None:
-    """The encoder of a generator: the one that was trained here (see `own_path`), else the bundled one, else None.
+    """The encoder of a generator's space: one that was trained here, its own before others', else the bundled one.
 
+    Returns:
+        None if there is none.
     Raises:
-        InputError: its file is damaged.
+        InputError: the file of its own, or the bundled one, is damaged or of a former version.
     """
-    own = own_path(generator)
-    if own.is_file():
-        return load_encoder(own, generator=generator)
-    for entry in entries().values():
-        if entry.kind == "encoder":
-            path = path_of(entry.name)
-            tensors, metadata = read_tensors(path, format=FORMAT, what="an encoder", remedy="install it again")
-            if metadata["generator"] == generator.hash:
-                return _built(path, tensors, generator)
+    trained_here = own_path(generator)
+    others = sorted({*trained_here.parent.glob("*.safetensors")} - {trained_here})
+    bundled = [path_of(entry.name) for entry in entries().values() if entry.kind == "encoder"]
+    for path in [trained_here] * trained_here.is_file() + others + bundled:
+        try:
+            space, tensors = _read(path)
+        except InputError:
+            if path in others:
+                continue
+            raise
+        if space.matches(generator.space):
+            return _built(path, tensors, generator)
     return None
 
 
 def own_path(generator: Generator) -> Path:
-    """Where the encoder that was trained here for a generator is kept."""
+    """Where the encoder that was trained here for a generator is kept, among those of others."""
     return cache_dir() / "encoders" / f"{generator.hash}.safetensors"
 
 
 @torch.no_grad()
-def encode(encoder: Encoder, pictures: Tensor, features: list[Tensor], whitening: Whitening) -> Tensor:
-    """Standard scores [N, w_dim] of w for crops [N, 3, R, R]; the mean, 0, for one whose scores are not finite."""
+def encode(encoder: Encoder, pictures: Tensor, features: list[Tensor], statistics: LatentStatistics) -> Tensor:
+    """Standard scores [N, K] of w for crops [N, 3, R, R]; the mean, 0, for one whose scores are not finite."""
     w = encoder(*(part.to(encoder.mean.dtype) for part in read_crops(pictures, features)))
-    scores = whitening.to_scores(w.to(whitening.mean))
+    scores = statistics.standardise(w.to(statistics.mean))
     return torch.where(scores.isfinite().all(dim=1, keepdim=True), scores, 0.0)

@@ -13,11 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from generators import Generator
+from generators import Generator, LatentStatistics
 from inversion.encoder import CHANNELS, COLOURS, GRID, Encoder, encode, read_crops
 from inversion.perceptual import PerceptualDistance
-from inversion.search import face_window
-from inversion.whitening import Whitening
+from inversion.search import face_window, measure_w
 from weights.errors import InputError
 
 LEAST = 1000       # Samples; with fewer an encoder is no better than the mean.
@@ -68,11 +67,11 @@ def train_encoder(generator: Generator, *, distance: PerceptualDistance | None =
     """
     settings = settings or EncoderSettings()
     distance = distance or PerceptualDistance(device=generator.device)
-    whitening = Whitening(generator)
+    statistics = measure_w(generator)
     rng = torch.Generator().manual_seed(settings.seed)
     pool = _Pool(generator, distance, settings, rng)
     pool.draw(2 * settings.batch)
-    encoder = _untrained(generator, whitening, pool, settings)
+    encoder = _untrained(generator, statistics, pool, settings)
     steps = settings.passes * settings.count // settings.batch
     optimiser = torch.optim.AdamW(encoder.parameters(), settings.learning_rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps)
@@ -80,7 +79,7 @@ def train_encoder(generator: Generator, *, distance: PerceptualDistance | None =
         pool.draw(min(settings.count, (step + 1) * settings.count // steps + 2 * settings.batch))
         maps, colours, w = pool.batch()
         found = encoder(maps, colours)
-        loss = _error(whitening, found, w)
+        loss = _error(statistics, found, w)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -88,27 +87,27 @@ def train_encoder(generator: Generator, *, distance: PerceptualDistance | None =
         if on_step is not None:
             on_step(pool.drawn, settings.count, float(loss.detach()))
     encoder.requires_grad_(False).eval()
-    return encoder, _measure(generator, encoder, distance, whitening, settings, rng)
+    return encoder, _measure(generator, encoder, distance, statistics, settings, rng)
 
 
-def _untrained(generator: Generator, whitening: Whitening, pool: _Pool, settings: EncoderSettings) -> Encoder:
+def _untrained(generator: Generator, statistics: LatentStatistics, pool: _Pool, settings: EncoderSettings) -> Encoder:
     """An encoder with random weights that knows how features and w are spread."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        encoder = Encoder(generator.w_dim)
+        encoder = Encoder(generator.w_dim, len(statistics.axes))
     maps = pool.maps[0, :pool.drawn].float()
     deviation = maps.std(dim=[0, 2, 3], keepdim=True)
     encoder.mean.copy_(maps.mean(dim=[0, 2, 3], keepdim=True))
     encoder.deviation.copy_(deviation.clamp_min(SPREAD * float(deviation.median())))
-    encoder.w_mean.copy_(whitening.mean)
-    encoder.basis.copy_(whitening.basis)
+    encoder.w_mean.copy_(statistics.mean)
+    encoder.basis.copy_(statistics.axes)
     return encoder.to(generator.device)
 
 
-def _error(whitening: Whitening, found: Tensor, w: Tensor) -> Tensor:
+def _error(statistics: LatentStatistics, found: Tensor, w: Tensor) -> Tensor:
     """Part of the variance of w that is missed, and a little of the same in standard scores, where all count alike."""
-    missed = (found - w).square().sum(dim=1).mean() / whitening.basis.square().sum()
-    return missed + UNLIKELY * (whitening.to_scores(found) - whitening.to_scores(w)).square().mean()
+    missed = (found - w).square().sum(dim=1).mean() / statistics.axes.square().sum()
+    return missed + UNLIKELY * (statistics.standardise(found) - statistics.standardise(w)).square().mean()
 
 
 class _Pool:
@@ -178,7 +177,7 @@ def _moved(x: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def _measure(generator: Generator, encoder: Encoder, distance: PerceptualDistance, whitening: Whitening,
+def _measure(generator: Generator, encoder: Encoder, distance: PerceptualDistance, statistics: LatentStatistics,
              settings: EncoderSettings, rng: torch.Generator) -> Report:
     found: dict[str, list[Tensor]] = {"lpips": [], "lpips_changed": [], "lpips_mean": []}
     first = settings.seed - settings.held_out
@@ -186,9 +185,9 @@ def _measure(generator: Generator, encoder: Encoder, distance: PerceptualDistanc
         pictures = generator.render(generator.sample(range(start, min(start + DRAWN, settings.seed)))).clamp(-1, 1)
         features = distance.features(pictures)
         for name, seen in (("lpips", pictures), ("lpips_changed", change(pictures, rng))):
-            scores = encode(encoder, seen, distance.features(seen), whitening)
-            drawn = generator.render(whitening.to_w(scores))
+            scores = encode(encoder, seen, distance.features(seen), statistics)
+            drawn = generator.render(statistics.restore(scores))
             found[name].append(distance.between(distance.features(drawn), features))
-        mean = generator.render(whitening.mean[None])
+        mean = generator.render(statistics.mean[None])
         found["lpips_mean"].append(distance.between(distance.features(mean), features))
     return Report(**{name: float(torch.cat(values).mean()) for name, values in found.items()})

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generators import Generator, from_pixels, to_pixels
+from generators import Generator, LatentStatistics, from_pixels, to_pixels
 from inversion.encoder import Encoder, encode, find_encoder
 from inversion.perceptual import PerceptualDistance
 from inversion.record import Inversion
-from inversion.search import Best, Targets, compare, face_window, search
+from inversion.search import Best, Targets, compare, face_window, measure_w, search
 from inversion.settings import ProjectorSettings
 from inversion.tuning import Tuning, tune
-from inversion.whitening import Whitening
 from weights.errors import InputError
 
 WARM_BATCH = 16   # Samples rendered at a time.
@@ -47,7 +45,7 @@ class Progress:
 class Projector:
     """Finds latents for crops, by Adam on LPIPS plus pixel distance (Karras et al. 2020, appendix D, made shorter).
 
-    It searches in whitened coordinates of W (see `Whitening`) from what an encoder says, or from the perceptually
+    It searches in standard scores of W (see `LatentStatistics`) from what an encoder says, or from the perceptually
     nearest of some samples, with fixed noise; then it may fit the generator to each crop (see `inversion.tuning`). What
     is costly is built once; each crop's result does not depend on the others in its batch.
     """
@@ -72,8 +70,8 @@ class Projector:
         return self._distance or PerceptualDistance(device=self.generator.device)
 
     @cached_property
-    def whitening(self) -> Whitening:
-        return Whitening(self.generator)
+    def statistics(self) -> LatentStatistics:
+        return measure_w(self.generator)
 
     @cached_property
     def encoder(self) -> Encoder | None:
@@ -135,8 +133,8 @@ class Projector:
             targets = self._targets(crops, settings)
             start = self._start(targets, settings, run)
         run.started()
-        with _precision(self.generator, settings):
-            best = search(self.generator, self.distance, self.whitening, targets, start, settings, run.watch)
+        with self.generator.precision(torch.bfloat16 if settings.precision == "bfloat16" else None):
+            best = search(self.generator, self.distance, self.statistics, targets, start, settings, run.watch)
         if not best.loss.isfinite().all():
             raise InputError(None, f"generator {self.generator.hash[:12]} draws no finite picture here",
                              "load it again, or invert with precision float32")
@@ -147,7 +145,7 @@ class Projector:
         return self._records(crops, best, results, settings, run.seconds)
 
     def _targets(self, crops: Sequence[np.ndarray], settings: ProjectorSettings) -> Targets:
-        side = self.generator.resolution
+        side = self.generator.img_resolution
         if not crops or any(crop.shape != (side, side, 3) for crop in crops):
             raise ValueError(f"crops must be [{side}, {side}, 3], not {[crop.shape for crop in crops]}")
         pictures = from_pixels(np.stack(crops), device=self.generator.device, dtype=self.generator.dtype)
@@ -155,16 +153,16 @@ class Projector:
         return Targets(pictures, self.distance.features(pictures), window)
 
     def _start(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
-        """Standard scores [N, w_dim] of w to begin with."""
+        """Standard scores [N, K] of w to begin with."""
         if settings.start == "mean":
-            return torch.zeros_like(self.whitening.mean).repeat(len(targets.pictures), 1)
+            return torch.zeros_like(self.statistics.deviations).repeat(len(targets.pictures), 1)
         if settings.start == "samples":
             return self._nearest(targets, settings, run)
         assert self.encoder is not None  # `resolve` has seen to it.
-        return encode(self.encoder, targets.pictures, targets.features, self.whitening)
+        return encode(self.encoder, targets.pictures, targets.features, self.statistics)
 
     def _nearest(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
-        """Standard scores [N, w_dim] of the nearest sample to each target, drawn towards the mean."""
+        """Standard scores [N, K] of the nearest sample to each target, drawn towards the mean."""
         w = self.generator.sample(range(settings.seed * settings.samples, (settings.seed + 1) * settings.samples))
         distances = []
         for part in w.split(WARM_BATCH):
@@ -173,7 +171,7 @@ class Projector:
                                           for n in range(len(targets.pictures))], dim=1))  # [samples, N]
             if run.should_end():
                 break
-        return self.whitening.to_scores(w[torch.cat(distances).argmin(dim=0)]) * WARM_PULL
+        return self.statistics.standardise(w[torch.cat(distances).argmin(dim=0)]) * WARM_PULL
 
     def _tune(self, targets: Targets, best: Best, n: int, settings: ProjectorSettings, run: _Run) -> _Result:
         """Fit the generator to one crop; its picture takes the place of the search's."""
@@ -188,7 +186,7 @@ class Projector:
         """Replace pictures and numbers by those that others will see: in full precision, of what is kept."""
         for n, result in enumerate(results):
             if result.tuning or settings.precision != "float32":
-                picture = self.generator.tuned(result.tuning).synthesis(best.latent[n:n + 1])
+                picture = self.generator.with_weights(result.tuning).render(best.latent[n:n + 1])
                 _, lpips, mse = compare(self.distance, picture, targets.select(n), settings.mse)
                 best.picture[n], best.lpips[n], best.mse[n] = picture[0], lpips[0], mse[0]
 
@@ -199,8 +197,9 @@ class Projector:
         latents = best.latent if settings.space == "w+" else best.latent[:, 0]
         pictures = to_pixels(best.picture)
         return [Inversion(
-            latent=latents[n].float().cpu(), tuning=result.tuning, generator_hash=self.generator.hash, crop=crop,
-            picture=pictures[n], lpips=float(best.lpips[n]), mse=float(best.mse[n]), seconds=seconds,
+            latent=latents[n].float().cpu(), space=self.generator.space, tuning=result.tuning, crop=crop,
+            generator_hash=self.generator.hash if result.tuning else "", picture=pictures[n],
+            lpips=float(best.lpips[n]), mse=float(best.mse[n]), seconds=seconds,
             steps=result.steps, stopped=result.stopped,
             # A limit that was not reached must not cut a slower machine's repetition short.
             settings=settings if result.stopped else replace(settings, seconds=0.0),
@@ -269,15 +268,3 @@ class _Run:
             self.on_step(Progress(step=self.step, steps=self.steps, seconds=self.seconds,
                                   warm_seconds=self.warm_seconds, lpips=best.lpips.tolist(),
                                   pictures=to_pixels(best.picture)))
-
-
-@contextmanager
-def _precision(generator: Generator, settings: ProjectorSettings) -> Iterator[None]:
-    """The generator's convolutions in the precision of the settings."""
-    before = generator.synthesis.compute_dtype
-    if settings.precision == "bfloat16":
-        generator.synthesis.compute_dtype = torch.bfloat16
-    try:
-        yield
-    finally:
-        generator.synthesis.compute_dtype = before

@@ -7,21 +7,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from generators import Generator, Space
 from inversion.settings import ProjectorSettings
 from inversion.tuning import Tuning
 from weights.errors import InputError
 from weights.tensors import read_tensors, write_tensors
 
-if TYPE_CHECKING:
-    from generators import Generator
-
-FORMAT = "gradctrl-inversion-2"
+FORMAT = "gradctrl-inversion-3"
 TUNING = "tuning."  # Begins the names of the tensors that were added to the generator's weights.
 
 
@@ -30,7 +27,7 @@ class Inversion:
     """The latent whose picture is the crop, and how near it came."""
 
     latent: Tensor                # w [w_dim] or w+ [num_ws, w_dim], float32 on the CPU.
-    generator_hash: str           # `Generator.hash` of the generator that the latent belongs to.
+    space: Space                  # W of the generators that the latent fits.
     crop: np.ndarray              # What was inverted, uint8 [R, R, 3].
     picture: np.ndarray           # The latent's picture, by the tuned generator if there is one, uint8 [R, R, 3].
     lpips: float                  # LPIPS (AlexNet) between the two.
@@ -40,6 +37,7 @@ class Inversion:
     steps: int                    # Steps done, of the search and of this crop's tuning.
     stopped: bool = False         # Whether it ended before it was done, so that no settings make it again.
     tuning: Tuning = field(default_factory=dict)  # What is added to the generator's weights for this crop.
+    generator_hash: str = ""      # With a tuning: `Generator.hash` of the weights that it is added to.
     warnings: tuple[str, ...] = ()  # What is off with the face or with the result, in sentences.
     settings: ProjectorSettings = field(default_factory=ProjectorSettings)
     photo_hash: str | None = None               # SHA-256 of the photo's file.
@@ -57,20 +55,26 @@ class Inversion:
         """
         self.check(generator)
         try:
-            return generator.tuned(self.tuning) if self.tuning else generator
+            return generator.with_weights(self.tuning) if self.tuning else generator
         except ValueError as error:
             raise InputError(None, f"this inversion is damaged ({error})", "invert the photo again") from error
 
     def check(self, generator: Generator) -> None:
-        """Refuse another generator.
+        """Refuse a generator that it does not fit: without a tuning all of its space do, with one its weights alone.
 
         Raises:
-            InputError: the latent belongs to another generator.
+            InputError: the latent is of another space, or the tuning of other weights.
         """
-        if self.generator_hash != generator.hash:
-            raise InputError(None,
-                             f"this latent belongs to generator {self.generator_hash[:12]}, not to the loaded one "
-                             f"({generator.hash[:12]})", "load that generator or invert the photo again")
+        remedy = "load that generator or invert the photo again"
+        if not self.space.matches(generator.space):
+            raise InputError(None, f"this latent is of another space ({self.space.short}) than the loaded generator's "
+                                   f"({generator.space.short})", remedy)
+        if self.latent.ndim == 2 and len(self.latent) != generator.num_ws:
+            raise InputError(None, f"this latent has {len(self.latent)} rows, and the loaded generator takes "
+                                   f"{generator.num_ws}", remedy)
+        if self.tuning and self.generator_hash != generator.hash:
+            raise InputError(None, f"this inversion is tuned to generator {self.generator_hash[:12]}, not to the "
+                                   f"loaded one ({generator.hash[:12]})", remedy)
 
 
 def save_inversion(path: str | os.PathLike[str], inversion: Inversion) -> None:
@@ -87,8 +91,8 @@ def pack_inversion(inversion: Inversion) -> tuple[dict[str, Tensor], dict[str, s
     """The record as tensors and texts, for a file of its own or as a part of another."""
     numbers = {name: getattr(inversion, name) for name in ("lpips", "mse", "identity", "seconds", "steps", "stopped",
                                                            "warnings", "photo_hash", "quad")}
-    metadata = {"generator": inversion.generator_hash, "numbers": json.dumps(numbers),
-                "settings": json.dumps(asdict(inversion.settings))}
+    metadata = {"space": inversion.space.to_text(), "generator": inversion.generator_hash,
+                "numbers": json.dumps(numbers), "settings": json.dumps(asdict(inversion.settings))}
     tuning = {f"{TUNING}{name}": change.half() for name, change in inversion.tuning.items()}
     return {"latent": inversion.latent.float(), "crop": torch.tensor(inversion.crop),
             "picture": torch.tensor(inversion.picture), **tuning}, metadata
@@ -99,9 +103,9 @@ def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None 
 
     Args:
         path: The file.
-        generator: The generator that it is to be used with; another one's record is refused.
+        generator: The generator that it is to be used with; a record that does not fit it is refused.
     Raises:
-        InputError: no such file, not a record, damaged, or of another generator; the message names the file.
+        InputError: no such file, not a record, damaged, or of another space or generator; the message names the file.
     """
     path = Path(path)
     tensors, metadata = read_tensors(path, format=FORMAT, what="an inversion", remedy="invert the photo again")
@@ -113,7 +117,7 @@ def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None 
         try:
             inversion.check(generator)
         except InputError as error:
-            raise InputError(path, str(error)) from error
+            raise error.about(path) from error
     return inversion
 
 
@@ -134,6 +138,6 @@ def unpack_inversion(tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     numbers = json.loads(metadata["numbers"])
     warnings = tuple(str(text) for text in numbers.pop("warnings"))
     quad = tuple((float(x), float(y)) for x, y in numbers.pop("quad"))
-    return Inversion(latent=latent, generator_hash=metadata["generator"], crop=crop.numpy(), picture=picture.numpy(),
-                     settings=ProjectorSettings(**json.loads(metadata["settings"])), quad=quad,
-                     tuning=tuning, warnings=warnings, **numbers)
+    return Inversion(latent=latent, space=Space.from_text(metadata["space"]), generator_hash=metadata["generator"],
+                     crop=crop.numpy(), picture=picture.numpy(), quad=quad, tuning=tuning, warnings=warnings,
+                     settings=ProjectorSettings(**json.loads(metadata["settings"])), **numbers)

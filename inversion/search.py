@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from generators import Generator
+from generators import Generator, LatentStatistics
 from inversion.perceptual import PerceptualDistance
 from inversion.settings import ProjectorSettings
-from inversion.whitening import Whitening
 
 FACE_CENTRE = 0.08        # Below the crop's middle, in halves of its side.
 FACE_RADII = (0.68, 0.95)  # Of the ellipse around face and hair, across and down, likewise.
 INNER_CENTRE, INNER_RADII = 0.22, (0.5, 0.62)  # Of the one around brows, eyes, nose and mouth.
 WARM_UP = 0.05    # Part of the steps in which the learning rate rises.
+THINNEST = 1e-3   # Axes are taken to be at least so long, in parts of the longest: thinner ones carry no picture.
 LOOK = 20         # Steps over which a plateau is judged; the device is waited for once in so many.
 
 
@@ -56,27 +56,38 @@ class Best:
 Watch = Callable[[Best], bool]  # Is told of the best so far after each step; True ends the work.
 
 
-def search(generator: Generator, distance: PerceptualDistance, whitening: Whitening, targets: Targets, start: Tensor,
-           settings: ProjectorSettings, watch: Watch) -> Best:
+def measure_w(generator: Generator) -> LatentStatistics:
+    """The statistics of W in whose standard scores latents are searched, on the generator's device.
+
+    All axes, the thinnest first: in another order sums would be rounded otherwise, and all inversions change a little.
+    """
+    measured = LatentStatistics.of_generator(generator)
+    longer = (float(measured.deviations[0]) * THINNEST / measured.deviations).clamp_min(1)
+    thinnest_first = (measured.axes * longer[:, None]).flip(0)
+    return replace(measured, axes=thinnest_first).to(generator.device, generator.dtype)
+
+
+def search(generator: Generator, distance: PerceptualDistance, statistics: LatentStatistics, targets: Targets,
+           start: Tensor, settings: ProjectorSettings, watch: Watch) -> Best:
     """Optimise the latents of several crops; each one's result does not depend on the others.
 
     Args:
         generator: Frozen.
         distance: The perceptual distance that made the targets' features.
-        whitening: Of the generator.
+        statistics: Of the generator's W.
         targets: The crops.
-        start: Standard scores of w [N, w_dim].
+        start: Standard scores of w [N, K].
         settings: Of the search.
         watch: Told after each step: fewer than the settings' if all faces are on a plateau or if it ends the search.
     Returns:
         The best latents.
     """
     scores = start.clone().requires_grad_()
-    rows = torch.zeros(len(start), generator.num_ws, generator.w_dim, device=start.device, dtype=start.dtype,
+    rows = torch.zeros(len(start), generator.num_ws, start.shape[1], device=start.device, dtype=start.dtype,
                        requires_grad=settings.space == "w+")  # What a row adds to the scores.
     parameters = [scores, rows] if settings.space == "w+" else [scores]
     optimiser = torch.optim.Adam(parameters, betas=(0.9, 0.99))
-    best = _nothing_yet(targets.pictures, rows)
+    best = _nothing_yet(targets.pictures, rows.new_zeros(len(start), generator.num_ws, generator.w_dim))
     running = torch.ones(len(start), dtype=torch.bool, device=start.device)
     before = best.loss
     for step in range(1, settings.steps + 1):
@@ -84,8 +95,8 @@ def search(generator: Generator, distance: PerceptualDistance, whitening: Whiten
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, progress)
         free = settings.space == "w+" and progress >= settings.spread_from
-        latent = whitening.to_w(scores[:, None, :] + rows if free else scores[:, None, :].expand_as(rows))
-        picture = generator.synthesis(latent)
+        latent = statistics.restore(scores[:, None, :] + rows if free else scores[:, None, :].expand_as(rows))
+        picture = generator.render(latent)
         fit, lpips, mse = compare(distance, picture, targets, settings.mse)
         loss = fit + settings.prior * scores.square().mean(dim=1) + settings.spread * rows.square().mean(dim=[1, 2])
         best.update(running, loss, lpips, mse, latent, picture)

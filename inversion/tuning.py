@@ -10,31 +10,21 @@ import math
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from generators import Generator
 from inversion.perceptual import PerceptualDistance
 from inversion.search import Best, Targets, Watch, compare, keep_finite
 from inversion.settings import ProjectorSettings
 
-COARSEST = 32       # Pixels a side of the first synthesis block that is tuned.
+COARSEST = 32       # Pixels a side of the coarsest features whose layers are tuned; left alone, the coarser ones keep
+                    # edits of shape and expression as strong as they were.
 REACH = 0.4         # How far from the pivot the locality looks, in parts of the way to a sample.
 EVERY = 8           # Steps between two looks at it.
 WARM_UP = 5         # Steps in which the learning rate rises.
 
 Tuning = dict[str, Tensor]  # What is added to the generator's weights, float16, by parameter name.
 """Empty: the generator as it is."""
-
-
-def tuned_weights(generator: Generator) -> dict[str, nn.Parameter]:
-    """The weights that tuning changes, by name: the convolutions of the synthesis blocks from `COARSEST` pixels on.
-
-    The coarser ones decide on shape and expression; left alone, edits of these stay as strong as they were. So do the
-    styles, as the affine layers are not touched.
-    """
-    names = tuple(f"synthesis.b{side}." for side in generator.config.resolutions if side >= COARSEST)
-    return {name: weight for name, weight in generator.named_parameters()
-            if name.startswith(names) and name.endswith(".weight") and ".affine." not in name}
 
 
 def tune(generator: Generator, distance: PerceptualDistance, target: Targets, best: Best, n: int,
@@ -55,8 +45,9 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
     Returns:
         What was added to the weights; nothing where that came no nearer to the crop.
     """
-    tuned = generator.tuned({name: torch.zeros_like(weight) for name, weight in tuned_weights(generator).items()})
-    weights = tuned_weights(tuned)
+    tuned = generator.with_weights({name: torch.zeros_like(weight) for name, weight
+                                    in generator.tunable_weights(COARSEST).items()})
+    weights = tuned.tunable_weights(COARSEST)
     optimiser = torch.optim.Adam([weight.requires_grad_() for weight in weights.values()], betas=(0.9, 0.99))
     latent = best.latent[n:n + 1]
     locality = _Locality(generator, distance, latent, settings)
@@ -65,7 +56,7 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
     for step in range(settings.tuning_steps):
         for group in optimiser.param_groups:
             group["lr"] = _rate(settings, step / settings.tuning_steps)
-        picture = tuned.synthesis(latent)
+        picture = tuned.render(latent)
         loss, lpips, mse = compare(distance, picture, target, settings.tuning_mse)
         fits.append(loss.detach())
         if settings.locality and step % EVERY == 0:
@@ -86,8 +77,7 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
 
 def difference(generator: Generator, weights: Mapping[str, Tensor]) -> Tuning:
     """What must be added to the generator's weights to have these, in half precision; nothing if it is not finite."""
-    own = dict(generator.named_parameters())
-    tuning = {name: (weight.detach() - own[name]).half().cpu() for name, weight in weights.items()}
+    tuning = {name: (weight.detach() - generator.get_parameter(name)).half().cpu() for name, weight in weights.items()}
     return tuning if all(bool(change.isfinite().all()) for change in tuning.values()) else {}
 
 
@@ -102,11 +92,11 @@ class _Locality:
     def loss(self, tuned: Generator) -> Tensor:
         """LPIPS plus mean squared difference [1] at a latent on the way from the pivot to a new sample."""
         with torch.no_grad():
-            z = torch.randn(1, self.generator.config.z_dim, generator=self.rng).to(self.pivot)
+            z = torch.randn(1, self.generator.z_dim, generator=self.rng).to(self.pivot)
             latent = self.pivot.lerp(self.generator.mapping(z)[:, None], REACH)
-            own = self.generator.synthesis(latent)
+            own = self.generator.render(latent)
             features = self.distance.features(own)
-        drawn = tuned.synthesis(latent)
+        drawn = tuned.render(latent)
         return (self.distance.between(self.distance.features(drawn), features)
                 + (drawn - own).square().mean(dim=[1, 2, 3]))
 

@@ -1,6 +1,6 @@
 """Banks: folders of synthetic people, thousands of latents with their pictures and what was said of them.
 
-    bank.json                      what makes the samples: generator hash, first seed, count, truncation
+    bank.json                      what makes the samples: space, generator hash, first seed, count, truncation
     pictures/000123.png            sample 123, whose seed is the first seed + 123
     latents/00000.safetensors      "w", float32 [500, w_dim]: shards in the order of the samples
     scores.safetensors             semantic scores (see `learning.bank_scores`)
@@ -13,13 +13,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from generators import Generator, Space, to_pixels
 from gradctrl.scores import Scores
 from inversion.photo import open_photo, save_picture
 from learning.bank_scores import read_scores, write_scores
@@ -27,16 +28,14 @@ from weights.errors import InputError
 from weights.files import replacing
 from weights.tensors import read_tensors, write_tensors
 
-if TYPE_CHECKING:
-    from generators import Generator
-
-FORMAT = "gradctrl-bank-1"
+FORMAT = "gradctrl-bank-2"
+FORMER = "gradctrl-bank-1"
 LATENTS_FORMAT = "gradctrl-bank-latents-1"
 SHARD = 500  # Samples a file of latents, which is also how much work an interruption can undo.
 ENDINGS = ("png", "webp", "jpg")
 _TYPES: dict[str, tuple[type, ...]] = {
-    "generator_hash": (str,), "truncation": (float, int), "seed": (int,), "count": (int,), "ending": (str,),
-    "resolution": (int,), "w_dim": (int,),
+    "space": (str,), "generator_hash": (str,), "truncation": (float, int), "seed": (int,), "count": (int,),
+    "ending": (str,), "resolution": (int,), "w_dim": (int,),
 }  # fmt: skip
 _OPTIONS = {"generator_hash": "--generator", "ending": "--format"}  # What the command line calls a setting.
 
@@ -46,7 +45,8 @@ class SampleBank:
     """Samples of one generator in a folder; `open_bank` opens one, `write_bank` makes one."""
 
     folder: Path
-    generator_hash: str
+    space: str         # `Space.to_text` of the latents.
+    generator_hash: str  # Of the generator that drew the pictures.
     truncation: float  # psi of the mapping network; 1: as varied as the generator can.
     seed: int          # Of sample 0; sample i has seed + i.
     count: int         # How many samples.
@@ -162,17 +162,17 @@ def open_bank(folder: str | os.PathLike[str], *, generator: Generator | None = N
 
     Args:
         folder: The bank's folder.
-        generator: The generator that is going to be used with it; None: any.
+        generator: One that is going to be used with its latents: of the same space; None: any.
 
     Raises:
         InputError: not a bank, not whole (then the message tells how many samples there are), damaged, or of another
             generator.
     """
     bank = _read_settings(Path(folder))
-    if generator is not None and generator.hash != bank.generator_hash:
-        raise InputError(bank.folder,
-                         f"its samples are those of another generator ({bank.generator_hash[:12]}..., not "
-                         f"{generator.hash[:12]}...)", "name that one with --generator, or sample a new bank")
+    if generator is not None and not generator.space.matches(Space.from_text(bank.space)):
+        raise InputError(bank.folder, f"its samples are of the space {Space.from_text(bank.space).short}, and this "
+                         f"generator's is {generator.space.short}", "name a generator of that space with --generator, "
+                         "or sample a new bank")
     done = bank._done()
     if done < bank.count:
         raise InputError(bank.folder, f"{done} of {bank.count} samples are there",
@@ -209,8 +209,9 @@ def write_bank(generator: Generator, folder: str | os.PathLike[str], *, count: i
         raise InputError(None, f"count and batch must be 1 or more, not {count} and {batch}")
     if ending not in ENDINGS:
         raise InputError(None, f"pictures of a bank end in {', '.join(ENDINGS)}, not {ending!r}", "choose one of these")
-    bank = SampleBank(folder=Path(folder), generator_hash=generator.hash, truncation=float(truncation), seed=seed,
-                      count=count, ending=ending, resolution=generator.resolution, w_dim=generator.w_dim)
+    bank = SampleBank(folder=Path(folder), space=generator.space.to_text(), generator_hash=generator.hash,
+                      truncation=float(truncation), seed=seed, count=count,
+                      ending=ending, resolution=generator.img_resolution, w_dim=generator.w_dim)
     _begin(bank)
     for shard in bank.shards:
         _write_shard(generator, bank, shard, batch, on_progress)
@@ -237,8 +238,6 @@ def _write_shard(generator: Generator, bank: SampleBank, shard: range, batch: in
 
 def _save_pictures(generator: Generator, bank: SampleBank, indices: range, latents: Tensor,
                    missing: Sequence[int]) -> None:
-    from generators import to_pixels
-
     if missing:
         pictures = to_pixels(generator.render(latents))
         for index in missing:
@@ -252,7 +251,7 @@ def _begin(bank: SampleBank) -> None:
         old = _read_settings(bank.folder)
         there = old.settings
         for name, wanted in bank.settings.items():
-            if there[name] != wanted and not (name == "count" and wanted > there[name]):
+            if name != "space" and there[name] != wanted and not (name == "count" and wanted > there[name]):
                 option = _OPTIONS.get(name, f"--{name}")
                 raise InputError(bank.folder, f"holds a bank with {name} {there[name]}, not {wanted}",
                                  f"give {option} as it was to go on with it, or choose another folder")
@@ -291,6 +290,8 @@ def _read_settings(folder: Path) -> SampleBank:
                          "make one with `gradctrl sample --bank FOLDER`") from error
     except (OSError, ValueError) as error:
         raise InputError(path, f"not readable as JSON ({error})", remedy) from error
+    if isinstance(found, dict) and found.get("format") == FORMER:
+        raise InputError(path, "a bank of a former version of this program, which does not name its space", remedy)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(path, f"not a bank of this program (its format must be {FORMAT!r})", remedy)
     for name, types in _TYPES.items():

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from directions import Control, Controls, Steerable
-from editing.editor import Edited, Editor
+from directions import Control, Controls, EditedLatents, GradCtrlControl, displace, states, strengths_to
+from directions.edit import Edit
 from generators import Generator
 from gradctrl import Scores
 from learning.scorers import ImageScorer
@@ -23,7 +23,7 @@ from learning.trials import Trials, cross, draw_trials, judge, verdict
 COUNTS = (0, 50, 100, 150, 200, 250)                   # Channels that may be masked for an attribute; the paper's.
 MARGINS = (0.0, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5)  # In deviations of the score over the samples.
 SEARCH_MARGINS = (0.3, 0.75)                           # Those that are tried with each layer range.
-LAYER_PARTS = ((0, 1), (0, 1 / 2), (1 / 6, 2 / 3), (1 / 3, 1), (0, 2 / 3), (1 / 6, 1))  # Of the rows of w+.
+LAYER_RANGES = ((4, 2048), (4, 48), (12, 96), (24, 2048), (4, 96), (12, 2048))  # In sides of features.
 TYPICAL = 150                                          # Samples by which strength and safe range are calibrated.
 FARTHEST = 4.0                                         # Standard scores along its own way at which an edit is unlikely.
 SAFE = 0.9                                             # Share of samples that stay nearer than that in the safe range.
@@ -31,6 +31,7 @@ WATCHED = 16                                           # Side of the pictures wh
 PICTURE = "_picture"                                   # Among the scores of an image classifier, the picture.
 STRIDE = 0.5                                           # In strength, from one try to the next.
 LARGEST_LIMIT = 5.0                                    # Strength; a slider needs an end.
+Here = TypeVar("Here", Control, Controls)
 
 
 
@@ -39,11 +40,11 @@ class TuneSettings:
     """What is tried."""
 
     samples: int = 30                        # Of the meta-validation set, for each control.
-    counts: Sequence[int] = COUNTS           # For the method "paper" only; projection has no counts.
+    counts: Sequence[int] = COUNTS           # For masks only; projection has no counts.
     margins: Sequence[float] = MARGINS
     search_margins: Sequence[float] = SEARCH_MARGINS
     margin_samples: int = 60                 # By which the margin is chosen in the end.
-    layer_parts: Sequence[tuple[float, float]] = LAYER_PARTS
+    layer_ranges: Sequence[tuple[int, int]] = LAYER_RANGES
     seed: int = 0
 
 
@@ -73,14 +74,14 @@ class Tuner:
             names: Those to tune; None: all that have scores.
         """
         for name in [name for name in controls if name in self.scores and (names is None or name in names)]:
-            best = self.best(controls, self.layer_choices(controls[name]), margins=self.settings.search_margins)
+            best = self.best(controls, self.layer_choices(controls.control(name)), margins=self.settings.search_margins)
             counted = self.tune_counts(controls, best)
             chosen = self.best(controls, [counted], samples=self.settings.margin_samples)
-            controls = _with(controls, self.calibrate(_with(controls, chosen), name))
+            controls = controls.replaced(self.calibrate(controls.replaced(chosen), name))
         return controls
 
-    def best(self, controls: Controls, choices: Sequence[Steerable], *, margins: Sequence[float] | None = None,
-             samples: int | None = None) -> Steerable:
+    def best(self, controls: Controls, choices: Sequence[Control], *, margins: Sequence[float] | None = None,
+             samples: int | None = None) -> Control:
         """The one of several variants of a control, and the margin, with which most edits are right.
 
         Of those that are as good, the one that changes pictures least: what no label tells, such as
@@ -92,6 +93,8 @@ class Tuner:
             margins: To choose from, in deviations; None: all of the settings.
             samples: How many to try on; None: as many as the settings say.
         """
+        choices = [self._here(choice) for choice in choices]
+        controls = self._here(controls)
         trials = self._trials(choices[0].name, samples or self.settings.samples)
         margins = self.settings.margins if margins is None else margins
         rated = [self._rate(controls, choice, trials, margins) for choice in choices]
@@ -101,86 +104,96 @@ class Tuner:
         return _reported(chosen, {"meta-validation": {"samples": len(trials), "accuracy": round(rating.accuracy, 3),
                                                       "margin in deviations": rating.margin}})
 
-    def layer_choices(self, control: Steerable) -> list[Steerable]:
+    def layer_choices(self, control: Control) -> list[Control]:
         """The control with each layer range of the grid."""
-        rows = self.generator.num_ws
-        ranges = {(round(start * rows), round(stop * rows)) for start, stop in self.settings.layer_parts}
-        return [replace(control, layers=layers) for layers in sorted(ranges, key=lambda r: r[0] - r[1])
-                if layers[0] < layers[1]]
+        rows = {self.generator.rows(layers): layers for layers in self.settings.layer_ranges}
+        return [replace(control, layers=rows[part]) for part in sorted(rows, key=lambda r: r[0] - r[1])]
 
-    def tune_counts(self, controls: Controls, control: Steerable) -> Steerable:
+    def tune_counts(self, controls: Controls, control: Control) -> Control:
         """Choose how many channels each kept attribute masks, one attribute after the other."""
-        if not isinstance(control, Control) or control.method != "paper":
+        if not isinstance(control, GradCtrlControl) or control.keeping != "masks":
             return control
         for other in control.keep:
             choices = [replace(control, keep={**control.keep, other: count}) for count in self.settings.counts]
             control = self.best(controls, choices, margins=[margin_of(control)])
         return control
 
-    def calibrate(self, controls: Controls, name: str) -> Steerable:
+    def calibrate(self, controls: Controls, name: str) -> Control:
         """Set the unit of strength and the safe range.
 
         Strength 1 is the median path length at which the control's own score crosses its boundary (by the margin), over
         samples of the other classes that have still to cross, both ways for a binary attribute. The safe range ends
         where a tenth of the samples are, along the way that they went, more than 4 standard scores from the mean w.
         """
-        control = replace(controls[name], units=(1.0,) * controls[name].outputs)
-        editor = Editor(self.generator, _with(controls, control))
+        controls = self._here(controls)
+        control = replace(controls.control(name), units=(1.0,) * controls[name].outputs)
+        untuned = controls.replaced(control)
         lengths: list[list[Tensor]] = [[] for _ in control.units]
         labels = self.scores[name].labels
         pool = self.pool[self.scores[name].mask[self.pool]]
         for class_index, class_name in enumerate(control.classes):
             others = pool[labels[pool] != class_index][:TYPICAL]
             if len(others):
-                editor.set_latents(self.latents[others])
                 output, _ = control.heading(class_index)
-                strengths = editor.strengths_to(f"{name}:{class_name}").abs().cpu()
+                strengths = strengths_to(self.generator, untuned, self._latents(others), f"{name}:{class_name}", Edit())
+                strengths = strengths.abs().cpu()
                 lengths[output].append(strengths[strengths > 0])
         ways = [torch.cat([torch.zeros(0), *found]) for found in lengths]
         units = tuple(_median(way) for way in ways)
         reach = {"within reach": [round(float(way.isfinite().float().mean()), 3) for way in ways if len(way)]}
-        control = _reported(replace(controls[name], units=units), reach)
-        return replace(control, limits=self._limits(_with(controls, control), control))
+        control = _reported(replace(controls.control(name), units=units), reach)
+        return replace(control, limits=self._limits(controls.replaced(control), control))
 
-    def _limits(self, controls: Controls, control: Steerable) -> tuple[float, float]:
-        population = Editor(self.generator, controls).states(control, self.latents[:2000])
-        ends = [sign * min(self._reach(controls, control, key, sign, population) for key in _keys(control))
+    def _limits(self, controls: Controls, control: Control) -> tuple[float, float]:
+        population = self._states(control, self._latents(slice(2000)))
+        ends = [sign * min(self._reach(controls, control, key, sign, population) for key in control.keys)
                 for sign in ((-1.0, 1.0) if control.binary else (1.0,))]
         return (ends[0], ends[1]) if control.binary else (0.0, ends[0])
 
-    def _reach(self, controls: Controls, control: Steerable, key: str, sign: float, population: Tensor) -> float:
+    def _reach(self, controls: Controls, control: Control, key: str, sign: float, population: Tensor) -> float:
         """The largest strength, at least 1, at which most samples are still likely."""
-        editor = Editor(self.generator, controls)
-        editor.set_latents(self.latents[self.pool[:TYPICAL // 3]])
-        start = editor.states(control)
+        edited = self._latents(self.pool[:TYPICAL // 3])
+        start = self._states(control, edited)
+        stride = Edit(strengths={key: sign * STRIDE})
         reach = 0.0
         while reach < LARGEST_LIMIT:
-            editor.set_latents(editor.displace({key: sign * STRIDE}))  # On from where the last one ended.
-            far = _standing(start, editor.states(control), population)
+            edited = displace(self.generator, controls, edited, stride)  # On from where the last one ended.
+            far = _standing(start, self._states(control, edited), population)
             if float((far < FARTHEST).float().mean()) < SAFE:
                 break
             reach += STRIDE
         return max(reach, 1.0)
 
-    def with_margin(self, control: Steerable, margin: float) -> Steerable:
+    def with_margin(self, control: Control, margin: float) -> Control:
         """The control with the same margin for all classes, given in deviations of its score over the samples."""
-        x = Editor(self.generator, Controls([control])).states(control, self.latents[self.pool[:TYPICAL]])
-        spread = control.scores(x).std(dim=0)
+        control = self._here(control)
+        spread = control.scores(self._states(control, self._latents(self.pool[:TYPICAL]))).std(dim=0)
         margins = tuple(round(margin * float(spread[control.heading(j)[0]]), 4) for j in range(len(control.classes)))
         return replace(control, margins=margins)
+
+    def _latents(self, index: Tensor | slice) -> EditedLatents:
+        """Some of the bank's samples, unedited, where the generator is."""
+        w = self.latents[index].to(self.generator.device, self.generator.dtype)
+        return EditedLatents(self.generator.broadcast(w))
+
+    def _here(self, controls: Here) -> Here:
+        """The same on the generator's device and in its precision."""
+        return controls.to(self.generator.device, self.generator.dtype)
+
+    def _states(self, control: Control, edited: EditedLatents) -> Tensor:
+        return states(self.generator, control, edited)
 
     def _trials(self, name: str, samples: int) -> Trials:
         return draw_trials(self.scores, [name], self.pool, count=samples, seed=self.settings.seed)
 
-    def _rate(self, controls: Controls, control: Steerable, trials: Trials, margins: Sequence[float]) -> _Rating:
+    def _rate(self, controls: Controls, control: Control, trials: Trials, margins: Sequence[float]) -> _Rating:
         """How good a variant is with the best of several margins."""
-        start = Edited(self.generator.broadcast(self.latents[trials.sample].to(self.generator.mapping.w_avg)))
-        edits = [start]
+        edits = [self._latents(trials.sample)]
         for margin in margins:
             variant = self.with_margin(control, margin)
-            edits.append(cross(Editor(self.generator, _with(controls, variant)), self.latents[trials.sample],
-                               control.name, trials.target)[0])
-        after = judge(self.generator, self._watch, Edited.join(edits), self.on_render)
+            edits.append(cross(self.generator, controls.replaced(variant), self.latents[trials.sample], control.name,
+                               trials.target)[0])
+        after = judge(self.generator, self._watch, EditedLatents.join(edits), self.on_render)
         pictures = after.pop(PICTURE).unflatten(0, (-1, len(trials)))
         ratings = []
         for index, margin in enumerate(margins, 1):
@@ -205,19 +218,13 @@ class _Rating:
     margin: float    # With which it was so, in deviations.
 
 
-def margin_of(control: Steerable) -> float:
+def margin_of(control: Control) -> float:
     """The margin that was tuned for a control, in deviations; 0 where none was."""
     found = control.report.get("meta-validation")
     return float(found["margin in deviations"]) if isinstance(found, dict) else 0.0
 
 
-def _with(controls: Controls, control: Steerable) -> Controls:
-    """The controls with one of them replaced."""
-    return Controls([control if other.name == control.name else other for other in controls.values()],
-                    generator_hash=controls.generator_hash, source=controls.source)
-
-
-def _reported(control: Steerable, more: Mapping[str, Any]) -> Steerable:
+def _reported(control: Control, more: Mapping[str, Any]) -> Control:
     return replace(control, report={**control.report, **more})
 
 
@@ -230,10 +237,6 @@ def _median(lengths: Tensor) -> float:
     if middle == float("inf"):
         middle = float(finite.max()) if len(finite) else 1.0
     return round(max(middle, 1e-3), 4)
-
-
-def _keys(control: Steerable) -> list[str]:
-    return [control.name] if control.binary else [f"{control.name}:{name}" for name in control.classes]
 
 
 def _standing(start: Tensor, end: Tensor, population: Tensor) -> Tensor:

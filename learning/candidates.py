@@ -44,7 +44,7 @@ def pick_by_pictures(generator: Generator, latents: Tensor, scores: Mapping[str,
         generator: The generator.
         latents: w [N, w_dim] of all samples; the first ones are rendered.
         scores: Scores [N, C] by attribute; their order and classes are those of the scorer.
-        candidates: Controls by attribute, of one family.
+        candidates: Controls by attribute, of one method.
         scorer: An image classifier of these attributes.
         best: How many controls an attribute are kept.
         samples: How many samples are rendered.
@@ -59,10 +59,10 @@ def pick_by_pictures(generator: Generator, latents: Tensor, scores: Mapping[str,
               for name, found in scores.items()}  # [outputs]
     result = {}
     for name, group in candidates.items():
-        x = latents.cpu().float() if group[0].space == "w" else styles_of(generator, latents)
+        x = latents.cpu().float() if group[0].moves == "w" else styles_of(generator, latents)
         measured = []
         for control in group:
-            far = (REACH[control.space] if reach is None else reach) * (x @ control.directions.T).std(dim=0)
+            far = (REACH[control.moves] if reach is None else reach) * (x @ control.directions.T).std(dim=0)
             changes = [_change(generator, control, output, float(length), latents[:samples], scorer, scores)
                        for output, length in enumerate(far.clamp_min(1e-6))]
             measured.append(_told(control, changes, far.clamp_min(1e-6), spread, x[scores[name].mask]))
@@ -81,7 +81,7 @@ def _change(generator: Generator, control: LinearControl, output: int, length: f
         parts = []
         for part in latents.to(generator.device, generator.dtype).split(BATCH):
             step = (sign * length * control.directions[output]).to(part).expand(len(part), -1)
-            pictures = (generator.render(part + step) if control.space == "w"
+            pictures = (generator.render(part + step) if control.moves == "w"
                         else generator.render(part, style_change=step))
             parts.append(_log_odds(scorer(pictures), scores))
         sides.append({name: torch.cat([part[name] for part in parts]).mean(dim=0) for name in parts[0]})
@@ -107,7 +107,7 @@ def _told(control: LinearControl, changes: Sequence[Mapping[str, Tensor]], far: 
     directions = control.directions * torch.where(own < 0, -1.0, 1.0)[:, None]
     slopes = own.abs() / (2 * far)
     weights, bias = control.weights, control.bias
-    if control.space == "styles":
+    if control.moves == "styles":
         lacking = slopes - (weights * directions).sum(dim=1)  # [outputs]
         weights = weights + lacking[:, None] * directions
         bias = bias - lacking * (directions @ x.mean(dim=0))  # The score of the mean sample stays.

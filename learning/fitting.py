@@ -8,27 +8,23 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from directions.control import Control, Method
-from gradctrl.fit import FitSettings, fit_scores
-from gradctrl.metric import Metric
-from gradctrl.prepare import Examples
-from gradctrl.scores import Scores
-from gradctrl.train import TrainSettings, train_classifier
+from directions.control import GradCtrlControl, Keeping
+from directions.displacement import UNTUNED_CHANNELS
+from generators import LatentStatistics
+from gradctrl import Examples, FitExamplesSettings, FitScoresSettings, Scores, fit_examples, fit_scores
 from learning.accuracy import accuracy_report
 from weights.errors import InputError
 
-UNTUNED_CHANNELS = 100  # Channels masked for each kept attribute until it is tuned; the paper's choice for all.
 
-
-def teach_from_scores(latents: Tensor, scores: Sequence[Scores], *, num_ws: int, metric: Metric,
-                      held_out: Tensor | None = None, settings: FitSettings | None = None) -> list[Control]:
+def fit_to_scores(latents: Tensor, scores: Sequence[Scores], *, statistics: LatentStatistics,
+                  held_out: Tensor | None = None,
+                  settings: FitScoresSettings | None = None) -> list[GradCtrlControl]:
     """Make controls that follow the scores of all samples (`fit_scores`), steered by projection.
 
     Args:
         latents: w [N, w_dim].
         scores: Of these samples, of each attribute.
-        num_ws: Rows of w+; the controls edit all until they are tuned.
-        metric: The shape of W.
+        statistics: Of W.
         held_out: Indexes of samples that are not trained on; the report's accuracy is on them.
         settings: How; None: the defaults.
     Raises:
@@ -39,29 +35,29 @@ def teach_from_scores(latents: Tensor, scores: Sequence[Scores], *, num_ws: int,
         _check_length(latents, item)
         used = torch.ones(len(latents), dtype=torch.bool) if held_out is None else outside(len(latents), held_out)
         known = replace(item, known=item.mask & used)
-        classifier = fit_scores(latents, known, metric, settings=settings)
-        control = _control(item, scores, classifier=classifier, num_ws=num_ws, method="project", metric=metric)
+        classifier = fit_scores(latents, known, statistics, settings=settings)
+        control = _control(item, scores, classifier=classifier, keeping="projection", statistics=statistics)
         report: dict[str, object] = {"trained on": f"scores of {int(known.mask.sum())} samples", "scorer": item.scorer}
         controls.append(_with_accuracy(control, latents, item, held_out, report))
     return controls
 
 
-def teach_from_examples(latents: Tensor, scores: Sequence[Scores], examples: Mapping[str, Examples], *, num_ws: int,
-                        metric: Metric | None = None, method: Method = "paper", held_out: Tensor | None = None,
-                        settings: TrainSettings | None = None) -> list[Control]:
-    """Make controls from a few examples of each class, as the paper does (`train_classifier`).
+def fit_to_examples(latents: Tensor, scores: Sequence[Scores], examples: Mapping[str, Examples], *,
+                    statistics: LatentStatistics | None = None, keeping: Keeping = "masks",
+                    held_out: Tensor | None = None,
+                    settings: FitExamplesSettings | None = None) -> list[GradCtrlControl]:
+    """Make controls from a few examples of each class, as the paper does (`fit_examples`).
 
     Args:
         latents: w [N, w_dim], that the examples' indexes count.
         scores: Of these samples, of each attribute; for the classes' names, and the report's accuracy.
         examples: By attribute, from `prepare`.
-        num_ws: Rows of w+.
-        metric: The shape of W, for the method "project".
-        method: How the controls keep other attributes.
+        statistics: Of W, for projection.
+        keeping: How the controls keep other attributes.
         held_out: Indexes of samples whose labels the report's accuracy is on; None: the validation examples.
         settings: How; None: the defaults.
     Raises:
-        InputError: an attribute has no examples, or as for `train_classifier`.
+        InputError: an attribute has no examples, or as for `fit_examples`.
     """
     controls = []
     for item in scores:
@@ -70,9 +66,9 @@ def teach_from_examples(latents: Tensor, scores: Sequence[Scores], examples: Map
             raise InputError(item.attribute, f"has no examples among {', '.join(examples) or 'none'}", "prepare them")
         found = examples[item.attribute]
         validation = (latents[found.validation], found.validation_labels) if len(found.validation) else None
-        classifier = train_classifier(latents[found.train], found.train_labels, classes=len(item.classes),
+        classifier = fit_examples(latents[found.train], found.train_labels, classes=len(item.classes),
                                       settings=settings, validation=validation)
-        control = _control(item, scores, classifier=classifier, num_ws=num_ws, method=method, metric=metric)
+        control = _control(item, scores, classifier=classifier, keeping=keeping, statistics=statistics)
         counts = found.train_labels.bincount(minlength=len(item.classes)).tolist()
         report: dict[str, object] = {"trained on": f"examples a class: {', '.join(map(str, counts))}",
                                      "scorer": item.scorer}
@@ -81,15 +77,15 @@ def teach_from_examples(latents: Tensor, scores: Sequence[Scores], examples: Map
     return controls
 
 
-def _control(item: Scores, scores: Sequence[Scores], *, num_ws: int, **more: object) -> Control:
+def _control(item: Scores, scores: Sequence[Scores], **more: object) -> GradCtrlControl:
     keep = {other.attribute: UNTUNED_CHANNELS for other in scores if other is not item}
     outputs = 1 if len(item.classes) == 2 else len(item.classes)
-    return Control(name=item.attribute, classes=item.classes, layers=(0, num_ws), keep=keep, units=(1.0,) * outputs,
-                   ordered=item.ordered, **more)  # type: ignore[arg-type]
+    return GradCtrlControl(name=item.attribute, classes=item.classes, keep=keep, units=(1.0,) * outputs,
+                           ordered=item.ordered, **more)  # type: ignore[arg-type]
 
 
-def _with_accuracy(control: Control, latents: Tensor, item: Scores, held_out: Tensor | None,
-                   report: dict[str, object]) -> Control:
+def _with_accuracy(control: GradCtrlControl, latents: Tensor, item: Scores, held_out: Tensor | None,
+                   report: dict[str, object]) -> GradCtrlControl:
     if held_out is not None:
         index = held_out[item.mask[held_out]]
         if len(index):

@@ -9,18 +9,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from directions import Control, Controls, Steerable
-from directions.control import Method
+from directions import Control, Controls, GradCtrlControl
+from directions.control import Keeping
+from directions.displacement import UNTUNED_CHANNELS
 from directions.stylespace import styles_of
-from generators import Generator
-from gradctrl import Examples, FitSettings, Scores, TrainSettings, fit_metric
-from gradctrl.fit import FEWEST
+from generators import Generator, LatentStatistics
+from gradctrl import Examples, FitExamplesSettings, FitScoresSettings, Scores
+from gradctrl.fitting import FEWEST
 from gradctrl.prepare import prepare
-from learning import teach_from_examples, teach_from_scores
+from learning.accuracy import accuracy_report
 from learning.bank import SampleBank
 from learning.calibration import Tuner
-from learning.fitting import UNTUNED_CHANNELS, outside
-from learning.methods import MethodName, Split, split_bank, train_method
+from learning.contenders import Contender, Split, fit_contender, split_bank
+from learning.fitting import fit_to_examples, fit_to_scores, outside
 from learning.scorers import ImageScorer
 from learning.trials import check_controls, draw_trials
 from weights.errors import InputError
@@ -58,10 +59,10 @@ def choose_examples(item: Scores, split: Split, *, seed: int = 0) -> Examples:
     return prepare(replace(item, known=item.mask & ~outside(len(item.values), split.fit)), seed=seed)
 
 
-def teach(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[str, Examples], *, split: Split | None = None,
-          method: Method | None = None, fit: FitSettings | None = None,
-          few: TrainSettings | None = None) -> list[Control]:
-    """Train a control of each attribute: on examples where there are some, else on the scores of all samples.
+def fit_from_bank(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[str, Examples], *,
+                  split: Split | None = None, keeping: Keeping | None = None, fit: FitScoresSettings | None = None,
+                  few: FitExamplesSettings | None = None) -> list[GradCtrlControl]:
+    """Fit a control of each attribute: on examples where there are some, else on the scores of all samples.
 
     The accuracy in the reports is that on the samples to tune on, which are not trained on.
 
@@ -70,87 +71,63 @@ def teach(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[str, Exa
         scores: Of the bank, of each attribute.
         examples: By attribute, their indexes counting the bank's samples.
         split: Which samples are for what; None: nine tenths to train on, the last tenth to tune on.
-        method: How the controls keep other attributes; None: "project" of those trained on scores, "paper" of others.
+        keeping: How the controls keep other attributes; None: those trained on scores by projection, others by masks.
         fit: How classifiers are fitted to scores; None: the defaults.
         few: How they are trained on examples; None: the defaults.
     Returns:
         The controls in the order of `scores`, each keeping all others, with the bank's settings in their reports.
 
     Raises:
-        InputError: as for `teach_from_scores` and `teach_from_examples`, or examples of other classes.
+        InputError: as for `fit_to_scores` and `fit_to_examples`, or examples of other classes.
     """
     latents, split = bank.latents(), split or split_bank(bank.count)
-    metric = fit_metric(latents[split.fit])
-    found: dict[str, Control] = {}
+    statistics = LatentStatistics.of(latents[split.fit])
+    fitted: dict[str, GradCtrlControl] = {}
     for item in scores:
         if item.attribute in examples:
             chosen = examples[item.attribute]
             _check_examples(item, chosen, split)
-            [control] = teach_from_examples(latents, [item], {item.attribute: chosen}, num_ws=rows_of(bank),
-                                            metric=metric, held_out=_untaught(split, chosen), settings=few)
+            [control] = fit_to_examples(latents, [item], {item.attribute: chosen}, statistics=statistics,
+                                        held_out=_untaught(split, chosen), settings=few)
         else:
             untested = replace(item, known=item.mask & outside(bank.count, split.test))
-            [control] = teach_from_scores(latents, [untested], num_ws=rows_of(bank), metric=metric,
-                                          held_out=split.tune if len(split.tune) else None, settings=fit)
-        found[item.attribute] = replace(control, method=method or control.method, metric=metric)
-    return [_finished(control, found, bank) for control in found.values()]
+            [control] = fit_to_scores(latents, [untested], statistics=statistics,
+                                      held_out=split.tune if len(split.tune) else None, settings=fit)
+        fitted[item.attribute] = replace(control, keeping=keeping or control.keeping, statistics=statistics)
+    return [_finished(control, fitted, bank) for control in fitted.values()]
 
 
-def teach_family(family: MethodName, bank: SampleBank, scores: Sequence[Scores], generator: Generator,
-                 scorer: ImageScorer, *, split: Split | None = None,
-                 on_step: Callable[[int, int], None] | None = None) -> list[Steerable]:
-    """Train the controls of another family, with the likeliest candidate for each attribute.
+def fit_method_from_bank(method: Contender, bank: SampleBank, scores: Sequence[Scores], generator: Generator,
+                         scorer: ImageScorer, *, split: Split | None = None,
+                         on_step: Callable[[int, int], None] | None = None) -> list[Control]:
+    """Fit the controls of another method, with the likeliest candidate for each attribute.
 
     Args:
-        family: "interfacegan", "ganspace" or "stylespace".
+        method: "interfacegan", "ganspace" or "stylespace".
         bank: The samples.
         scores: Of the bank, of each attribute.
         generator: The bank's; it renders what candidates do.
         scorer: Judges that; not used by "interfacegan".
-        split: As for `teach`.
+        split: As for `fit_from_bank`.
         on_step: Called with how many candidates were looked at, and of how many.
 
     Raises:
-        InputError: as for `train_method`.
+        InputError: as for `fit_contender`.
     """
     latents, split = bank.latents(), split or split_bank(bank.count)
     by_name = {item.attribute: item for item in scores}
-    trained = train_method(family, generator, scorer, latents, by_name, split, on_step=on_step)
-    controls = []
-    for name, (control, *_) in trained.items():
+    candidates = fit_contender(method, generator, scorer, latents, by_name, split, on_step=on_step)
+    controls: list[Control] = []
+    for name, (control, *_) in candidates.items():
         item = by_name[name]
         index = split.tune[item.mask[split.tune]]
-        x = latents[index] if control.space == "w" else styles_of(generator, latents[index])
+        x = latents[index] if control.moves == "w" else styles_of(generator, latents[index])
         known = int(item.mask[split.fit].sum())
         report = {**control.report, "trained on": f"scores of {known} samples", "samples": bank.settings}
         if len(index):
-            report["held out"] = agreement(control, x, item.labels[index])
+            report["held out"] = accuracy_report(control, x, item.labels[index])
         controls.append(replace(control, report=report))
     return controls
-
-
-def rows_of(bank: SampleBank) -> int:
-    """Rows of w+ of the bank's generator: two for each of the resolutions 4, 8, ... up to its own."""
-    return 2 * (bank.resolution.bit_length() - 2)
-
-
-def agreement(control: Steerable, x: Tensor, labels: Tensor) -> dict[str, Any]:
-    """How well a control of any family agrees with labels.
-
-    Args:
-        control: The control.
-        x: Latents as it sees them [N, D].
-        labels: Class indexes [N].
-    Returns:
-        "samples", "accuracy", "balanced accuracy" and "confusion", as in `learning.accuracy.accuracy_report`.
-    """
-    count = len(control.classes)
-    table = (labels * count + control.predict(x)).bincount(minlength=count * count).reshape(count, count).double()
-    totals = table.sum(dim=1)
-    shares = table / totals.clamp_min(1)[:, None]
-    return {"samples": len(labels), "accuracy": round(float(table.trace() / table.sum()), 3),
-            "balanced accuracy": round(float(shares.diagonal()[totals > 0].mean()), 3),
-            "confusion": [[round(value, 3) for value in row] for row in shares.tolist()]}
 
 
 def make_tuner(bank: SampleBank, controls: Controls, names: Sequence[str] | None, generator: Generator,
@@ -162,7 +139,7 @@ def make_tuner(bank: SampleBank, controls: Controls, names: Sequence[str] | None
         controls: What is to be tuned.
         names: Which of them; None: all that the bank has scores of and that the scorer can judge.
         generator, scorer, more: As for `Tuner`.
-        split: As for `teach`.
+        split: As for `fit_from_bank`.
 
     Raises:
         InputError: one that was named cannot be tuned, or none can; or an attribute has other classes in the bank.
@@ -188,9 +165,9 @@ def renders(tuner: Tuner, controls: Controls, names: Sequence[str]) -> int:
     """How many pictures it takes to tune some controls, at most."""
     total, settings = 0, tuner.settings
     for name in names:
-        control = controls[name]
+        control = controls.control(name)
         tried = len(tuner.layer_choices(control)) * (1 + len(settings.search_margins))  # 1: the samples themselves.
-        if isinstance(control, Control) and control.method == "paper":
+        if isinstance(control, GradCtrlControl) and control.keeping == "masks":
             tried += len(control.keep) * len(settings.counts) * 2
         few, more = (len(draw_trials(tuner.scores, [name], tuner.pool, count=count, seed=settings.seed))
                      for count in (settings.samples, settings.margin_samples))
@@ -198,7 +175,7 @@ def renders(tuner: Tuner, controls: Controls, names: Sequence[str]) -> int:
     return total
 
 
-def _finished(control: Control, others: Mapping[str, Control], bank: SampleBank) -> Control:
+def _finished(control: GradCtrlControl, others: Mapping[str, Control], bank: SampleBank) -> GradCtrlControl:
     keep = {name: UNTUNED_CHANNELS for name in others if name != control.name}
     return replace(control, keep=keep, report={**control.report, "samples": bank.settings})
 

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from directions import Control, Controls
-from generators import Generator
-from gradctrl import Metric, Scores, TrainSettings, fit_metric, train_classifier
-from gradctrl.classifier import Classifier
+from directions import ALL_LAYERS, Control, Controls, GradCtrlControl
+from directions.displacement import UNTUNED_CHANNELS
+from generators import Generator, LatentStatistics
+from gradctrl import Classifier, FitExamplesSettings, Scores, fit_examples
+from learning.accuracy import agreement
 from learning.calibration import Tuner
-from learning.fitting import UNTUNED_CHANNELS
 from learning.scorers.protocol import check_names
 from weights.errors import InputError
 
@@ -29,7 +29,7 @@ MARGIN = 0.5        # In deviations of the score: in the middle of those that we
 CAREFUL, STRIDE, LARGEST_LIMIT = 0.75, 0.25, 2.0  # By eye: at 2.5 a smile that 60 samples taught begins to glow.
 # Measured with 30 examples a class of the bundled generator's five attributes, labelled by its controls: the balanced
 # accuracy on other samples is 0.80 in plain w and 0.76 in w that is shaped; more epochs add nothing.
-SETTINGS = TrainSettings(hidden=64, epochs=100, shaping=0.0)
+SETTINGS = FitExamplesSettings(hidden=64, epochs=100, shaping=0.0)
 
 
 class Pool:
@@ -48,9 +48,9 @@ class Pool:
         self.latents = latents_of(generator, seeds, truncation)
 
     @cached_property
-    def metric(self) -> Metric:
-        """The shape of W, for controls where there are no others that have one."""
-        return fit_metric(self.latents)
+    def statistics(self) -> LatentStatistics:
+        """Of W, for controls where there are no others that have them."""
+        return LatentStatistics.of(self.latents)
 
 
 def latents_of(generator: Generator, seeds: Sequence[int], truncation: float) -> Tensor:
@@ -85,13 +85,13 @@ def check_attribute(name: str, classes: Sequence[str], controls: Mapping[str, An
 
 def was_taught(control: Any) -> bool:
     """Whether a person taught a control here, so that another lesson may replace it."""
-    return isinstance(control, Control) and control.report.get("scorer") == PERSON
+    return isinstance(control, GradCtrlControl) and control.report.get("scorer") == PERSON
 
 
-def train_from_labels(generator: Generator, controls: Controls, name: str, classes: Sequence[str],
-                      labels: Mapping[int, str], *, truncation: float = 1.0, keep: Sequence[str] | None = None,
-                      layers: tuple[int, int] | None = None, pool: Pool | None = None) -> Control:
-    """Train and calibrate a control on samples that were sorted into classes.
+def fit_from_labels(generator: Generator, controls: Controls, name: str, classes: Sequence[str],
+                    labels: Mapping[int, str], *, truncation: float = 1.0, keep: Sequence[str] | None = None,
+                    layers: tuple[int, int] | None = None, pool: Pool | None = None) -> GradCtrlControl:
+    """Fit and calibrate a control to samples that were sorted into classes.
 
     The control keeps all others, by projection. Its unit of strength is the median path length at which its own score
     passes its margin, over samples that were not sorted; its limits are three quarters of the strengths within which
@@ -106,7 +106,7 @@ def train_from_labels(generator: Generator, controls: Controls, name: str, class
         labels: The class of each sample, by seed.
         truncation: psi of the sorted samples.
         keep: Names of the controls to keep; None: all.
-        layers: Layer range [start, stop) that edits change; None: all rows of w+.
+        layers: Layer range [start, stop) in sides that edits change; None: all.
         pool: Of this generator, to calibrate by; None: one is made.
     Returns:
         The control, float32 on the CPU; the same for the same labels, in whatever order they were given.
@@ -121,28 +121,29 @@ def train_from_labels(generator: Generator, controls: Controls, name: str, class
     seeds = sorted(labels)  # Training must not depend on the order of the clicks.
     w, y = latents_of(generator, seeds, truncation), torch.tensor([classes.index(labels[seed]) for seed in seeds])
     others = [other for other in keepable(controls, name) if keep is None or other.name in keep]
-    found = [control.metric for control in controls.values()
-             if isinstance(control, Control) and control.metric is not None]
+    known = [control.statistics for control in controls.values()
+             if isinstance(control, GradCtrlControl) and control.statistics is not None]
     counts = y.bincount(minlength=len(classes)).tolist()
     sorted_into = dict(zip(classes, counts, strict=True))
-    control = Control(
-        name=name, classes=classes, classifier=fit(w, y, len(classes)), layers=layers or (0, generator.num_ws),
-        keep={other.name: UNTUNED_CHANNELS for other in others}, units=(1.0,) * _outputs(classes), method="project",
-        metric=found[0] if found else pool.metric,
+    control = GradCtrlControl(
+        name=name, classes=classes, classifier=fit(w, y, len(classes)), layers=layers or ALL_LAYERS,
+        keep={other.name: UNTUNED_CHANNELS for other in others}, units=(1.0,) * _outputs(classes),
+        keeping="projection", statistics=known[0] if known else pool.statistics,
         report={"trained on": f"samples a class: {', '.join(f'{n} {c}' for n, c in sorted_into.items())}",
                 "scorer": PERSON, "examples": sorted_into, "held out": cross_validated(w, y, len(classes)),
-                "samples": {"generator_hash": generator.hash, "truncation": truncation}})
+                "samples": {"space": generator.space.to_text(), "truncation": truncation}})
     return calibrated(generator, control, others, pool, outside=set(seeds))
 
 
-def keepable(controls: Controls, name: str) -> list[Control]:
-    """The controls that the one with this name can keep: the others, of the same family."""
-    return [control for control in controls.values() if isinstance(control, Control) and control.name != name]
+def keepable(controls: Controls, name: str) -> list[GradCtrlControl]:
+    """The controls that the one with this name can keep: the others, of the same method."""
+    return [control for control in controls.values()
+            if isinstance(control, GradCtrlControl) and control.name != name]
 
 
 def fit(w: Tensor, labels: Tensor, classes: int) -> Classifier:
     """A classifier on w [N, w_dim] by labels [N]; the same for the same latents and labels. A tenth of a second."""
-    return train_classifier(w, labels, classes=classes, settings=SETTINGS)
+    return fit_examples(w, labels, classes=classes, settings=SETTINGS)
 
 
 @cache
@@ -151,18 +152,11 @@ def warm_up() -> None:
     fit(torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 2.0], [2.0, 0.0]]), torch.tensor([0, 1, 0, 1]), 2)
 
 
-def answers(classifier: Classifier, w: Tensor) -> Tensor:
-    """Index of the likeliest class [N] at w [N, w_dim]."""
-    logits = classifier.logits(w)
-    return (logits[:, 0] > 0).long() if classifier.outputs == 1 else logits.argmax(dim=1)
-
-
 def cross_validated(w: Tensor, labels: Tensor, classes: int, *, folds: int = FOLDS) -> dict[str, Any]:
     """How often classifiers agree with labels that they were not trained on: each fold is judged by the others.
 
     Returns:
-        "samples", "accuracy", "balanced accuracy" (mean over the classes), "confusion" (a row a class, shares) and
-        "folds".
+        As `agreement`, and "folds".
     """
     fold = torch.zeros_like(labels)
     for index in range(classes):  # Every class is in every fold, as evenly as it goes.
@@ -171,16 +165,12 @@ def cross_validated(w: Tensor, labels: Tensor, classes: int, *, folds: int = FOL
     told = torch.zeros_like(labels)
     for index in range(folds):
         judged = fold == index
-        told[judged] = answers(fit(w[~judged], labels[~judged], classes), w[judged])
-    table = (labels * classes + told).bincount(minlength=classes * classes).reshape(classes, classes).double()
-    shares = table / table.sum(dim=1).clamp_min(1)[:, None]
-    return {"samples": len(labels), "accuracy": round(float(table.trace() / table.sum()), 3),
-            "balanced accuracy": round(float(shares.diagonal().mean()), 3),
-            "confusion": [[round(value, 3) for value in row] for row in shares.tolist()], "folds": folds}
+        told[judged] = fit(w[~judged], labels[~judged], classes).predict(w[judged])
+    return {**agreement(told, labels, classes), "folds": folds}
 
 
-def calibrated(generator: Generator, control: Control, others: Sequence[Control], pool: Pool, *,
-               outside: Collection[int] = ()) -> Control:
+def calibrated(generator: Generator, control: GradCtrlControl, others: Sequence[Control], pool: Pool, *,
+               outside: Collection[int] = ()) -> GradCtrlControl:
     """Set the margins, the unit of strength and the limits of a control, as the bundled ones' were set.
 
     Args:
@@ -195,12 +185,10 @@ def calibrated(generator: Generator, control: Control, others: Sequence[Control]
     judged = Scores(attribute=control.name, classes=control.classes, values=values, scorer="the control itself")
     index = torch.tensor([i for i, seed in enumerate(pool.seeds) if seed not in outside])
     tuner = Tuner(generator, _Nobody(), pool.latents, {control.name: judged}, index)
-    there = Controls([*others, control], generator_hash=generator.hash).to(generator.device, generator.dtype)
-    with_margin = tuner.with_margin(there[control.name], MARGIN)
-    together = Controls([*(there[other.name] for other in others), with_margin], generator_hash=generator.hash)
-    found = tuner.calibrate(together, control.name)
-    low, high = (_careful(limit) for limit in found.limits)
-    return replace(control, margins=found.margins, units=found.units, limits=(low, high), report=found.report)
+    with_margin = tuner.with_margin(control, MARGIN)
+    tuned = tuner.calibrate(Controls([*others, with_margin], spaces=generator.spaces), control.name)
+    low, high = (_careful(limit) for limit in tuned.limits)
+    return replace(control, margins=tuned.margins, units=tuned.units, limits=(low, high), report=tuned.report)
 
 
 def _careful(limit: float) -> float:
@@ -209,8 +197,9 @@ def _careful(limit: float) -> float:
     return copysign(size, limit) if limit else 0.0
 
 
-def adjusted(generator: Generator, control: Control, controls: Controls, pool: Pool, *, keep: Collection[str],
-             layers: tuple[int, int] | None = None, outside: Collection[int] = ()) -> Control:
+def adjusted(generator: Generator, control: GradCtrlControl, controls: Controls, pool: Pool, *,
+             keep: Collection[str], layers: tuple[int, int] | None = None,
+             outside: Collection[int] = ()) -> GradCtrlControl:
     """A control with another keep list or layer range, calibrated again, as what is kept makes paths longer.
 
     Args:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from directions import Control, Controls
+from directions import Controls, GradCtrlControl
 from generators import Generator, to_pixels
-from gradctrl.classifier import Classifier
-from learning.from_labels import FEWEST, GOAL, Pool, adjusted, check_attribute, fit, train_from_labels, was_taught
+from gradctrl import Classifier
+from learning.from_labels import FEWEST, GOAL, Pool, adjusted, check_attribute, fit, fit_from_labels, was_taught
 from learning.uncertainty import least_certain, likely
 from weights.errors import InputError
 
-__all__ = ["FEWEST", "GOAL", "Lesson", "Pool", "Sample", "check_attribute", "train_from_labels", "was_taught"]
+__all__ = ["FEWEST", "GOAL", "Lesson", "Pool", "Sample", "check_attribute", "fit_from_labels", "was_taught"]
 
 AHEAD = 4    # Samples that are rendered before they are asked for.
 SEEK = 2     # Examples of each class with which a rare class can be looked for.
@@ -73,7 +73,7 @@ class Lesson:
         check_attribute(name, classes, controls)
         self.generator, self.pool, self.controls = generator, pool, controls
         self.name, self.classes, self.active = name, tuple(classes), active
-        self.control: Control | None = None  # The one trained last.
+        self.control: GradCtrlControl | None = None  # The one trained last.
         order = torch.randperm(len(pool.seeds), generator=torch.Generator().manual_seed(seed))
         self._order: list[int] = order.tolist()
         self._steps: list[_Step] = []
@@ -173,8 +173,8 @@ class Lesson:
                 with self._state:
                     self._ahead.append(sample)
 
-    def train(self) -> Control:
-        """Train and calibrate a control on what was sorted so far (see `train_from_labels`); the lesson can go on.
+    def train(self) -> GradCtrlControl:
+        """Train and calibrate a control on what was sorted so far (see `fit_from_labels`); the lesson can go on.
 
         What `adjust` changed before stays so; at first all other controls are kept.
 
@@ -182,13 +182,13 @@ class Lesson:
             InputError: fewer than 10 samples of a class.
         """
         before = self.control
-        self.control = train_from_labels(
+        self.control = fit_from_labels(
             self.generator, self.controls, self.name, self.classes, self.labels, truncation=self.pool.truncation,
             keep=None if before is None else list(before.keep), layers=None if before is None else before.layers,
             pool=self.pool)
         return self.control
 
-    def adjust(self, *, keep: Sequence[str], layers: tuple[int, int] | None = None) -> Control:
+    def adjust(self, *, keep: Sequence[str], layers: tuple[int, int] | None = None) -> GradCtrlControl:
         """Give the control trained last another keep list or layer range.
 
         Raises:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from directions import Controls
-from editing.editor import Edited, Editor, Keep
+from directions import Controls, Edit, EditedLatents, displace, key_of, strengths_to
 from generators import Generator
 from gradctrl import Scores
 from learning.scorers import ImageScorer
@@ -83,37 +82,38 @@ def draw_trials(scores: Mapping[str, Scores], attributes: Sequence[str], pool: T
     return Trials(attributes=tuple(attributes), sample=table[:, 0], attribute=table[:, 1], target=table[:, 2])
 
 
-def cross(editor: Editor, latents: Tensor, name: str, target: Tensor, *, keep: Keep | None = None,
-          layers: tuple[int, int] | None = None, method: str | None = None) -> tuple[Edited, Tensor]:
+def cross(generator: Generator, controls: Controls, latents: Tensor, name: str, target: Tensor, *,
+          edit: Edit = Edit()) -> tuple[EditedLatents, Tensor]:  # noqa: B008 (frozen)
     """Edit each latent until the control's own score of its target class reaches the margin.
 
     Args:
-        editor: With the controls; its latents are set.
+        generator: Whose latents they are.
+        controls: With the attribute's.
         latents: w [N, w_dim] or w+ [N, num_ws, w_dim].
         name: The attribute.
         target: Class to reach, of each [N].
-        keep, layers, method: As for `Editor.edit`.
+        edit: How to edit.
     Returns:
         The edited latents, and which of them crossed, bool [N]; the others are left as they were.
     """
-    control = editor.controls.find(name)
-    parts: list[Edited] = []
+    control = controls.control(name)
+    parts: list[EditedLatents] = []
     crossed = torch.zeros(len(latents), dtype=torch.bool)
     order = []
     for class_index in target.unique().tolist():
         chosen = (target == class_index).nonzero()[:, 0]
-        editor.set_latents(latents[chosen])
+        start = EditedLatents(generator.broadcast(latents[chosen].to(generator.device, generator.dtype)))
         key = f"{name}:{control.classes[class_index]}"
-        strengths = editor.strengths_to(key, keep=keep, layers=layers, method=method)
+        strengths = strengths_to(generator, controls, start, key, edit)
         crossed[chosen] = strengths.isfinite().cpu()
         strengths = torch.where(strengths.isfinite(), strengths, 0.0)
-        parts.append(editor.displace({editor.key_of(key): strengths}, keep=keep, layers=layers, method=method))
+        parts.append(displace(generator, controls, start, edit, strengths={key_of(controls, key, edit): strengths}))
         order.append(chosen)
-    return Edited.join(parts).select(torch.cat(order).argsort()), crossed
+    return EditedLatents.join(parts).select(torch.cat(order).argsort()), crossed
 
 
 @torch.no_grad()
-def judge(generator: Generator, scorer: ImageScorer | PictureScorer, edited: Edited,
+def judge(generator: Generator, scorer: ImageScorer | PictureScorer, edited: EditedLatents,
           on_batch: Callable[[int], None] | None = None) -> dict[str, Tensor]:
     """The image classifier's scores {attribute: [N, C]} of the pictures of edited latents."""
     parts = []
@@ -165,8 +165,8 @@ def check_controls(controls: Controls, scores: Mapping[str, Scores]) -> tuple[st
                          f"none of its attributes ({', '.join(controls)}) has scores in the bank "
                          f"({', '.join(scores)})", "score the bank for them")
     for name in shared:
-        if controls[name].classes != scores[name].classes:
+        if controls.control(name).classes != scores[name].classes:
             raise InputError(controls.source,
-                             f"{name} has the classes {', '.join(controls[name].classes)}, the bank's scores "
+                             f"{name} has the classes {', '.join(controls.control(name).classes)}, the bank's scores "
                              f"have {', '.join(scores[name].classes)}", "train it on this bank")
     return shared

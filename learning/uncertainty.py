@@ -11,7 +11,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from gradctrl.classifier import Classifier
+from gradctrl import Classifier
 
 SHARE = 1 / 3  # Of the samples, those that count as uncertain. Measured: with the very least certain ones alone the
 #                classifier's boundary suffers, as these are strange samples and not typical ones.

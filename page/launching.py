@@ -39,7 +39,7 @@ def build_demo(generator: Generator | Source = "bundled", controls: Controls | S
 
     Args:
         generator: Built, or what `generators.load` takes.
-        controls: Built, or what `directions.load_controls` takes; there is a slider for each.
+        controls: Built, or what `directions.load` takes; there is a slider for each.
         device: Where a generator that is loaded here goes: auto, cpu, cuda or mps.
         cache: Keep inversions for an hour, so that a face is not inverted twice.
         own_models: Let visitors fetch generators and load their own.

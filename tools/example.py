@@ -23,9 +23,9 @@ def main() -> None:
     photo = open_example()
     generator = generators.load("bundled")
     face = inversion.choose_face(inversion.find_faces(photo), 0)
-    inverted = inversion.Projector(generator).invert(inversion.align(photo, face, generator.resolution),
+    inverted = inversion.Projector(generator).invert(inversion.align(photo, face, generator.img_resolution),
                                                      settings=inversion.preset("faithful"))
-    editor = editing.Editor(generator, directions.load_controls("bundled"))
+    editor = editing.Editor(generator, directions.load("bundled"))
     editor.set_latent(inverted)
     drawn, pasted = [], []
     for edit in EDITS:

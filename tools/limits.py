@@ -43,7 +43,7 @@ def main() -> None:
     generator = generators.load("bundled")
     projector = inversion.Projector(generator)
     cache = inversion.InversionCache(sys.argv[1] if len(sys.argv) > 1 else None, on_note=print)
-    editor = editing.Editor(generator, directions.load_controls("bundled"))
+    editor = editing.Editor(generator, directions.load("bundled"))
     rows = {name: [invert(projector, cache, case, photo) for case, photo in photos.items()]
             for name, photos in gallery(generator).items()}
     for name, cases in rows.items():
@@ -74,7 +74,7 @@ def invert(projector: inversion.Projector, cache: inversion.InversionCache, name
     """A photo's largest face by each preset, from the cache if it is there; its warnings are always made anew."""
     faces = inversion.find_faces(photo)
     face = faces[0]
-    crop = inversion.align(photo, face, projector.generator.resolution)
+    crop = inversion.align(photo, face, projector.generator.img_resolution)
     found = {}
     for preset in PRESETS:
         settings = projector.resolve(inversion.preset(preset))

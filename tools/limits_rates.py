@@ -53,7 +53,7 @@ def crops_of(path: Path, number: int, projector: inversion.Projector) -> list[tu
     photo = inversion.open_photo(path)
     face = inversion.find_faces(photo)[0]
     what = list(DRAWINGS)[number % len(DRAWINGS)]
-    side = projector.generator.resolution
+    side = projector.generator.img_resolution
     return [("plain", inversion.align(photo, face, side)),
             (what, inversion.align(DRAWINGS[what](photo, face), face, side))]
 

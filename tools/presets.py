@@ -21,9 +21,9 @@ EDITS: list[dict[str, float]] = [{}, {"smile": -1.0}, {"smile": -2.0}, {"smile":
 def main() -> None:
     photo = open_example()
     generator = generators.load("bundled")
-    crop = inversion.align(photo, inversion.find_faces(photo)[0], generator.resolution)
+    crop = inversion.align(photo, inversion.find_faces(photo)[0], generator.img_resolution)
     projector = inversion.Projector(generator)
-    editor = editing.Editor(generator, directions.load_controls("bundled"))
+    editor = editing.Editor(generator, directions.load("bundled"))
     rows = []
     for name, settings in inversion.PRESETS.items():
         inverted = projector.invert(crop, settings=settings)

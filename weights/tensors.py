@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -33,15 +33,16 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
         file.write(memoryview(data)[8 + length:])
 
 
-def read_tensors(path: str | os.PathLike[str], *, format: str, what: str,
-                 remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: str | os.PathLike[str], *, format: str, what: str, remedy: str,
+                 former: Sequence[str] = ()) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and the metadata of one of our files.
 
     Args:
         path: The file.
-        format: What its metadata must say under "format".
+        format: What its metadata must say under "format"; it ends in "-" and a version.
         what: What the file should be, for messages: "a control file".
         remedy: What to do about a damaged one, for messages.
+        former: What former versions of this program called it, beside those of the same name.
     Raises:
         InputError: no such file, not readable, or of another format; the message names the file.
     """
@@ -54,7 +55,10 @@ def read_tensors(path: str | os.PathLike[str], *, format: str, what: str,
         raise InputError(path, "no such file", "check the name") from error
     except (SafetensorError, OSError) as error:
         raise InputError(path, f"not readable as {what} ({error})", remedy) from error
-    if metadata.get("format") != format:
-        raise InputError(path, f"not {what} of this program (format {metadata.get('format')!r}, {format!r} is needed)",
-                         remedy)
+    written = metadata.get("format", "")
+    if written != format and (written in former or written.rpartition("-")[0] == format.rpartition("-")[0]):
+        age = "former" if written in former or written < format else "later"
+        raise InputError(path, f"{what} made by a {age} version of this program ({written})", remedy)
+    if written != format:
+        raise InputError(path, f"not {what} of this program (format {written!r}, {format!r} is needed)", remedy)
     return tensors, metadata

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from generators.stylegan2_config import GeneratorConfig
+from generators.stylegan2 import StyleGAN2Config
 from weights.errors import InputError
 
 LARGEST_SIDE = 1024
@@ -25,7 +25,7 @@ def is_plain(value: object) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def expected_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
+def expected_shapes(config: StyleGAN2Config) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter and buffer of the generator, by NVIDIA's names."""
     shapes: dict[str, tuple[int, ...]] = {"mapping.w_avg": (config.w_dim,)}
     for index in range(config.mapping_layers):
@@ -59,7 +59,7 @@ def _convolution(shapes: dict[str, tuple[int, ...]], name: str, inputs: int, out
 
 
 def read_config(path: Path, state: Mapping[str, Tensor], *, mapping_lr_multiplier: float,
-                conv_clamp: float | None = None) -> GeneratorConfig:
+                conv_clamp: float | None = None) -> StyleGAN2Config:
     """Derive all sizes from the shapes of the weights, named as NVIDIA names them.
 
     Raises:
@@ -82,7 +82,7 @@ def read_config(path: Path, state: Mapping[str, Tensor], *, mapping_lr_multiplie
 
     resolutions = [4 * 2 ** i for i in range((sides[-1] // 4).bit_length())]
     try:
-        return GeneratorConfig(
+        return StyleGAN2Config(
             img_resolution=sides[-1],
             channels=tuple(size(f"synthesis.b{side}.conv1.weight", 0) for side in resolutions),
             z_dim=size("mapping.fc0.weight", 1),
@@ -98,7 +98,7 @@ def read_config(path: Path, state: Mapping[str, Tensor], *, mapping_lr_multiplie
         raise InputError(path, str(error), "use another generator") from error
 
 
-def check_state(path: Path, config: GeneratorConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def check_state(path: Path, config: StyleGAN2Config, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights as float32, each with memory of its own, after checking names, shapes and numbers.
 
     Raises:

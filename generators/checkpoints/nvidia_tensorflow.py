@@ -20,7 +20,7 @@ from torch import Tensor
 
 from generators.checkpoints.allow_list import Record
 from generators.checkpoints.check import check_state, expected_shapes, is_plain, read_config, refusal
-from generators.stylegan2_config import GeneratorConfig
+from generators.stylegan2 import StyleGAN2Config
 
 WORKS = "what works is an unconditional StyleGAN2 generator with skip connections"
 OLDEST = 4  # The version of NVIDIA's format that StyleGAN2 began with; StyleGAN's is older.
@@ -37,7 +37,7 @@ Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float32]]"
 Convert = Callable[[Array], Array]
 
 
-def read_nvidia_tensorflow(path: Path, network: Record) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+def read_nvidia_tensorflow(path: Path, network: Record) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
     """Convert the record of a TensorFlow network to its sizes and its weights.
 
     Raises:

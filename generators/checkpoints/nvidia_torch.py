@@ -16,14 +16,14 @@ from torch import Tensor
 
 from generators.checkpoints.allow_list import Record
 from generators.checkpoints.check import check_state, is_plain, read_config, refusal
-from generators.stylegan2_config import GeneratorConfig
+from generators.stylegan2 import StyleGAN2Config
 
 DEEPEST = 8  # Modules within modules; StyleGAN2 has five.
 CONSTANTS = ("c_dim", "architecture", "activation", "weight_gain", "bias_gain", "conv_clamp", "use_noise", "resolution")
 WORKS = "what works is an unconditional StyleGAN2 generator with skip connections"
 
 
-def read_nvidia_torch(path: Path, generator: Record) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+def read_nvidia_torch(path: Path, generator: Record) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
     """Convert the record of a generator to its sizes and its weights.
 
     Raises:

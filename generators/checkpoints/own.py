@@ -11,14 +11,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from generators.checkpoints.check import check_state, read_config, refusal
-from generators.stylegan2_config import GeneratorConfig
+from generators.stylegan2 import StyleGAN2Config
 from weights.tensors import write_tensors
 
 SIZES = ("img_resolution", "z_dim", "w_dim", "img_channels", "mapping_layers")
 REMEDY = "convert the original checkpoint again, or use another file"
 
 
-def read_own(path: Path) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+def read_own(path: Path) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
     """Read a file of `write`; float32, whatever the precision it is stored in. Metadata of others is left alone.
 
     Raises:
@@ -59,7 +59,7 @@ def _number(path: Path, metadata: Mapping[str, str], name: str, default: float |
     return number
 
 
-def write(path: str | os.PathLike[str], config: GeneratorConfig, state: Mapping[str, Tensor], *, half: bool = False,
+def write(path: str | os.PathLike[str], config: StyleGAN2Config, state: Mapping[str, Tensor], *, half: bool = False,
           metadata: Mapping[str, str] | None = None) -> None:
     """Write a generator as safetensors, which nothing needs to unpickle.
 
@@ -83,7 +83,7 @@ def write(path: str | os.PathLike[str], config: GeneratorConfig, state: Mapping[
     write_tensors(path, checked, {**(metadata or {}), **_metadata(config)})
 
 
-def _metadata(config: GeneratorConfig) -> dict[str, str]:
+def _metadata(config: StyleGAN2Config) -> dict[str, str]:
     result = {name: str(getattr(config, name)) for name in (*SIZES, "mapping_lr_multiplier")}
     result |= {"c_dim": "0", "architecture": "skip"}
     if config.conv_clamp is not None:

@@ -15,15 +15,14 @@ import torch
 from torch import Tensor
 
 from generators.checkpoints.check import check_state, expected_shapes, read_config, refusal
-from generators.stylegan2 import MappingNetwork
-from generators.stylegan2_config import GeneratorConfig
+from generators.stylegan2 import MappingNetwork, StyleGAN2Config
 from generators.stylegan2_layers import fir_filter
 
 LR_MULTIPLIER = 0.01
 AVERAGED = 20_000  # How many w make a missing mean; its error is then below 1% of their spread.
 
 
-def read_rosinality(path: Path, checkpoint: Mapping[object, object]) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+def read_rosinality(path: Path, checkpoint: Mapping[object, object]) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
     """Convert a checkpoint to sizes and weights; a missing `latent_avg` is computed, as the mean of 20,000 seeded w.
 
     Raises:
@@ -57,7 +56,7 @@ def _weights(path: Path, checkpoint: Mapping[object, object]) -> dict[str, Tenso
     return {name.removeprefix("module."): value for name, value in weights.items()}  # DataParallel's prefix.
 
 
-def _mean_w(config: GeneratorConfig, state: Mapping[str, Tensor]) -> Tensor:
+def _mean_w(config: StyleGAN2Config, state: Mapping[str, Tensor]) -> Tensor:
     mapping = MappingNetwork(config)
     mapping.load_state_dict({name.removeprefix("mapping."): value for name, value in state.items()
                              if name.startswith("mapping.")})

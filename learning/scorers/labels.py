@@ -7,16 +7,13 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from gradctrl.scores import Scores
+from learning.bank import SampleBank
 from learning.scorers.protocol import check_names
 from weights.errors import InputError
-
-if TYPE_CHECKING:
-    from learning.bank import SampleBank
 
 NO, YES = ("0", "no", "false"), ("1", "yes", "true")  # In any case, for the first and the second class.
 Row = tuple[int, int, dict[str, str]]                 # Line in the file, sample, label by attribute.

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gradctrl.scores import Scores
+from learning.bank import SampleBank
 from learning.scorers.protocol import ImageScorer
 from weights.errors import InputError
-
-if TYPE_CHECKING:
-    from learning.bank import SampleBank
 
 
 def load_scorer(source: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> ImageScorer:

@@ -17,15 +17,16 @@ import gradio as gr
 import numpy as np
 from gradio.data_classes import FileData
 
-from batch.batch import BatchOptions
+from batch.driver import BatchOptions
 from batch.files import MOST_PHOTOS
-from directions import Control, Controls, Steerable, save_controls
-from directions.files import load_any
+from directions import Control, Controls, Direction
+from directions import load as load_directions
+from directions import save as save_directions
 from editing import RECIPE_KEY, Edit, SampleSource, load_session, save_session
 from editing.session import ENDING
 from inversion import find_faces, limits_of_face, open_photo, save_picture
 from inversion import preset as preset_of
-from learning.from_labels import POOL, train_from_labels
+from learning.from_labels import POOL, fit_from_labels
 from page.api.arguments import OWNER, checked, own_copies, received
 from page.jobs.batches import BatchJob
 from page.jobs.editing import edited_picture, recipe_of, session_of
@@ -137,7 +138,7 @@ class Endpoints:
         with received(photo) as (path, name):
             opened = open_photo(path, name=name)
         faces = find_faces(opened)
-        resolution = self.services.models.generator.resolution
+        resolution = self.services.models.generator.img_resolution
         return [FoundFace(number=number, box=list(face.box), quad=face.quad.tolist(), pixels=float(face.size),
                           yaw=float(face.yaw), roll=float(face.roll),
                           warnings=list(limits_of_face(opened, face, faces, resolution=resolution)))
@@ -198,9 +199,9 @@ class Endpoints:
             session: From invert or sample, or saved on the page.
             strengths: Signed, by attribute or attribute:class; 1 flips the attribute of a typical sample.
             keep: Attributes to leave alone; none given: as each control's own list says.
-            layers: Two numbers, the layer range [start, stop); none given: each control's own.
-            step: Length of a step in W, 0.05 or more; none given: each control's own.
-            method: project or paper, or interfacegan, ganspace or stylespace; none given: each control's own.
+            layers: Two numbers, the layer range [start, stop) in pixels along a side; none given: each control's own.
+            step: Length of a step in W, 0.01 or more; none given: each control's own.
+            method: gradctrl, interfacegan, ganspace or stylespace; none given: that of the controls.
             put_back: Give the photo with the edited face in it, where the session holds the photo.
             mark: Say in the picture's metadata that a generator edited it.
             controls: A control file, as train_control gives it, for more attributes than the server has.
@@ -220,7 +221,7 @@ class Endpoints:
         assert subject is not None
         picture = edited_picture(models, subject, wanted)
         effect = effect_of(models, subject, wanted, picture)
-        made = recipe_of(subject, models.generator, models.controls_of(method), wanted).to_json()
+        made = recipe_of(models, subject, wanted).to_json()
         if put_back and subject.photo is not None:
             _, picture = pasted_pictures(subject, picture)
         attributes = [Changed(attribute=m.attribute, class_name=m.classes[m.leading], before=m.before[m.leading],
@@ -283,30 +284,30 @@ class Endpoints:
                 raise InputError("labels", f"{seed!r} is not the seed of a sample", "give a whole number from 0 on")
             _check_sample(int(seed), truncation)
             by_seed[int(seed)] = class_name
-        control = train_from_labels(models.generator, models.controls, name, classes, by_seed, truncation=truncation)
+        control = fit_from_labels(models.generator, models.controls, name, classes, by_seed, truncation=truncation)
         path = files.download_path(name, OWNER, ".control.safetensors")
-        save_controls(path, [control], generator_hash=models.generator.hash)
+        save_directions(path, [control], spaces=models.generator.spaces)
         return _file(path), _trained(control)
 
     def _bench(self, file: FileData | None) -> EditingModels:
-        """The server's models; with a file, its controls in place of those of the same name, or of another family."""
+        """The server's models; with a file, its controls in place of those of the same name, or of another method."""
         models = self.services.models
         if file is None:
             return models
         with received(file) as (path, name):
-            found = load_any(path)
-        together: list[Steerable] = [control for control in models.controls.values() if control.name not in found]
-        if not all(isinstance(control, Control) for control in (*together, *found.values())):
-            together = []
-        return models.with_controls(Controls([*together, *found.values()], source=name,
-                                            generator_hash=found.generator_hash or models.generator.hash))
+            loaded = load_directions(path)
+        others = [control for control in models.controls.values() if control.name not in loaded]
+        if len({control.method for control in (*others, *loaded.values())}) > 1:
+            others = []
+        return models.with_controls(Controls([*others, *loaded.values()], source=name,
+                                             spaces=loaded.spaces or models.generator.spaces))
 
 
 def _edit(strengths: Mapping[str, float], keep: Sequence[str] | None, layers: Sequence[int] | None = None,
           step: float | None = None, method: str | None = None) -> Edit:
     if layers is not None and len(layers) != 2:
         raise InputError("layers", f"{list(layers)} is no layer range",
-                         "give two numbers, start and stop, as in [2, 8]")
+                         "give two numbers, start and stop, as in [8, 64]")
     edit = Edit(strengths=dict(strengths), step=step, method=method, keep=None if keep is None else tuple(keep),
                 layers=None if layers is None else (layers[0], layers[1]))
     edit.check()
@@ -319,15 +320,16 @@ def _check_sample(seed: int, truncation: float) -> None:
                          f"give a seed from 0 to {MOST_SEED} and a truncation from 0 to {MOST_TRUNCATION:g}")
 
 
-def _in_words(controls: Iterable[Steerable]) -> str:
+def _in_words(controls: Iterable[Direction]) -> str:
     """Which attributes there are, and how far they go safely, for whoever cannot see the sliders."""
-    found = []
+    told = []
     for control in controls:
         low, high = control.limits
-        names = control.name if control.binary else " or ".join(f"{control.name}:{item}" for item in control.classes)
-        ends = f", {control.classes[0]} to {control.classes[1]}" if control.binary else ""
-        found.append(f"{names} ({low:g} to {high:g}{ends})")
-    return "; ".join(found)
+        ends = ""
+        if isinstance(control, Control) and control.binary:
+            ends = f", {control.classes[0]} to {control.classes[1]}"
+        told.append(f"{' or '.join(control.keys)} ({low:g} to {high:g}{ends})")
+    return "; ".join(told)
 
 
 def _trained(control: Control) -> Trained:

@@ -14,11 +14,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from batch.batch import Batch, BatchOptions, Row, run_to_zip
+from batch.driver import Batch, BatchOptions, Row, run_to_zip
 from editing import Edit
-from generators import Generator
-from inversion import Inversion, InversionCache, ProjectorSettings, save_picture
+from inversion import InversionCache, ProjectorSettings, save_picture
 from page.jobs.executors import InversionQueue, background
+from page.jobs.inverting import VisitorsCache
 from page.state import files
 from page.state.models import EditingModels
 from page.state.visitor import Visitor
@@ -28,25 +28,6 @@ LOOK = 0.4          # Seconds between two reports to the page.
 RETRY = 1.0         # Seconds until a full queue is asked again.
 ZIP_NAME = "edited-faces.zip"
 FAULT = "the batch was ended by a fault of the program; its log says more. What was done is lost: begin again"
-
-
-class VisitorsCache:
-    """The page's cache of inversions, which remembers whose they are, so that "forget" finds them."""
-
-    def __init__(self, cache: InversionCache, visitor: Visitor) -> None:
-        self.cache, self.visitor, self.keys = cache, visitor, visitor.cache_keys
-
-    def get(self, key: str, generator: Generator) -> Inversion | None:
-        inversion = self.cache.get(key, generator)
-        if inversion is not None:
-            self.keys.add(key)
-        return inversion
-
-    def put(self, key: str, inversion: Inversion) -> None:
-        self.keys.add(key)
-        self.cache.put(key, inversion)
-        if self.visitor.cache_keys is not self.keys:  # All was forgotten just now.
-            self.cache.remove(key)
 
 
 class BatchJob:

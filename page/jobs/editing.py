@@ -6,7 +6,6 @@ import weakref
 
 import numpy as np
 
-from directions import Controls
 from editing import Edit, Editor, Recipe, Session
 from generators import Generator
 from page.state.models import EditingModels
@@ -43,16 +42,15 @@ def edited_picture(models: EditingModels, subject: EditSubject, edit: Edit) -> n
         if known[0] is models and known[1] == edit and [*known[1].strengths] == [*edit.strengths]:  # In this order.
             _LAST[subject] = known, *(other for other in last if other is not known)
             return known[2]
-    picture = edit.apply(editor_of(models, subject, edit.method))
+    picture = editor_of(models, subject, edit.method).edit(edit)
     picture.flags.writeable = False  # Others are given it too.
     _LAST[subject] = (models, edit, picture), *last[:LAST - 1]
     return picture
 
 
-def recipe_of(subject: EditSubject, generator: Generator, controls: Controls, edit: Edit) -> Recipe:
+def recipe_of(models: EditingModels, subject: EditSubject, edit: Edit) -> Recipe:
     """The recipe of an edit."""
-    return Recipe(source=subject.source, generator=generator.hash, controls=controls.hash,
-                  strengths=dict(edit.strengths), **edit.how)
+    return Recipe.of(subject.source, models.generator, models.controls_of(edit.method), edit)
 
 
 def session_of(visitor: Visitor, generator: Generator, *, with_photo: bool) -> Session:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Generator as Yields
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from editing import PhotoSource
-from inversion import Inversion, InversionCache, Progress, Projector, ProjectorSettings, align, with_warnings
+from editing import ChosenFace, Inverter
+from generators import Generator
+from inversion import Inversion, InversionCache, Progress, Projector, ProjectorSettings
 from page.jobs.executors import LOOK, InversionQueue, edits, reported
 from page.jobs.zero_gpu import PREVIEW_STEPS, invert_on_lent_gpu, zero_gpu
 from page.state.models import EditingModels
@@ -29,13 +31,23 @@ class Waiting:
     seconds: float  # That they are expected to take at most.
 
 
-def crop_of(visitor: Visitor, side: int) -> np.ndarray:
-    """The chosen face's crop, uint8 [side, side, 3].
+class VisitorsCache:
+    """The page's cache of inversions, which remembers whose they are, so that "forget" finds them."""
 
-    Raises:
-        InputError: no face is chosen.
-    """
-    return align(*visitor.chosen_face, side)
+    def __init__(self, cache: InversionCache, visitor: Visitor) -> None:
+        self.cache, self.visitor, self.keys = cache, visitor, visitor.cache_keys
+
+    def get(self, key: str, generator: Generator) -> Inversion | None:
+        inversion = self.cache.get(key, generator)
+        if inversion is not None:
+            self.keys.add(key)
+        return inversion
+
+    def put(self, key: str, inversion: Inversion) -> None:
+        self.keys.add(key)
+        self.cache.put(key, inversion)
+        if self.visitor.cache_keys is not self.keys:  # All was forgotten just now.
+            self.cache.remove(key)
 
 
 def invert(visitor: Visitor, models: EditingModels, settings: ProjectorSettings, inversions: InversionQueue,
@@ -55,47 +67,35 @@ def invert(visitor: Visitor, models: EditingModels, settings: ProjectorSettings,
     Raises:
         InputError: no face is chosen, or too many inversions wait.
     """
-    projector, faces, index = models.projector, visitor.faces, visitor.chosen
-    crop = crop_of(visitor, models.generator.resolution)
-    photo, face = visitor.chosen_face
-    assert index is not None
+    chosen, keys = visitor.chosen_face, visitor.cache_keys
     stop = visitor.stop or visitor.begin_inversion()
-    seconds, settings = models.timing.seconds(settings) or 0.0, projector.resolve(settings)
-    keys, key = visitor.cache_keys, InversionCache.key(photo.sha256, face.quad, projector.generator.hash, settings)
-    cached = cache.get(key, projector.generator) if cache is not None else None
-    inversion = cached
+    inverter = Inverter(models.projector, None if cache is None else VisitorsCache(cache, visitor))
+    cached = inversion = inverter.cached(chosen, settings)
     if inversion is None:
-        made = yield from _in_turn(projector, crop, settings, stop, inversions, seconds)
+        made = yield from _in_turn(models, chosen, settings, stop, inversions)
         if made is None:
             return
-        inversion = with_warnings(made.of_photo(photo.sha256, face.quad), photo, face, faces,
-                                  generator=projector.generator, distance=projector.distance)
-    if visitor.stop is not stop or visitor.photo is not photo:
+        inversion = inverter.finish(chosen, made, settings)
+    if visitor.stop is not stop or visitor.photo is not chosen.photo or visitor.cache_keys is not keys:
         return
     visitor.begin_edits(EditSubject(
-        name=Path(photo.name).stem, generator=projector.generator.hash, latent=inversion.latent,
-        picture=inversion.picture, inversion=inversion, photo=photo, face=face, from_cache=cached is not None,
-        source=PhotoSource(photo=photo.sha256, face=index, inversion=inversion.settings)))
-    if cache is not None:
-        keys.add(key)
-        if cached is None:
-            cache.put(key, inversion)
-    if visitor.cache_keys is not keys:  # All was forgotten just now.
-        visitor.subject = None
-        if cache is not None:
-            cache.remove(key)
+        name=Path(chosen.photo.name).stem, generator=models.generator.hash, latent=inversion.latent,
+        picture=inversion.picture, inversion=inversion, photo=chosen.photo, face=chosen.face,
+        from_cache=cached is not None, source=chosen.source(inversion)))
 
 
-def _in_turn(projector: Projector, crop: np.ndarray, settings: ProjectorSettings, stop: threading.Event,
-             inversions: InversionQueue, seconds: float) -> Generator[Waiting | Progress, None, Inversion | None]:
+def _in_turn(models: EditingModels, chosen: ChosenFace, settings: ProjectorSettings, stop: threading.Event,
+             inversions: InversionQueue) -> Yields[Waiting | Progress, None, Inversion | None]:
     """Make an inversion when its turn comes, and return it; None: it was ended while it waited."""
+    projector, crop = models.projector, chosen.crop(models.generator.img_resolution)
     reports: queue.SimpleQueue[Progress] = queue.SimpleQueue()
     left = threading.Event()
 
     def should_stop() -> bool:
         return stop.is_set() or left.is_set() or inversions.closing.is_set()
 
-    job = inversions.submit(lambda: make(projector, crop, settings, should_stop, reports.put), seconds)
+    job = inversions.submit(lambda: make(projector, crop, projector.resolve(settings), should_stop, reports.put),
+                            models.timing.seconds(settings) or 0.0)
     try:
         for progress in reported(job, reports, LOOK):
             ahead, seconds_ahead = inversions.ahead(job)

@@ -7,16 +7,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from directions import Control, Controls, Steerable, import_authors
-from directions.files import load_any
-from generators import convert, fetch
+from directions import Controls
+from directions import load as load_directions
+from generators import Generator, convert, fetch
 from page.jobs.executors import background, reported
 from page.jobs.services import Services
 from page.state import files
 from page.state.models import EditingModels, LazyGenerator
 from weights.errors import InputError
 from weights.manifest import Entry, entries
-from weights.store import Status, listing, location, path_of
+from weights.store import Status, listing, location
 
 GENERATORS = (".safetensors", ".pkl", ".pt")  # Endings of generators that the importer reads.
 MOST_OWN = 4                                  # Of visitors' own generators, in memory at once.
@@ -51,12 +51,12 @@ class ModelLibrary:
         with self._lock:
             lazy = self._known.setdefault(name, LazyGenerator(name, device=self.services.device, title=name))
         page, generator = self.services.models, lazy.projector.generator
-        if generator.hash == page.controls.generator_hash:
+        if fit(page.controls, generator):
             return EditingModels(lazy, page.controls)
         for entry in controls_for(name):
             if location(entry).is_file():
-                return EditingModels(lazy, Controls(import_authors(path_of(entry.name).parent), source=entry.name))
-        return EditingModels(lazy, _none(generator.hash))
+                return EditingModels(lazy, load_directions(entry.name))
+        return EditingModels(lazy, _none(generator))
 
     def fetch(self, name: str) -> Iterator[tuple[int, int]]:
         """Get a generator of the manifest and its authors' controls, yielding bytes done and in all (0: not known).
@@ -98,7 +98,7 @@ class ModelLibrary:
         except InputError as error:
             raise error.about(name) from error
         controls = self.services.models.controls
-        return EditingModels(lazy, controls if controls.generator_hash == generator.hash else _none(generator.hash))
+        return EditingModels(lazy, controls if fit(controls, generator) else _none(generator))
 
     def with_file(self, models: EditingModels, path: str | Path, name: str, *, alone: bool) -> EditingModels:
         """Models with the controls of a file.
@@ -112,10 +112,10 @@ class ModelLibrary:
             InputError: not a control file, of another generator, or a control of that name is there already.
         """
         try:
-            loaded = load_any(path)
+            loaded = load_directions(path)
         except InputError as error:
             raise error.about(name) from error
-        controls = Controls(list(loaded.values()), generator_hash=loaded.generator_hash, source=name)
+        controls = Controls(list(loaded.values()), spaces=loaded.spaces, source=name)
         return models.with_controls(controls if alone else joined(models.controls, controls, name))
 
     def _make_room(self, built: LazyGenerator) -> None:
@@ -143,22 +143,30 @@ def joined(first: Controls, second: Controls, name: str) -> Controls:
     """Controls of one generator together.
 
     Raises:
-        InputError: of another generator, of another kind, or one of the same name is there already.
+        InputError: of another generator, of another method, or one of the same name is there already.
     """
     double = [control for control in second if control in first]
     if double:
         raise InputError(name, f"{', '.join(double)} is there already",
                          "load the file in place of the others, or rename its control")
-    both: list[Steerable] = [*first.values(), *second.values()]
-    if first and not all(isinstance(control, Control) for control in both):
-        raise InputError(name, "its controls are of another family than those that are there",
+    both = [*first.values(), *second.values()]
+    if first and len({control.method for control in both}) > 1:
+        raise InputError(name, "its controls are of another method than those that are there",
                          "load the file in place of them")
-    if first and None not in (first.generator_hash, second.generator_hash) and (
-            first.generator_hash != second.generator_hash):
+    if first and not first.matches(second):
         raise InputError(name, "its controls belong to another generator than the one that is loaded", "load theirs")
-    return Controls(both, generator_hash=second.generator_hash or first.generator_hash,
+    return Controls(both, spaces={**first.spaces, **second.spaces},
                     source=f"{first.source} and {name}" if first else name)
 
 
-def _none(generator_hash: str) -> Controls:
-    return Controls([], generator_hash=generator_hash, source="no controls")
+def fit(controls: Controls, generator: Generator) -> bool:
+    """Whether controls are for a generator."""
+    try:
+        controls.check(generator)
+    except InputError:
+        return False
+    return True
+
+
+def _none(generator: Generator) -> Controls:
+    return Controls([], spaces=generator.spaces, source="no controls")

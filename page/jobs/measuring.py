@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from directions import Control
 from editing import Edit
 from generators import from_pixels
 from inversion import identity_distance
@@ -74,11 +76,12 @@ def effect_of(models: EditingModels, subject: EditSubject, edit: Edit, picture: 
         logits = _scorer()(from_pixels(np.stack([subject.picture, picture])))
     judged = _scorer().attributes
     asked = {name.partition(":")[0] for name in edit.strengths}
-    unjudged = {name for name, control in models.controls.items() if judged.get(name) != control.classes}
+    unjudged = {name: control for name, control in models.controls.items()
+                if isinstance(control, Control) and judged.get(name) != control.classes}
     latents = _own_probabilities(models, subject, edit, unjudged) if unjudged else {}
     measures = [Measure(name, classes, *_rows(logits[name]), judge="picture", asked=name in asked)
                 for name, classes in judged.items() if name not in unjudged]
-    measures += [Measure(name, models.controls[name].classes, *rows, judge="control", asked=name in asked)
+    measures += [Measure(name, unjudged[name].classes, *rows, judge="control", asked=name in asked)
                  for name, rows in latents.items()]
     identity = identity_distance(descriptor_of(subject), describer()(picture))
     return Effect(tuple(measures), identity)
@@ -96,13 +99,12 @@ def _rows(logits: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(before), tuple(after)
 
 
-def _own_probabilities(models: EditingModels, subject: EditSubject, edit: Edit,
-                       names: set[str]) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+def _own_probabilities(models: EditingModels, subject: EditSubject, edit: Edit, controls: Mapping[str, Control]
+                       ) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
     editor = editor_of(models, subject, edit.method)
-    edited = editor.displace(edit.strengths, **edit.how)
+    edited = editor.displace(edit)
     probabilities = {}
-    for name in sorted(names):
-        control = models.controls[name]
+    for name, control in sorted(controls.items()):
         rows = []
         for latents in (None, edited):
             scores = control.scores(editor.states(control, latents))[0]

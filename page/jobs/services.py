@@ -7,7 +7,8 @@ import statistics
 
 import numpy as np
 
-from directions import Controls, load_controls
+from directions import Controls
+from directions import load as load_directions
 from generators import Generator, to_pixels
 from inversion import InversionCache, Progress, Projector, preset
 from page.jobs.describing import describer
@@ -23,7 +24,7 @@ class Services:
 
     Args:
         generator: Built, or what `generators.load` takes.
-        controls: Built, or what `directions.load_controls` takes.
+        controls: Built, or what `directions.load` takes.
         device: Where a generator that is loaded here goes.
         cache: Keeps inversions; None: each is made anew.
         own_models: Whether visitors may fetch generators and load their own.
@@ -39,7 +40,7 @@ class Services:
                  controls: Controls | str | os.PathLike[str] = "bundled", *, device: str = "auto",
                  cache: InversionCache | None = None, own_models: bool = True) -> None:
         self.models = EditingModels(LazyGenerator(generator, device=device),
-                                    controls if isinstance(controls, Controls) else load_controls(controls))
+                                    controls if isinstance(controls, Controls) else load_directions(controls))
         self.inversions = InversionQueue()
         self.cache, self.device, self.own_models = cache, device, own_models
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
-from directions import FAMILIES, METHODS, Control, Controls, load_family
-from editing import Editor
+from directions import METHODS, Controls
+from directions import load as load_directions
 from generators import Generator, choose_device, load
 from inversion import Projector, ProjectorSettings
 from weights.errors import InputError
 
-OWN = "own"  # The method that each of the controls brings with it.
+OWN = "own"  # The method of the controls that are loaded.
 
 
 @dataclass(frozen=True)
@@ -112,39 +112,36 @@ class EditingModels:
         return self.lazy_generator.title
 
     @cached_property
-    def _families(self) -> dict[str, Controls]:
-        """The families of directions that can be read and are for this generator, by name."""
-        families = {}
-        for name in FAMILIES:
-            with suppress(InputError):  # A family that is not there is not offered.
-                family = load_family(name)
-                if family.generator_hash == self.controls.generator_hash:
-                    families[name] = family
-        return families
-
-    @cached_property
     def own_method(self) -> str | None:
-        """The method that all controls bring with them, or the name of their family; None: not all the same."""
-        methods = {getattr(control, "method", getattr(control, "family", None)) for control in self.controls.values()}
+        """The method by which all controls were found; None: not by the same."""
+        methods = {control.method for control in self.controls.values()}
         return methods.pop() if len(methods) == 1 else None
 
     @cached_property
+    def _of_other_methods(self) -> dict[str, Controls]:
+        """The bundled controls of other methods that are for this generator, by method."""
+        others = {}
+        for name in METHODS.keys() - {self.own_method}:
+            with suppress(InputError):  # What is not there is not offered.
+                controls = load_directions(name)
+                controls.check(self.generator)
+                others[name] = controls
+        return others
+
+    @property
     def methods(self) -> tuple[str, ...]:
-        """What an edit can be made by: OWN, another way to keep attributes, or another family of directions."""
-        choice = METHODS if all(isinstance(control, Control) for control in self.controls.values()) else ()
-        return (OWN, *(name for name in (*choice, *self._families) if name != self.own_method))
+        """What an edit can be made by: OWN, or another method."""
+        return (OWN, *(name for name in METHODS if name in self._of_other_methods))
 
     def controls_of(self, method: str | None) -> Controls:
-        """The controls of a method: the visitor's, or another family's."""
-        return self._families.get(method or OWN, self.controls)
+        """The controls of a method: those that are loaded, or the bundled ones of another method."""
+        return self._of_other_methods.get(method or OWN, self.controls)
 
-    def with_controls(self, controls: Controls | Sequence[Control]) -> EditingModels:
+    def with_controls(self, controls: Controls) -> EditingModels:
         """The same generator with other controls.
 
         Raises:
-            InputError: they belong to another generator, or two have one name.
+            InputError: they are for another generator.
         """
-        if not isinstance(controls, Controls):
-            controls = Controls(controls, generator_hash=self.generator.hash, source=self.controls.source)
-        Editor(self.generator, controls)  # Refuses those that do not fit.
+        controls.check(self.generator)
         return EditingModels(self.lazy_generator, controls)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from editing import Edit, PhotoSource, SampleSource
+from editing import ChosenFace, Edit, PhotoSource, SampleSource
 from inversion import DEFAULT_PRESET, Face, Inversion, Photo
 from learning.lesson import Lesson
 from page.state.models import EditingModels
@@ -111,15 +111,15 @@ class Visitor:
         return self._folder
 
     @property
-    def chosen_face(self) -> tuple[Photo, Face]:
-        """The photo and the face in it that is to be edited.
+    def chosen_face(self) -> ChosenFace:
+        """The face that is to be edited.
 
         Raises:
             InputError: no face is chosen.
         """
         if self.photo is None or self.chosen is None:
             raise InputError(None, "there is no face to invert", "choose a photo and a face in it first")
-        return self.photo, self.faces[self.chosen]
+        return ChosenFace(self.photo, self.faces, self.chosen)
 
     @property
     def present_subject(self) -> EditSubject:

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from batch.batch import BatchOptions
+from batch.driver import BatchOptions
 from batch.files import MOST_PHOTOS, load_edit
 from editing import Edit, Editor, Recipe
 from inversion import DEFAULT_PRESET, PRESETS
@@ -179,7 +179,7 @@ class BatchTab:
             InputError: naming the file.
         """
         try:
-            recipe.check(Editor(models.generator, models.controls_of(recipe.method)))
+            recipe.check(Editor(models.generator, models.controls_of(recipe.edit.method)))
         except InputError as error:
             raise InputError(name, f"{error} in the tab Models, or set the edit in the tab Edit") from error
 

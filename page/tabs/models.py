@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from directions import Steerable
+from directions import Control, Direction
 from page.jobs.library import GENERATORS, ModelLibrary
 from page.jobs.services import Services
 from page.state import files
@@ -160,17 +160,19 @@ def card_of(models: EditingModels) -> str:
              "<p class='numbers'>There are no controls for it yet: teach one in the tab Teach, or load a file.</p>")
     licences = {entry.licence for entry in entries().values() if entry.file == models.controls.source}
     licence = f"<p class='numbers'>Licence of the controls: {escape(licences.pop())}.</p>" if licences else ""
-    return (f"<h3>{escape(models.title)}</h3><p>{escape(about)} {generator.resolution} x {generator.resolution} "
-            f"pixels, {generator.num_ws} layers, hash <code>{generator.hash[:12]}</code>, on "
+    side = generator.img_resolution
+    return (f"<h3>{escape(models.title)}</h3><p>{escape(about)} {side} x {side} pixels, "
+            f"{generator.num_ws} layers, hash <code>{generator.hash[:12]}</code>, on "
             f"{escape(generator.device.type.upper())}.</p>{table}{licence}")
 
 
-def _row(control: Steerable) -> str:
+def _row(control: Direction) -> str:
     held_out = control.report.get("held out")
     accuracy = f"{held_out['balanced accuracy']:.0%} of {held_out['samples']}" if isinstance(
         held_out, Mapping) and "balanced accuracy" in held_out else "not measured"
     trained = str(control.report.get("trained on", "not told"))
-    cells = (", ".join(control.classes), trained, accuracy, f"{control.limits[0]:g} to {control.limits[1]:g}",
+    classes = ", ".join(control.classes) if isinstance(control, Control) else control.meaning
+    cells = (classes, trained, accuracy, f"{control.limits[0]:g} to {control.limits[1]:g}",
              control.kept)
     return (f"<tr><th scope='row'>{escape(words.title_of(control.name))}</th>"
             + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")

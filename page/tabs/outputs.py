@@ -94,9 +94,7 @@ class Outputs:
 
     def show(self, visitor: Visitor, models: EditingModels) -> Update:
         """Ready for a visitor's subject."""
-        names = [name for control in models.controls.values()
-                 for name in ([control.name] if control.binary else
-                              [f"{control.name}:{class_name}" for class_name in control.classes])]
+        names = [name for control in models.controls.values() for name in control.keys]
         has_photo = visitor.subject is not None and visitor.subject.photo is not None
         return {self.area: gr.update(visible=visitor.subject is not None), self.strip: gr.update(visible=False),
                 self.of: gr.update(choices=[WAY, *names], value=WAY),
@@ -108,7 +106,7 @@ class Outputs:
             if pasted and subject.photo is not None:
                 _, picture = pasted_pictures(subject, picture)
             path = files.download_path(subject.name, visitor.folder, f"-edited{ending}")
-            save_picture(path, picture, metadata={RECIPE_KEY: self._recipe(models, subject, edit)}, mark=mark)
+            save_picture(path, picture, metadata={RECIPE_KEY: recipe_of(models, subject, edit).to_json()}, mark=mark)
             return path
 
         return self._made("picture", make, visitor, values)
@@ -116,7 +114,7 @@ class Outputs:
     def on_recipe(self, visitor: Visitor, *values: Any) -> Update:
         def make(models: EditingModels, subject: EditSubject, edit: Edit) -> Path:
             path = files.download_path(subject.name, visitor.folder, "-edited.recipe.json")
-            save_recipe(path, recipe_of(subject, models.generator, models.controls_of(edit.method), edit))
+            save_recipe(path, recipe_of(models, subject, edit))
             return path
 
         return self._made("recipe", make, visitor, values)
@@ -133,7 +131,7 @@ class Outputs:
     def on_film(self, visitor: Visitor, pasted: bool, of: str, ending: str, *values: Any) -> Update:
         def make(models: EditingModels, subject: EditSubject, edit: Edit) -> Path:
             editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
-            pictures = frames(editor, whole.strengths, FILM_FRAMES, **whole.how)
+            pictures = frames(editor, whole, FILM_FRAMES)
             if pasted and subject.photo is not None:
                 pictures = np.stack([pasted_pictures(subject, picture, side=PREVIEW_SIDE)[1] for picture in pictures])
             path = files.download_path(subject.name, visitor.folder, f"-film{ending}")
@@ -147,12 +145,12 @@ class Outputs:
         models, subject, edit = self._read(visitor, *values)
         editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
         if of == WAY:
-            picture = join(frames(editor, whole.strengths, STRIP_PICTURES, **whole.how)[None])
+            picture = join(frames(editor, whole, STRIP_PICTURES)[None])
             alone = f"The way to {words.edit_in_words(edit)}"
         else:
             low, high = _limits(of, models, edit)
             steps = [round(float(value), 2) for value in np.linspace(low, high, STRIP_PICTURES)]
-            picture = strip(editor, of, steps, **edit.how)
+            picture = strip(editor, of, steps, edit)
             alone = f"{of.replace(':', ': ')} at {', '.join(f'{value:+g}' for value in steps)}"
         return {self.strip: gr.update(value=files.for_browser(picture, visitor.folder), visible=True, label=alone)}
 
@@ -164,10 +162,6 @@ class Outputs:
         except InputError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
 
-    @staticmethod
-    def _recipe(models: EditingModels, subject: EditSubject, edit: Edit) -> str:
-        return recipe_of(subject, models.generator, models.controls_of(edit.method), edit).to_json()
-
 
 def _limits(name: str, models: EditingModels, edit: Edit) -> tuple[float, float]:
     attribute = name.partition(":")[0]
@@ -177,7 +171,7 @@ def _limits(name: str, models: EditingModels, edit: Edit) -> tuple[float, float]
 def _edit_of(of: str, edit: Edit, models: EditingModels) -> Edit:
     """The edit to show the way to: the one that is set, or the farthest safe one of one attribute."""
     if of != WAY:
-        return Edit(**{**edit.how, "strengths": {of: _limits(of, models, edit)[1]}})
+        return edit.with_strengths({of: _limits(of, models, edit)[1]})
     if not edit.changes:
         raise InputError("nothing is changed yet", "move a slider, or choose an attribute to show")
     return edit

@@ -12,7 +12,7 @@ import gradio as gr
 
 from editing import Edit, load_session
 from inversion import PRESETS, Progress
-from page.jobs.inverting import Waiting, crop_of, invert
+from page.jobs.inverting import Waiting, invert
 from page.jobs.opening import choose, draw_sample, face_at, resume, take_photo
 from page.jobs.services import Services
 from page.jobs.views import VIEW_SIDE
@@ -195,7 +195,7 @@ class Beginning(ABC):
 
     def _inverting(self, visitor: Visitor, preset: str) -> Iterator[Update]:
         models, settings, side = self.services.models_of(visitor), PRESETS[preset], self.side
-        crop = crop_of(visitor, models.generator.resolution)
+        crop = visitor.chosen_face.crop(models.generator.img_resolution)
         course, shown = InversionProgress(crop), files.for_browser(crop, visitor.folder)
         yield {side.status: starting(), side.empty: gr.update(visible=False), side.area: gr.update(visible=True),
                side.tools: gr.update(visible=False), self.outputs.area: gr.update(visible=False)}

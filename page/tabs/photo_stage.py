@@ -86,5 +86,5 @@ def words_of(visitor: Visitor, models: EditingModels) -> str:
     if visitor.chosen is None or visitor.photo is None:
         return f"<p>{found}</p>"
     face = visitor.faces[visitor.chosen]
-    warnings = limits_of_face(visitor.photo, face, visitor.faces, resolution=models.generator.resolution)
+    warnings = limits_of_face(visitor.photo, face, visitor.faces, resolution=models.generator.img_resolution)
     return f"<p>{found} {words.face_in_words(face)}</p>{words.warnings_in_words(warnings)}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
-from directions import Controls, Steerable
+from directions import METHODS, Control, Controls, Direction
 from editing import Edit
 from page.state.models import OWN, EditingModels
 from page.tabs import words
@@ -18,8 +18,6 @@ from weights.errors import InputError
 
 SLOTS = 24    # Sliders that there is room for; other controls than the page's own may have more names or fewer.
 BEYOND = 1.5  # How far sliders reach, in units of their safe range.
-METHOD_WORDS = {"project": "projection", "paper": "paper (masks)", "interfacegan": "InterFaceGAN",
-                "ganspace": "GANSpace", "stylespace": "StyleSpace"}
 KEEP_INFO = "an edit leaves alone what is ticked; all ticked: as each control's own list says"
 KEEPS_NOTHING = "this method has no way to keep attributes"
 
@@ -44,8 +42,8 @@ class Sliders:
             self.method = gr.Radio([], label="Method", elem_id="method",
                                    info="how an edit finds its way, and leaves other attributes alone")
             with gr.Row():
-                self.layers = gr.Textbox("", label="Layers", placeholder="own", info="START:STOP", min_width=100,
-                                         elem_id="layers")
+                self.layers = gr.Textbox("", label="Layers", placeholder="own", info="START:STOP, in pixels",
+                                         min_width=100, elem_id="layers")
                 self.channels = gr.Number(None, label="Channels", placeholder="own", info="masked for each kept",
                                           precision=0, minimum=0, min_width=100, elem_id="channels")
                 self.step = gr.Number(None, label="Step", placeholder="own", info="length in W", minimum=0,
@@ -115,12 +113,12 @@ class Sliders:
         update[self.method] = gr.update(choices=_methods(models), value=method, visible=len(models.methods) > 1)
         update |= self._keep(models, method, edit)
         update[self.layers] = gr.update(value="" if edit.layers is None else f"{edit.layers[0]}:{edit.layers[1]}")
-        counts = set(edit.keep.values()) if isinstance(edit.keep, dict) else set()
+        counts = set(edit.keep.values()) if isinstance(edit.keep, Mapping) else set()
         update[self.channels] = gr.update(value=counts.pop() if len(counts) == 1 else None)
         update[self.step] = gr.update(value=edit.step)
         return update
 
-    def _slot(self, number: int, control: Steerable, safe: tuple[float, float], edit: Edit) -> Update:
+    def _slot(self, number: int, control: Direction, safe: tuple[float, float], edit: Edit) -> Update:
         title = words.title_of(control.name)
         key, strength = _of_control(edit, control)
         low, high = _reach(safe, strength)
@@ -129,8 +127,9 @@ class Sliders:
                            label=title if control.binary else f"{title}: how much",
                            info=f"{words.scale_of(control)} · safe {safe[0]:g} to {safe[1]:g}"
                            if control.binary else f"safe up to {safe[1]:g}")
-        target = gr.update(choices=list(control.classes), label=title, visible=not control.binary,
-                           value=key.partition(":")[2] or control.classes[0], elem_id=f"class-{control.name}")
+        classes = list(control.classes) if isinstance(control, Control) else []
+        target = gr.update(choices=classes, label=title, visible=not control.binary,
+                           value=key.partition(":")[2] or next(iter(classes), None), elem_id=f"class-{control.name}")
         return {self.rows[number]: gr.update(visible=True), self.strengths[number]: slider,
                 self.targets[number]: target}
 
@@ -144,22 +143,22 @@ class Sliders:
 
 def keeps(controls: Controls) -> bool:
     """Whether the controls have a way to keep attributes."""
-    return any(control.keep for control in controls.values())
+    return any(control.keep for control in controls.values() if isinstance(control, Control))
 
 
 def own_keep(controls: Controls) -> tuple[str, ...]:
     """All attributes that any control's own list keeps."""
-    listed = {name for control in controls.values() for name in control.keep}
+    listed = {name for control in controls.values() if isinstance(control, Control) for name in control.keep}
     return tuple(name for name in controls if name in listed)
 
 
 def _methods(models: EditingModels) -> list[tuple[str, str]]:
     """The methods that there are to choose from, in words and by name."""
-    own = METHOD_WORDS.get(models.own_method or "", "each control's own")
-    return [(own, OWN), *((METHOD_WORDS[name], name) for name in models.methods[1:])]
+    own = METHODS[models.own_method].title if models.own_method else "each control's own"
+    return [(own, OWN), *((METHODS[name].title, name) for name in models.methods[1:])]
 
 
-def _of_control(edit: Edit, control: Steerable) -> tuple[str, float]:
+def _of_control(edit: Edit, control: Direction) -> tuple[str, float]:
     """The name and the strength by which an edit changes an attribute; of several classes the last."""
     found = [(name, float(value)) for name, value in edit.strengths.items() if name.partition(":")[0] == control.name]
     return found[-1] if found else ("", 0.0)
@@ -182,7 +181,7 @@ def _layers(text: str | None) -> tuple[int, int] | None:
         return None
     found = re.fullmatch(r"\s*(\d+)\s*[:-]\s*(\d+)\s*", str(text))
     if not found:
-        raise InputError("Layers", f"{text!r} is no layer range", "write START:STOP, as in 2:8, or nothing")
+        raise InputError("Layers", f"{text!r} is no layer range", "write START:STOP, as in 8:64, or nothing")
     return int(found[1]), int(found[2])
 
 

@@ -14,8 +14,9 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from directions import Control, Controls, save_controls
-from editing import Editor, edit_each, join
+from directions import ALL_LAYERS, Control, Controls
+from directions import save as save_directions
+from editing import Edit, Editor, edit_each, join
 from generators import Generator
 from learning.from_labels import MOST_CLASSES, keepable, warm_up
 from learning.lesson import FEWEST, GOAL, Lesson, Pool
@@ -251,9 +252,7 @@ class TeachTab:
     @shown_errors
     def on_adjust(self, visitor: Visitor, keep: list[str], part: str) -> Update:
         lesson = self._lesson(visitor)
-        start, stop = PARTS.get(part, PARTS["all"])
-        rows = lesson.generator.num_ws
-        control = lesson.adjust(keep=keep, layers=(round(start * rows), round(stop * rows)))
+        control = lesson.adjust(keep=keep, layers=layers_of_part(lesson.generator, part))
         return self._strip(visitor, lesson, control)
 
     @shown_errors
@@ -261,7 +260,7 @@ class TeachTab:
         _, control = self._trained(visitor)
         models = self.services.models_of(visitor)
         others = [other for name, other in models.controls.items() if name != control.name]
-        visitor.own_models = models.with_controls(Controls([*others, control], generator_hash=models.generator.hash,
+        visitor.own_models = models.with_controls(Controls([*others, control], spaces=models.generator.spaces,
                                                      source=_source(models, control.name)))
         words = f"Saved: the slider {title_of(control.name)} is on the tab Edit now, for you alone."
         return {self.visitor: visitor, self.save: gr.update(value="Saved", variant="secondary", interactive=False),
@@ -270,7 +269,7 @@ class TeachTab:
     def on_download(self, visitor: Visitor) -> Update:
         try:
             lesson, control = self._trained(visitor)
-            return {self.notice: "", self.link: str(save_for_download(control, lesson.generator.hash, visitor.folder))}
+            return {self.notice: "", self.link: str(save_for_download(control, lesson.generator, visitor.folder))}
         except InputError as error:  # The link must not lead to an earlier file.
             return {self.notice: problem(str(error)), self.link: None}
 
@@ -336,6 +335,13 @@ def attribute_of(words: str) -> str:
     return "_".join(words.lower().replace("-", " ").split())
 
 
+def layers_of_part(generator: Generator, part: str) -> tuple[int, int]:
+    """The layer range that may change, in sides of features."""
+    start, stop = (round(share * generator.num_ws) for share in PARTS.get(part, PARTS["all"]))
+    positions = [ALL_LAYERS[0], *generator.row_positions[1:], ALL_LAYERS[1]]
+    return int(positions[start]), int(positions[stop])
+
+
 def enlarged(picture: np.ndarray) -> np.ndarray:
     """A picture with at least SMALLEST_VIEW pixels a side: browsers enlarge with less care."""
     side = len(picture)
@@ -353,18 +359,17 @@ def control_strip(lesson: Lesson, control: Control) -> tuple[np.ndarray, list[st
     """
     generator = lesson.generator
     others = [other for other in keepable(lesson.controls, control.name) if other.name in control.keep]
-    editor = Editor(generator, Controls([*others, control], generator_hash=generator.hash))
+    editor = Editor(generator, Controls([*others, control], spaces=generator.spaces))
     editor.set_latents(generator.sample(STRIP_SEEDS, truncation=STRIP_TRUNCATION))
     low, high = control.limits
-    edits: list[dict[str, float]]
     if control.binary:
         strengths = [max(-2.0, low), max(-2.0, low) / 2, 0.0, min(2.0, high) / 2, min(2.0, high)]
-        edits = [{control.name: strength} for strength in strengths]
+        edits = [Edit(strengths={control.name: strength}) for strength in strengths]
         captions = [f"{strength:+g}".replace("-", "\N{MINUS SIGN}") if strength else "0" for strength in strengths]
         captions[0] += f" {control.classes[0]}"
         captions[-1] += f" {control.classes[1]}"
     else:
-        edits = [{}, *({f"{control.name}:{name}": min(1.0, high)} for name in control.classes)]
+        edits = [Edit(), *(Edit(strengths={f"{control.name}:{name}": min(1.0, high)}) for name in control.classes)]
         captions = ["as it is", *control.classes]
     return join(edit_each(editor, edits)), captions
 
@@ -414,12 +419,12 @@ def accuracy_words(control: Control) -> str:
             "may tell more.</p>")
 
 
-def save_for_download(control: Control, generator_hash: str, owner: str) -> Path:
+def save_for_download(control: Control, generator: Generator, owner: str) -> Path:
     """Write a control, and no other, to a file of its own in its owner's part of the private directory."""
     folder = files.private_dir() / owner / secrets.token_hex(16)
     folder.mkdir(parents=True)
     path = folder / f"{control.name}.control.safetensors"
-    save_controls(path, [control], generator_hash=generator_hash)
+    save_directions(path, [control], spaces=generator.spaces)
     return path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from directions import Steerable
+from directions import Control, Direction
 from editing import Edit
 from inversion import SAME_PERSON, Face, Inversion
 from page.jobs.measuring import NOTICED, Effect, Measure
@@ -64,9 +64,10 @@ def title_of(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def scale_of(control: Steerable) -> str:
-    """What the two ends of a binary control's slider are."""
-    return f"{control.classes[0]} ← → {control.classes[1]}".replace("_", " ")
+def scale_of(control: Direction) -> str:
+    """What the two ends of a slider are; nobody has named those of a direction without classes."""
+    low, high = control.classes[:2] if isinstance(control, Control) else ("-", "+")
+    return f"{low} ← → {high}".replace("_", " ")
 
 
 def face_in_words(face: Face) -> str:

@@ -39,7 +39,7 @@ def test_from_a_photo_to_an_edited_download(visit: Callable[[], Page], astronaut
     assert "Identity distance" in page.inner_text("#effect")
     unfold(page, "#more")
     recipe = load_recipe(download(page, "#save-recipe", tmp_path))
-    assert recipe.strengths == {"smile": 2.0}
+    assert recipe.edit.strengths == {"smile": 2.0}
     assert recipe.source.photo == astronaut.sha256
     unfold(page, "#view")
     put_back = page.get_by_label("Put back into the photo")
@@ -80,9 +80,10 @@ def test_another_method_makes_another_picture_and_reset_goes_back(visit: Callabl
     own = pictures(page)
     unfold(page, "#advanced")
     unfold(page, "#more")
-    page.locator("#method label").nth(1).click()  # The way to keep attributes that is not the controls' own.
+    page.locator("#method label").nth(1).click()  # The first of the other methods.
     until_changed(page, own)
-    assert load_recipe(download(page, "#save-recipe", tmp_path)).method in ("paper", "project")
+    recipe = load_recipe(download(page, "#save-recipe", tmp_path))
+    assert recipe.edit.method in ("interfacegan", "ganspace", "stylespace")
     before = pictures(page)
     page.click("#reset")
     until_changed(page, before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import cli
-from commands.cache import open_cache
+from commands.files import open_cache
 from inversion import Photo, Projector, load_inversion
 from inversion.cache import LIMIT
 from inversion.settings import PRESETS
-from inversion.whitening import Whitening
 from weights.errors import InputError
 
 TOLD = "Inversions are kept in"
@@ -26,7 +24,7 @@ TOLD = "Inversions are kept in"
 
 @pytest.fixture(autouse=True)
 def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Whitening, "__init__", partialmethod(Whitening.__init__, samples=600))
+    monkeypatch.setattr("generators.statistics.SAMPLES", 600)
     for name, settings in PRESETS.items():
         monkeypatch.setitem(PRESETS, name, replace(settings, steps=3, samples=2, tuning_steps=0))
 
@@ -273,7 +271,7 @@ def test_what_cannot_be_removed_is_an_error(me: Path, out: Path, folder: Path, m
 
 def test_the_page_keeps_its_own_or_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[bool] = []
-    monkeypatch.setattr("app.launch", lambda **arguments: called.append(arguments["cache"]))
+    monkeypatch.setattr("page.launching.launch", lambda **arguments: called.append(arguments["cache"]))
     for flags in ([], ["--no-cache"], ["--cache"]):
         fine("app", *flags)
     monkeypatch.setenv("GRADCTRL_INVERSIONS", "off")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +13,19 @@ from PIL import Image
 
 import cli
 from editing import load_recipe
-from generators import Generator, GeneratorConfig, load
+from generators import StyleGAN2, StyleGAN2Config, load
 from generators import checkpoints as readers
 from inversion import load_inversion
 from inversion.encoder import own_path
 from inversion.encoder_training import EncoderSettings
 from inversion.settings import PRESETS
-from inversion.whitening import Whitening
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Hardly any steps, and a folder of fetched files of the test's own."""
     monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("inversion.projector.Whitening", partial(Whitening, samples=600))
+    monkeypatch.setattr("generators.statistics.SAMPLES", 600)
     for name, settings in PRESETS.items():
         monkeypatch.setitem(PRESETS, name, replace(settings, steps=3, tuning_steps=min(settings.tuning_steps, 4)))
 
@@ -36,9 +34,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator with random weights, 32 x 32."""
     torch.manual_seed(0)
-    config = GeneratorConfig(img_resolution=32, channels=(16, 16, 12, 8), z_dim=8, w_dim=8, mapping_layers=1)
+    config = StyleGAN2Config(img_resolution=32, channels=(16, 16, 12, 8), z_dim=8, w_dim=8, mapping_layers=1)
     path = tmp_path_factory.mktemp("generators") / "small.safetensors"
-    readers.write(path, config, Generator(config).state_dict())
+    readers.write(path, config, StyleGAN2(config).state_dict())
     return path
 
 

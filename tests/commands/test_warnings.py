@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ import cli
 from inversion import InversionCache, Photo, ProjectorSettings, load_inversion
 from inversion.faces import Face
 from inversion.settings import PRESETS
-from inversion.whitening import Whitening
 from page.jobs.inverting import invert
 from page.jobs.opening import choose, take_photo
 from page.jobs.services import Services
@@ -28,7 +26,7 @@ TINY = "The face is 70 pixels across where the generator draws 128: "
 
 @pytest.fixture(autouse=True)
 def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Whitening, "__init__", partialmethod(Whitening.__init__, samples=600))
+    monkeypatch.setattr("generators.statistics.SAMPLES", 600)
     for name in PRESETS:
         monkeypatch.setitem(PRESETS, name, QUICK)
 

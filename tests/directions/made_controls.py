@@ -5,35 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from directions import Control
-from gradctrl import Classifier, Metric
-
-W_DIM = 64
+from directions import GradCtrlControl
+from tests.gradctrl.made_classifiers import make_classifier
 
 
 def make_control(name: str, *, outputs: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64,
-                 **settings: Any) -> Control:
-    rng = torch.Generator().manual_seed(seed)
-    classifier = Classifier(
-        hidden_weight=torch.randn(16, W_DIM, generator=rng, dtype=torch.float64) / 8,
-        hidden_bias=torch.randn(16, generator=rng, dtype=torch.float64) / 8,
-        out_weight=torch.randn(outputs, 16, generator=rng, dtype=torch.float64),
-        out_bias=torch.randn(outputs, generator=rng, dtype=torch.float64) / 8).to("cpu", dtype)
+                 **settings: Any) -> GradCtrlControl:
     classes = ("no", "yes") if outputs == 1 else tuple(f"c{index}" for index in range(outputs))
-    return Control(**{"name": name, "classes": classes, "classifier": classifier, "layers": (0, 2),
-                      "units": (1.0,) * outputs, **settings})
-
-
-def make_metric(axes: int = W_DIM, *, dtype: torch.dtype = torch.float64) -> Metric:
-    """Axes in random directions, a hundred times wider at one end than at the other, as those of a mapping network."""
-    rng = torch.Generator().manual_seed(11)
-    turned, _ = torch.linalg.qr(torch.randn(W_DIM, W_DIM, generator=rng, dtype=torch.float64))
-    deviations = torch.logspace(0.5, -1.5, W_DIM, dtype=torch.float64)
-    return Metric(mean=torch.randn(W_DIM, generator=rng, dtype=torch.float64).to(dtype),
-                  axes=(turned * deviations[:, None])[:axes].to(dtype))
-
-
-def latents(count: int = 9, *, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(count, W_DIM, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(dtype)
+    return GradCtrlControl(**{
+        "name": name, "classes": classes, "classifier": make_classifier(outputs=outputs, seed=seed, dtype=dtype),
+        "units": (1.0,) * outputs, **settings})

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from directions.authors import FFHQ, import_authors, read_authors
+from generators import layers_of_rows
 from weights.errors import InputError
 
 SHARED = Path(__file__).parents[3] / "shared" / "gradctrl-authors"
@@ -56,14 +57,15 @@ def test_ffhq_comes_with_the_settings_of_the_demo(tmp_path: Path) -> None:
     assert tuple(controls) == FFHQ
     assert (controls["gender"].keep, controls["gender"].layers) == (
         {"smile": 250, "eyeglasses": 100, "age": 100},
-        (2, 10),
+        layers_of_rows(2, 10),
     )
-    assert (controls["smile"].keep, controls["smile"].layers) == ({"gender": 200, "eyeglasses": 50, "age": 100}, (2, 8))
+    assert (controls["smile"].keep, controls["smile"].layers) == ({"gender": 200, "eyeglasses": 50, "age": 100},
+                                                                  layers_of_rows(2, 8))
     assert (controls["eyeglasses"].keep, controls["eyeglasses"].layers) == (
         {"gender": 200, "smile": 100, "age": 250},
-        (1, 4),
+        layers_of_rows(1, 4),
     )
-    assert (controls["age"].keep, controls["age"].layers) == ({"gender": 100, "eyeglasses": 300}, (4, 10))
+    assert (controls["age"].keep, controls["age"].layers) == ({"gender": 100, "eyeglasses": 300}, layers_of_rows(4, 10))
     assert all(control.step == 4 / 9 and control.units == (4.0,) for control in controls.values())
 
 

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from directions import LinearControl, fit_components, fit_interfacegan, ganspace_candidates, stylespace_candidates
+from directions import ALL_LAYERS, LinearControl, fit_interfacegan, ganspace_candidates, stylespace_candidates
 from directions.examples import belonging, most_confident, outputs_of
+from directions.ganspace import fit_components
 from directions.stylespace import attribute_channels, styles_of
-from generators import Generator, GeneratorConfig
+from generators import Generator, StyleGAN2, StyleGAN2Config
 from gradctrl import Scores
-from learning import pick_by_pictures
+from learning.candidates import pick_by_pictures
 from weights.errors import InputError
 
 D = 20
@@ -67,12 +68,12 @@ def part_of(scores: Mapping[str, Scores], count: int) -> dict[str, Scores]:
 
 @pytest.fixture(scope="module")
 def interfacegan(latents: Tensor, scores: dict[str, Scores]) -> dict[str, LinearControl]:
-    return {control.name: control for control in fit_interfacegan(latents, scores, num_ws=8)}
+    return {control.name: control for control in fit_interfacegan(latents, scores)}
 
 
 @pytest.fixture(scope="module")
 def ganspace(latents: Tensor, scores: dict[str, Scores]) -> dict[str, list[LinearControl]]:
-    return ganspace_candidates(latents, scores, num_ws=8, best=3)
+    return ganspace_candidates(latents, scores, best=3)
 
 
 def test_outputs_stand_for_classes(scores: dict[str, Scores]) -> None:
@@ -116,7 +117,7 @@ def test_own_scores_agree_with_the_scores(interfacegan: dict[str, LinearControl]
     for name, control in interfacegan.items():
         for candidate in (control, *ganspace[name]):
             agree = (candidate.predict(latents) == scores[name].labels).float().mean()
-            assert agree > 0.85, (name, candidate.family)
+            assert agree > 0.85, (name, candidate.method)
             positive = candidate.scores(latents) > 0
             truth = torch.stack([scores[name].labels == j for j in range(len(scores[name].classes))], dim=1)
             truth = truth[:, 1:] if candidate.binary else truth
@@ -128,7 +129,7 @@ def test_own_scores_are_log_odds(latents: Tensor, coordinates: Tensor) -> None:
     truth = 2 * coordinates[:, 2] + 0.5
     drawn = torch.rand(len(truth), generator=torch.Generator().manual_seed(1)) < truth.sigmoid()
     label = binary("smile", torch.where(drawn, 1.0, -1.0), graded=False)
-    control, = fit_interfacegan(latents, {"smile": label}, num_ws=8, regularisation=0.1)
+    control, = fit_interfacegan(latents, {"smile": label}, regularisation=0.1)
     probability = control.scores(latents)[:, 0].sigmoid()
     for low in (0.1, 0.3, 0.5, 0.7):
         within = (probability > low) & (probability < low + 0.2)
@@ -198,17 +199,17 @@ def test_a_component_that_two_attributes_share_ranks_lower(coordinates: Tensor, 
     age = binary("age", 3 * coordinates[:, 2])
 
     def first(scores: dict[str, Scores]) -> Any:
-        return ganspace_candidates(latents, scores, num_ws=8, best=1)["smile"][0].report["outputs"]
+        return ganspace_candidates(latents, scores, best=1)["smile"][0].report["outputs"]
 
     assert first({"smile": smile})[0]["component"] == 2
     assert first({"smile": smile, "age": age})[0]["component"] == 4
 
 
-@pytest.mark.parametrize("family", FITS)
-def test_fitting_is_deterministic(family: str, latents: Tensor, scores: dict[str, Scores]) -> None:
+@pytest.mark.parametrize("method", FITS)
+def test_fitting_is_deterministic(method: str, latents: Tensor, scores: dict[str, Scores]) -> None:
     def fit() -> list[LinearControl]:
-        found = FITS[family](latents[:800], part_of(scores, 800), num_ws=8)
-        return found if family == "interfacegan" else [control for group in found.values() for control in group]
+        found = FITS[method](latents[:800], part_of(scores, 800))
+        return found if method == "interfacegan" else [control for group in found.values() for control in group]
 
     torch.manual_seed(1)
     first = fit()
@@ -220,25 +221,25 @@ def test_fitting_is_deterministic(family: str, latents: Tensor, scores: dict[str
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("family", FITS)
-def test_samples_without_a_score_do_not_count(family: str, latents: Tensor, scores: dict[str, Scores]) -> None:
+@pytest.mark.parametrize("method", FITS)
+def test_samples_without_a_score_do_not_count(method: str, latents: Tensor, scores: dict[str, Scores]) -> None:
     known = torch.arange(1000) % 3 > 0
     values = scores["smile"].values[:1000, 1]
     found = []
     for blank in (torch.nan, 50.0):
         smile = binary("smile", torch.where(known, values, blank), known=known)
-        result = FITS[family](latents[:1000], {"smile": smile, "age": part_of(scores, 1000)["age"]}, num_ws=8)
-        found.append(result[0] if family == "interfacegan" else result["smile"][0])
+        result = FITS[method](latents[:1000], {"smile": smile, "age": part_of(scores, 1000)["age"]})
+        found.append(result[0] if method == "interfacegan" else result["smile"][0])
     assert all(torch.equal(found[0].tensors()[part], found[1].tensors()[part]) for part in found[0].tensors())
     assert found[0].report["samples"] == int(known.sum())
 
 
 def test_examples_are_the_share_that_was_asked_for(latents: Tensor, scores: dict[str, Scores]) -> None:
     for share, count in ((0.02, 60), (0.1, 300), (0.001, 30)):
-        control, = fit_interfacegan(latents, {"smile": scores["smile"]}, num_ws=8, share=share)
+        control, = fit_interfacegan(latents, {"smile": scores["smile"]}, share=share)
         assert control.report["outputs"][0]["examples"] == [count, count]  # type: ignore[index]
     labels = binary("smile", (scores["smile"].values[:, 1] > 0).float() * 2 - 1, graded=False)
-    control, = fit_interfacegan(latents, {"smile": labels}, num_ws=8)
+    control, = fit_interfacegan(latents, {"smile": labels})
     positive = int((scores["smile"].values[:, 1] > 0).sum())
     assert control.report["outputs"][0]["examples"] == [positive, 3000 - positive]  # type: ignore[index]
 
@@ -246,8 +247,8 @@ def test_examples_are_the_share_that_was_asked_for(latents: Tensor, scores: dict
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     torch.manual_seed(3)
-    config = GeneratorConfig(img_resolution=32, channels=(24, 16, 12, 8), z_dim=32, w_dim=D, mapping_layers=2)
-    generator = Generator(config).requires_grad_(False).eval()
+    config = StyleGAN2Config(img_resolution=32, channels=(24, 16, 12, 8), z_dim=32, w_dim=D, mapping_layers=2)
+    generator = StyleGAN2(config).requires_grad_(False).eval()
     with torch.no_grad():
         generator.synthesis.b8.conv0.affine.weight[5] = 0  # A channel that never changes.
     return generator
@@ -292,10 +293,10 @@ def test_stylespace_finds_the_channel_and_its_sign(generator: Generator, latents
             assert (direction != 0).sum() == 1
             if answer is not None:  # What front or right have in common is no channel's.
                 assert direction[answer[0]] == answer[1], (name, output)
-                part, = (part for part in generator.style_slices if part.start <= answer[0] < part.stop)
+                part, = (part for part in generator.layers if part.start <= answer[0] < part.stop)
                 told = first.report["outputs"][output]  # type: ignore[index]
                 assert (told["layer"], told["channel"]) == (part.name, answer[0] - part.start)
-        assert (first.space, first.layers, len(found[name])) == ("styles", (0, generator.num_ws), 4)
+        assert (first.moves, first.layers, len(found[name])) == ("styles", ALL_LAYERS, 4)
         styles = generator.styles(latents)
         assert (first.predict(styles) == style_scores[name].labels).float().mean() > 0.85, name
         chosen = torch.stack([control.directions[0].abs().argmax() for control in found[name]])
@@ -314,11 +315,11 @@ def seen(generator: Generator, latents: Tensor) -> dict[str, Scores]:
     return {name: binary(name, values[:, 1] - values[:, 1].median()) for name, values in logits.items()}
 
 
-@pytest.mark.parametrize("family", ["ganspace", "stylespace"])
+@pytest.mark.parametrize("method", ["ganspace", "stylespace"])
 def test_pictures_pick_the_direction_that_changes_them(generator: Generator, latents: Tensor, seen: dict[str, Scores],
-                                                       family: str) -> None:
+                                                       method: str) -> None:
     latents = latents[:600]
-    candidates = (ganspace_candidates(latents, seen, num_ws=8, best=6) if family == "ganspace"
+    candidates = (ganspace_candidates(latents, seen, best=6) if method == "ganspace"
                   else stylespace_candidates(generator, latents, seen, best=6))
     turned = {name: [LinearControl(**{**vars(control), "directions": -control.directions}) for control in group]
               for name, group in candidates.items()}
@@ -341,14 +342,14 @@ def test_pictures_pick_the_direction_that_changes_them(generator: Generator, lat
 
 
 def reach_of(control: LinearControl, generator: Generator, latents: Tensor) -> float:
-    x = latents if control.space == "w" else generator.styles(latents)
-    return (2 if control.space == "w" else 10) * float((x @ control.directions[0]).std())
+    x = latents if control.moves == "w" else generator.styles(latents)
+    return (2 if control.moves == "w" else 10) * float((x @ control.directions[0]).std())
 
 
 def shifted(generator: Generator, control: LinearControl, latents: Tensor, length: float) -> Tensor:
     """Pictures of latents moved along the control's direction."""
     step = (length * control.directions).expand(len(latents), -1)
-    return (generator.render(latents + step) if control.space == "w"
+    return (generator.render(latents + step) if control.moves == "w"
             else generator.render(latents, style_change=step))
 
 
@@ -366,7 +367,7 @@ def test_scores_of_style_channels_gain_what_pictures_gain(generator: Generator, 
 
 def test_bad_input_is_refused(latents: Tensor, scores: dict[str, Scores], generator: Generator) -> None:
     fits: list[Callable[[Tensor, dict[str, Scores]], Any]] = [
-        lambda x, s: fit_interfacegan(x, s, num_ws=8), lambda x, s: ganspace_candidates(x, s, num_ws=8),
+        lambda x, s: fit_interfacegan(x, s), lambda x, s: ganspace_candidates(x, s),
         lambda x, s: stylespace_candidates(generator, x, s)]
     lonely = binary("smile", torch.full([len(latents)], -1.0))
     lonely.values[0, 1] = 1
@@ -380,9 +381,9 @@ def test_bad_input_is_refused(latents: Tensor, scores: dict[str, Scores], genera
         with pytest.raises(InputError, match="score the samples first"):
             fit(latents, {})
     with pytest.raises(InputError, match="do not tell"):
-        fit_interfacegan(torch.ones_like(latents), {"smile": scores["smile"]}, num_ws=8)
+        fit_interfacegan(torch.ones_like(latents), {"smile": scores["smile"]})
     with pytest.raises(InputError, match="ask for fewer"):
-        ganspace_candidates(latents, scores, num_ws=8, best=D + 1)
+        ganspace_candidates(latents, scores, best=D + 1)
     with pytest.raises(ValueError, match="count"):
         fit_components(latents, 0)
 
@@ -391,4 +392,4 @@ def test_without_scikit_learn_the_message_says_what_to_install(
         latents: Tensor, scores: dict[str, Scores], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
     with pytest.raises(InputError, match=r"pip install 'gradctrl\[evaluate\]'"):
-        fit_interfacegan(latents, scores, num_ws=8)
+        fit_interfacegan(latents, scores)

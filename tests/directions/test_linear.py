@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from directions import FAMILIES, LinearControl, load_family, recombine, save_family
+from directions import LinearControl, recombine
 from gradctrl import Move, walk
 from weights.errors import InputError
-from weights.tensors import read_tensors, write_tensors
 
 D = 24
 
 
-def make(name: str, *, outputs: int = 1, seed: int = 0, family: str = "interfacegan", ordered: bool = False,
+def make(name: str, *, outputs: int = 1, seed: int = 0, method: str = "interfacegan", ordered: bool = False,
          **settings: Any) -> LinearControl:
     """A control whose score rises along its directions: they are the normals of its boundaries."""
     rng = torch.Generator().manual_seed(seed)
@@ -31,7 +26,7 @@ def make(name: str, *, outputs: int = 1, seed: int = 0, family: str = "interface
     bias = torch.linspace(0.5, -0.5, outputs) * (2.0 if ordered else 0.1)
     bias[0] = -bias[1] if ordered else bias[0]
     classes = ("no", "yes") if outputs == 1 else tuple(f"c{index}" for index in range(outputs))
-    return LinearControl(name=name, classes=classes, layers=(0, 4), units=(1.0,) * outputs, family=family,
+    return LinearControl(name=name, classes=classes, units=(1.0,) * outputs, found_by=method,
                          directions=weights / weights.norm(dim=1, keepdim=True), weights=weights, bias=bias,
                          ordered=ordered, **settings)
 
@@ -135,11 +130,11 @@ def test_nothing_is_left_of_a_direction_that_is_kept(x: Tensor, smile: LinearCon
     assert torch.equal(smile.direction(x, 0, [(smile, 1)]), torch.zeros_like(x))
 
 
-@pytest.mark.parametrize("family", ["ganspace", "stylespace"])
-def test_other_families_do_not_look_at_what_is_kept(x: Tensor, smile: LinearControl, family: str) -> None:
-    age = make("age", seed=8, family=family)
+@pytest.mark.parametrize("method", ["ganspace", "stylespace"])
+def test_other_methods_do_not_look_at_what_is_kept(x: Tensor, smile: LinearControl, method: str) -> None:
+    age = make("age", seed=8, method=method)
     assert torch.equal(age.direction(x, 0, [(smile, 1)]), age.directions.expand(len(x), -1))
-    assert age.space == ("w" if family == "ganspace" else "styles")
+    assert age.moves == ("w" if method == "ganspace" else "styles")
 
 
 def test_targets_and_classes(smile: LinearControl, hair: LinearControl) -> None:
@@ -179,101 +174,12 @@ def test_recombine_refuses_what_does_not_fit(smile: LinearControl, hair: LinearC
 
 
 @pytest.mark.parametrize("change", [
-    {"family": "other"}, {"bias": torch.zeros(2)}, {"weights": torch.zeros(1, D + 1)},
+    {"bias": torch.zeros(2)}, {"weights": torch.zeros(1, D + 1)},
     {"directions": torch.ones(1, D)}, {"directions": torch.full([1, D], torch.nan)},
     {"directions": torch.zeros(D)}, {"classes": ("a", "b", "c")},
 ])
 def test_bad_controls_are_refused(smile: LinearControl, change: dict[str, Any]) -> None:
-    settings = {"name": "smile", "classes": smile.classes, "layers": (0, 2), "family": "ganspace", **smile.tensors()}
+    settings = {"name": "smile", "classes": smile.classes, "found_by": "ganspace", **smile.tensors()}
     LinearControl(**settings)
     with pytest.raises(ValueError, match="smile"):
         LinearControl(**{**settings, **change})
-
-
-@pytest.fixture
-def saved(tmp_path: Path, smile: LinearControl, hair: LinearControl, pose: LinearControl) -> Path:
-    path = tmp_path / "family.safetensors"
-    save_family(path, [smile, hair, pose], generator_hash="ab" * 32)
-    return path
-
-
-def test_a_file_holds_everything(tmp_path: Path, x: Tensor) -> None:
-    control = make("pose", outputs=3, seed=3, ordered=True, keep={"smile": 1}, margins=(0.5, 0.0, -1.0),
-                   limits=(-2.0, 2.5), step=0.25, report={"scorer": "eye", "outputs": [{"rank": 0.5}] * 3})
-    path = tmp_path / "family.safetensors"
-    save_family(path, [control], generator_hash="ab" * 32)
-    loaded = load_family(path)
-    assert (loaded.generator_hash, loaded.source) == ("ab" * 32, "family.safetensors")
-    again = loaded["pose"]
-    for field in ("name", "classes", "layers", "keep", "step", "units", "limits", "margins", "ordered", "report"):
-        assert getattr(again, field) == getattr(control, field), field
-    assert torch.equal(again.scores(x), control.scores(x))
-    assert torch.equal(again.direction(x, 1), control.direction(x, 1))
-    first = path.read_bytes()
-    save_family(path, [again], generator_hash="ab" * 32)  # type: ignore[list-item]
-    assert path.read_bytes() == first
-
-
-def test_directions_may_be_the_normals_themselves(tmp_path: Path, smile: LinearControl) -> None:
-    """One tensor in memory, two in the file."""
-    control = replace(smile, weights=smile.directions)
-    save_family(tmp_path / "f.safetensors", [control], generator_hash="a" * 64)
-    assert torch.equal(load_family(tmp_path / "f.safetensors")["smile"].tensors()["weights"], smile.directions)
-
-
-def test_a_file_in_half_precision(tmp_path: Path, x: Tensor, smile: LinearControl, saved: Path) -> None:
-    half = tmp_path / "half.safetensors"
-    save_family(half, [smile], generator_hash="ab" * 32, dtype=torch.float16)
-    assert load_file(half)["smile.directions"].dtype == torch.float16
-    again = load_family(half)["smile"]
-    assert again.direction(x).dtype == torch.float32
-    assert torch.allclose(again.direction(x).norm(dim=1), torch.ones(len(x)), atol=1e-6)
-    assert torch.allclose(again.scores(x), smile.scores(x), atol=2e-2)
-    large = LinearControl(name="large", classes=("no", "yes"), layers=(0, 2), family="ganspace",
-                          directions=smile.directions, weights=smile.weights * 1e6, bias=smile.bias)
-    with pytest.raises(InputError, match="save it as float32"):
-        save_family(half, [large], generator_hash="", dtype=torch.float16)
-
-
-def break_tensor(tensors: dict[str, Tensor], name: str, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    return {**tensors, name: change(tensors[name])}
-
-
-@pytest.mark.parametrize(("what", "message"), [
-    (lambda t, m: ({k: v for k, v in t.items() if k != "smile.bias"}, m), "damaged family file.*smile.bias"),
-    (lambda t, m: (break_tensor(t, "smile.weights", lambda v: v * torch.nan), m), "not finite"),
-    (lambda t, m: (break_tensor(t, "smile.weights", lambda v: v[:, 1:]), m), "must be"),
-    (lambda t, m: (break_tensor(t, "smile.weights", lambda v: v.long()), m), "not finite numbers"),
-    (lambda t, m: (break_tensor(t, "smile.directions", lambda v: v * 0), m), "length 1"),
-    (lambda t, m: (t, {**m, "format": "gradctrl-controls-1"}), "not a family file"),
-    (lambda t, m: (t, {**m, "controls": "{"}), "damaged family file"),
-    (lambda t, m: (t, {**m, "controls": "[1]"}), "damaged family file"),
-    (lambda t, m: (t, {**m, "controls": m["controls"].replace('"step"', '"stop"')}), "damaged family file"),
-    (lambda t, m: (t, {k: v for k, v in m.items() if k != "controls"}), "damaged family file"),
-])
-def test_damaged_files_are_refused(saved: Path, what: Callable[..., Any], message: str) -> None:
-    tensors, metadata = read_tensors(saved, format="gradctrl-family-1", what="", remedy="")
-    write_tensors(saved, *what(tensors, metadata))
-    with pytest.raises(InputError, match=message) as error:
-        load_family(saved)
-    assert str(saved) in str(error.value)
-
-
-def test_missing_and_truncated_files_are_refused(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
-        load_family(tmp_path / "none.safetensors")
-    for end in (0, 5, 100, -1):
-        cut = tmp_path / "cut.safetensors"
-        cut.write_bytes(saved.read_bytes()[:end])
-        with pytest.raises(InputError, match=r"cut\.safetensors: not readable"):
-            load_family(cut)
-
-
-def test_two_controls_of_one_name_are_refused(tmp_path: Path, smile: LinearControl) -> None:
-    with pytest.raises(InputError, match="same name"):
-        save_family(tmp_path / "x.safetensors", [smile, smile], generator_hash="")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_families_have_names() -> None:
-    assert FAMILIES == ("interfacegan", "ganspace", "stylespace")

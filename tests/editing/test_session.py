@@ -12,20 +12,23 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from editing import Edit, PhotoSource, SampleSource, Session, load_session, save_session
+from directions import Edit
+from editing import PhotoSource, SampleSource, Session, load_session, save_session
+from generators import Space
 from inversion import Face, Inversion, Photo, ProjectorSettings
 from weights.errors import InputError
 
 SETTINGS = ProjectorSettings(start="mean", steps=3)
-EDIT = Edit(strengths={"smile": 2.0, "hair:blond": -0.5}, keep=("age",), layers=(2, 8), step=0.3, method="paper")
+EDIT = Edit(strengths={"smile": 2.0, "hair:blond": -0.5}, keep=("age",), layers=(12, 96), step=0.3, method="gradctrl")
 
 
 @pytest.fixture
 def session() -> Session:
     rng = np.random.default_rng(0)
     crop, picture = (rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(2))
-    inversion = Inversion(latent=torch.randn(6, 8), generator_hash="a" * 64, crop=crop, picture=picture, lpips=0.1,
-                          mse=0.2, identity=0.3, seconds=4.0, steps=3, settings=SETTINGS, warnings=("blurred",),
+    inversion = Inversion(latent=torch.randn(6, 8), space=Space.of("w", torch.randn(4, 8)), crop=crop,
+                          picture=picture, lpips=0.1, mse=0.2, identity=0.3, seconds=4.0, steps=3, settings=SETTINGS,
+                          warnings=("blurred",),
                           tuning={"weight": torch.randn(2, 3).half()})
     face = Face(box=(1, 2, 30, 40), score=1.5, landmarks=rng.random((68, 2)) * 40, quad=rng.random((4, 2)) * 40)
     photo = Photo(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8), "me.jpg", "b" * 64)

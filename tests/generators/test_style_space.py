@@ -8,51 +8,46 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from generators import Generator, GeneratorConfig
+from generators import Generator
+from tests.generators.made_generators import make_generator
 
 
 @pytest.fixture
 def generator() -> Generator:
     """A generator with random weights, biases and noise strengths, in float64."""
-    torch.manual_seed(3)
-    config = GeneratorConfig(img_resolution=32, channels=(24, 16, 12, 8), z_dim=32, w_dim=20, mapping_layers=2)
-    generator = Generator(config).double().requires_grad_(False).eval()
-    for name, parameter in generator.named_parameters():
-        if name.endswith(("noise_strength", "bias")):
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    return generator
+    return make_generator(seed=3, dtype=torch.float64)
 
 
-def test_slices_cover_the_styles_in_the_order_of_use(generator: Generator) -> None:
-    slices = generator.style_slices
-    assert [part.name for part in slices] == [
+def test_layers_cover_the_styles_in_the_order_of_use(generator: Generator) -> None:
+    layers = generator.layers
+    assert [layer.name for layer in layers] == [
         "b4.conv1", "b4.torgb", "b8.conv0", "b8.conv1", "b8.torgb", "b16.conv0", "b16.conv1", "b16.torgb",
         "b32.conv0", "b32.conv1", "b32.torgb"]
-    assert [part.row for part in slices] == [0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7]
-    assert slices[0].start == 0
-    assert all(a.stop == b.start for a, b in pairwise(slices))
-    assert generator.styles(generator.sample([1])).shape == (1, slices[-1].stop)
-    assert [part.name for part in slices if part.colours] == ["b4.torgb", "b8.torgb", "b16.torgb", "b32.torgb"]
+    assert [layer.row for layer in layers] == [0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7]
+    assert layers[0].start == 0
+    assert all(a.stop == b.start for a, b in pairwise(layers))
+    assert generator.styles(generator.sample([1])).shape == (1, layers[-1].stop)
+    assert [layer.name for layer in layers if layer.colours] == ["b4.torgb", "b8.torgb", "b16.torgb", "b32.torgb"]
 
 
 def test_styles_are_the_affine_layers_outputs(generator: Generator) -> None:
     w_plus = generator.broadcast(generator.sample([1, 2])) + torch.randn(2, generator.num_ws, 20).double()
     styles = generator.styles(w_plus)
-    for part in generator.style_slices:
-        affine = generator.get_submodule(f"synthesis.{part.name}.affine")
-        expected = F.linear(w_plus[:, part.row], affine.weight / 20 ** 0.5, affine.bias)
-        assert torch.allclose(styles[:, part.start:part.stop], expected, atol=1e-12), part
+    for layer in generator.layers:
+        affine = generator.get_submodule(f"synthesis.{layer.name}.affine")
+        expected = F.linear(w_plus[:, layer.row], affine.weight / 20 ** 0.5, affine.bias)
+        assert torch.allclose(styles[:, layer.start:layer.stop], expected, atol=1e-12), layer
 
 
-def test_each_row_reaches_the_slices_that_take_it_alone(generator: Generator) -> None:
+def test_each_row_reaches_the_layers_that_take_it_alone(generator: Generator) -> None:
     w_plus = generator.broadcast(generator.sample([1])).clone()
     before = generator.styles(w_plus)
     for row in range(generator.num_ws):
         changed = w_plus.clone()
         changed[:, row] += 1
         differs = (generator.styles(changed) != before)[0]
-        for part in generator.style_slices:
-            assert bool(differs[part.start:part.stop].any()) == (part.row == row), (row, part)
+        for layer in generator.layers:
+            assert bool(differs[layer.start:layer.stop].any()) == (layer.row == row), (row, layer)
 
 
 def test_styles_of_w_are_those_of_the_w_plus_that_repeats_it(generator: Generator) -> None:
@@ -77,7 +72,7 @@ def test_the_difference_of_two_styles_leads_from_one_picture_to_the_other(genera
 
 def test_the_difference_leads_there_in_reduced_precision_too(generator: Generator) -> None:
     generator.float()
-    generator.synthesis.compute_dtype = torch.bfloat16
+    generator.compute_dtype = torch.bfloat16
     a, b = generator.sample([1, 2]), generator.sample([3, 4])
     moved = generator.render(a, style_change=generator.styles(b) - generator.styles(a))
     assert (moved - generator.render(b)).abs().mean() < 0.02 * generator.render(b).abs().mean()
@@ -86,15 +81,15 @@ def test_the_difference_leads_there_in_reduced_precision_too(generator: Generato
 def test_every_slice_reaches_its_own_layer(generator: Generator) -> None:
     """A change in one slice alone does what the same change of that layer's affine bias does."""
     w = generator.sample([5])
-    for part in generator.style_slices:
+    for layer in generator.layers:
         change = torch.zeros_like(generator.styles(w))
-        change[:, part.start:part.stop] = 0.5
+        change[:, layer.start:layer.stop] = 0.5
         moved = generator.render(w, style_change=change)
-        bias = generator.get_submodule(f"synthesis.{part.name}.affine").bias
+        bias = generator.get_submodule(f"synthesis.{layer.name}.affine").bias
         bias += 0.5
-        assert torch.allclose(moved, generator.render(w), atol=1e-12), part
+        assert torch.allclose(moved, generator.render(w), atol=1e-12), layer
         bias -= 0.5
-        assert not torch.allclose(moved, generator.render(w), atol=1e-6), part
+        assert not torch.allclose(moved, generator.render(w), atol=1e-6), layer
 
 
 def test_batch_equals_singles(generator: Generator) -> None:
@@ -115,12 +110,12 @@ def test_gradient_with_respect_to_the_change(generator: Generator) -> None:
     (generator.render(w, style_change=change) * weights).sum().backward()
     there, back = (generator.render(w, style_change=sign * 1e-6 * along) for sign in (1, -1))
     assert torch.allclose(((there - back) * weights).sum() / 2e-6, (change.grad * along).sum(), rtol=1e-5)
-    assert all(change.grad[:, part.start:part.stop].any() for part in generator.style_slices)
+    assert all(change.grad[:, layer.start:layer.stop].any() for layer in generator.layers)
 
 
 def test_wrong_shapes_are_refused(generator: Generator) -> None:
     w = generator.sample([1, 2])
-    size = generator.style_slices[-1].stop
+    size = generator.layers[-1].stop
     for bad in (torch.zeros(size), torch.zeros(1, size), torch.zeros(2, size - 1), torch.zeros(2, 1, size)):
         with pytest.raises(ValueError, match="style_change must be"):
             generator.render(w, style_change=bad)

@@ -13,7 +13,6 @@ from gradctrl.prepare import Examples, load_examples, prepare, save_examples
 from gradctrl.scores import Scores
 from weights.errors import InputError
 
-HASH = "a" * 64
 BANK = {"seed": 0, "count": 1000, "truncation": 1.0}
 
 
@@ -109,17 +108,15 @@ def test_several_attributes_come_back_from_one_file(tmp_path: Path) -> None:
     path = tmp_path / "examples.json"
     x = prepare(scores())
     y = prepare(Scores(attribute="y", classes=("no", "yes"), values=scores(classes=2).values, scorer="me"), count=5)
-    save_examples(path, [x, y], generator_hash=HASH, samples=BANK)
-    found = load_examples(path, generator_hash=HASH, samples=BANK)
+    save_examples(path, [x, y], samples=BANK)
+    found = load_examples(path, samples=BANK)
     assert list(found) == ["x", "y"]
     assert same(found["x"], x)
     assert same(found["y"], y)
     assert (found["y"].classes, found["y"].scorer) == (("no", "yes"), "me")
     first = path.read_bytes()
-    save_examples(path, load_examples(path).values(), generator_hash=HASH, samples=BANK)
+    save_examples(path, load_examples(path).values(), samples=BANK)
     assert path.read_bytes() == first
-    with pytest.raises(InputError, match="another generator"):
-        load_examples(path, generator_hash="b" * 64)
     with pytest.raises(InputError, match="another bank"):
         load_examples(path, samples={**BANK, "seed": 1})
 
@@ -132,7 +129,7 @@ def test_several_attributes_come_back_from_one_file(tmp_path: Path) -> None:
 ])
 def test_damaged_files_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "examples.json"
-    save_examples(path, [prepare(scores())], generator_hash=HASH, samples=BANK)
+    save_examples(path, [prepare(scores())], samples=BANK)
     content = json.loads(path.read_text())
     for key, value in change.items():
         (content if key in content else content["examples"][0])[key] = value

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import gradctrl.train
-from gradctrl import Classifier, TrainSettings, train_classifier
+import gradctrl.fitting
+from gradctrl import Classifier, FitExamplesSettings, fit_examples
 from weights.errors import InputError
 
 D = 64
@@ -51,7 +51,7 @@ def epochs_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             counts[-1] += 1
             super().step(epoch)
 
-    monkeypatch.setattr(gradctrl.train.torch.optim.lr_scheduler, "CosineAnnealingLR", Counting)
+    monkeypatch.setattr(gradctrl.fitting.torch.optim.lr_scheduler, "CosineAnnealingLR", Counting)
     return counts
 
 
@@ -59,20 +59,20 @@ def epochs_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_loss_on_validation_is_never_higher_than_without(classes: int, seed: int) -> None:
     train, held_out = examples(classes, 10, seed), examples(classes, 30, seed + 10)
-    settings = TrainSettings(epochs=120, shaping=0.0, seed=seed)
-    plain = train_classifier(*train, classes=classes, settings=settings)
-    checked = train_classifier(*train, classes=classes, settings=settings, validation=held_out)
+    settings = FitExamplesSettings(epochs=120, shaping=0.0, seed=seed)
+    plain = fit_examples(*train, classes=classes, settings=settings)
+    checked = fit_examples(*train, classes=classes, settings=settings, validation=held_out)
     assert loss(checked, *held_out) < loss(plain, *held_out)  # The examples do invite to overfit.
 
 
 def test_the_best_epoch_is_kept() -> None:
     """Stopping earlier can only keep an epoch that is as good, or worse."""
     train, held_out = examples(2, 10, 0), examples(2, 30, 10)
-    settings = TrainSettings(epochs=40, patience=1000, shaping=0.0)
-    best = train_classifier(*train, settings=settings, validation=held_out)
+    settings = FitExamplesSettings(epochs=40, patience=1000, shaping=0.0)
+    best = fit_examples(*train, settings=settings, validation=held_out)
     losses = []
     for patience in range(1, 12):
-        stopped = train_classifier(*train, settings=replace(settings, patience=patience), validation=held_out)
+        stopped = fit_examples(*train, settings=replace(settings, patience=patience), validation=held_out)
         losses.append(loss(stopped, *held_out))
     assert min(losses) >= loss(best, *held_out) - 1e-6
     assert losses == sorted(losses, reverse=True)  # More patience is never worse.
@@ -80,29 +80,29 @@ def test_the_best_epoch_is_kept() -> None:
 
 def test_training_stops_when_validation_gets_no_better(epochs_run: list[int]) -> None:
     train, held_out = examples(2, 10, 0), examples(2, 30, 10)
-    settings = TrainSettings(epochs=300, patience=15, shaping=0.0)
-    short = train_classifier(*train, settings=settings, validation=held_out)
+    settings = FitExamplesSettings(epochs=300, patience=15, shaping=0.0)
+    short = fit_examples(*train, settings=settings, validation=held_out)
     assert 15 < epochs_run[-1] < 300
-    patient = train_classifier(*train, settings=replace(settings, patience=300), validation=held_out)
+    patient = fit_examples(*train, settings=replace(settings, patience=300), validation=held_out)
     assert epochs_run[-1] == 300
     assert loss(patient, *held_out) <= loss(short, *held_out)
-    train_classifier(*train, settings=settings)
+    fit_examples(*train, settings=settings)
     assert epochs_run[-1] == 300  # Nothing to stop by.
 
 
 def test_validation_that_always_gets_better_ends_where_training_without_it_does() -> None:
     train = examples(2, 10, 0)
-    settings = TrainSettings(epochs=30)
-    plain = train_classifier(*train, settings=settings)
-    assert same(train_classifier(*train, settings=settings, validation=train), plain)
+    settings = FitExamplesSettings(epochs=30)
+    plain = fit_examples(*train, settings=settings)
+    assert same(fit_examples(*train, settings=settings, validation=train), plain)
 
 
 def test_validation_examples_are_not_trained_on() -> None:
     """Where the first epoch is the best, validation examples of another kind change nothing but which epoch it is."""
     train, (latents, labels) = examples(2, 10, 0), examples(2, 30, 10)
-    settings = TrainSettings(epochs=50, patience=50)
-    first = train_classifier(*train, settings=settings, validation=(latents, 1 - labels))
-    again = train_classifier(*train, settings=settings, validation=(latents * 3, 1 - labels))
+    settings = FitExamplesSettings(epochs=50, patience=50)
+    first = fit_examples(*train, settings=settings, validation=(latents, 1 - labels))
+    again = fit_examples(*train, settings=settings, validation=(latents * 3, 1 - labels))
     assert same(first, again)
 
 
@@ -110,17 +110,17 @@ def test_every_class_of_validation_weighs_the_same() -> None:
     """A class that is there many times over does not count for more: the epoch that is kept is the same."""
     train, (latents, labels) = examples(2, 10, 0), examples(2, 30, 10)
     many = torch.cat([latents, *[latents[labels == 1]] * 3]), torch.cat([labels, *[labels[labels == 1]] * 3])
-    settings = TrainSettings(epochs=60, patience=60, shaping=0.0)
-    a, b = (train_classifier(*train, settings=settings, validation=pair) for pair in ((latents, labels), many))
+    settings = FitExamplesSettings(epochs=60, patience=60, shaping=0.0)
+    a, b = (fit_examples(*train, settings=settings, validation=pair) for pair in ((latents, labels), many))
     assert same(a, b)
 
 
 def test_hidden_epochs_and_learning_rate_are_honoured(epochs_run: list[int]) -> None:
     train = examples(3, 10, 0)
-    made = train_classifier(*train, classes=3, settings=TrainSettings(hidden=7, epochs=11))
+    made = fit_examples(*train, classes=3, settings=FitExamplesSettings(hidden=7, epochs=11))
     assert made.hidden_weight.shape == (7, D)
     assert epochs_run == [11]
-    still, slow, quick = (train_classifier(*train, classes=3, settings=TrainSettings(epochs=5, learning_rate=rate))
+    still, slow, quick = (fit_examples(*train, classes=3, settings=FitExamplesSettings(epochs=5, learning_rate=rate))
                           for rate in (1e-9, 1e-3, 1e-2))
     assert loss(quick, *train) < loss(slow, *train) < loss(still, *train)
 
@@ -128,10 +128,10 @@ def test_hidden_epochs_and_learning_rate_are_honoured(epochs_run: list[int]) -> 
 def test_validation_of_another_kind_is_refused() -> None:
     train, (latents, labels) = examples(2, 10, 0), examples(2, 3, 10)
     with pytest.raises(InputError, match="examples a class are"):
-        train_classifier(*train, validation=(latents[labels == 0], labels[labels == 0]))
+        fit_examples(*train, validation=(latents[labels == 0], labels[labels == 0]))
     with pytest.raises(InputError, match="finite"):
-        train_classifier(*train, validation=(latents * torch.nan, labels))
+        fit_examples(*train, validation=(latents * torch.nan, labels))
     with pytest.raises(ValueError, match="labels"):
-        train_classifier(*train, validation=(latents, labels[:-1]))
+        fit_examples(*train, validation=(latents, labels[:-1]))
     with pytest.raises(ValueError, match="integers from 0 to 1"):
-        train_classifier(*train, validation=(latents, labels + 1))
+        fit_examples(*train, validation=(latents, labels + 1))

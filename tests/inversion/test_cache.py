@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 import torch
 
+from generators import Space
 from inversion import Inversion, InversionCache, ProjectorSettings, load_inversion, save_inversion
 from inversion.cache import ABANDONED, complete, default_folder, in_words
 
 ROOT = Path(__file__).parents[2]
 QUAD = np.arange(8.0).reshape(4, 2)
 SETTINGS = ProjectorSettings(space="w+", steps=9)
-GENERATOR: Any = SimpleNamespace(hash="a" * 64)
+SPACE = Space.of("w", torch.randn(4, 512, generator=torch.Generator().manual_seed(0)))
+GENERATOR: Any = SimpleNamespace(hash="a" * 64, space=SPACE, num_ws=12)
 KEYS = [InversionCache.key("b" * 64, QUAD + number, GENERATOR.hash, SETTINGS) for number in range(12)]
 
 
@@ -31,7 +33,7 @@ def make(seed: int = 0, **changes: Any) -> Inversion:
     """A record that nobody made; the seed says what it holds."""
     rng = np.random.default_rng(seed)
     record = Inversion(latent=torch.tensor(rng.normal(size=[12, 512]), dtype=torch.float32), generator_hash="a" * 64,
-                       steps=7, lpips=0.1, mse=0.02, identity=0.4, settings=SETTINGS, seconds=1.5 + seed,
+                       space=SPACE, steps=7, lpips=0.1, mse=0.02, identity=0.4, settings=SETTINGS, seconds=1.5 + seed,
                        tuning={"synthesis.conv.weight": torch.tensor(rng.normal(size=[8, 8])).half()},
                        crop=rng.integers(0, 256, [32, 32, 3], np.uint8),
                        picture=rng.integers(0, 256, [32, 32, 3], np.uint8))
@@ -47,6 +49,8 @@ def same(found: Inversion | None, record: Inversion) -> bool:
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
+    if isinstance(a, Space):
+        return a.to_text() == b.to_text()
     return np.array_equal(np.asarray(a), np.asarray(b)) and getattr(a, "dtype", None) == getattr(b, "dtype", None)
 
 
@@ -334,7 +338,7 @@ def test_what_cannot_be_used_is_said_once_and_made_again(kind: str, cache: Inver
 
 def test_another_generator_s_is_never_given(cache: InversionCache, notes: list[str]) -> None:
     cache.put(KEYS[0], make())
-    other: Any = SimpleNamespace(hash="f" * 64)
+    other: Any = SimpleNamespace(hash="f" * 64, space=SPACE, num_ws=12)
     assert cache.get(KEYS[0], other) is None
     assert "generator aaaaaaaaaaaa" in notes[0]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from generators import Generator, GeneratorConfig, from_pixels, load
+from generators import Generator, StyleGAN2, StyleGAN2Config, from_pixels, load
 from inversion import PerceptualDistance, Projector, ProjectorSettings
 from inversion.encoder import Encoder, encode, find_encoder, load_encoder, own_path, save_encoder
 from inversion.encoder_training import EncoderSettings, Report, change, train_encoder
-from inversion.whitening import Whitening
+from inversion.search import measure_w
 from weights.errors import InputError
 
 QUICK = EncoderSettings(count=1000, held_out=32, pool=500)
@@ -22,7 +22,7 @@ QUICK = EncoderSettings(count=1000, held_out=32, pool=500)
 def small() -> Generator:
     """A generator with random weights, 32 x 32."""
     torch.manual_seed(0)
-    generator = Generator(GeneratorConfig(img_resolution=32, channels=(16, 16, 12, 8), z_dim=8, w_dim=8,
+    generator = StyleGAN2(StyleGAN2Config(img_resolution=32, channels=(16, 16, 12, 8), z_dim=8, w_dim=8,
                                           mapping_layers=1))
     return generator.requires_grad_(False).eval()
 
@@ -59,12 +59,12 @@ def test_training_is_repeatable_and_leaves_the_random_state(small: Generator, di
 def test_the_file_comes_back_and_names_its_generator(small: Generator, trained: tuple[Encoder, Report, list],
                                                      tmp_path: Path) -> None:
     path = tmp_path / "encoder.safetensors"
-    save_encoder(path, trained[0], generator_hash=small.hash, notes={"samples": "1000"})
+    save_encoder(path, trained[0], space=small.space, notes={"samples": "1000"})
     first, second = load_encoder(path, generator=small), load_encoder(path, generator=small)
     assert first.hash == second.hash
     maps, colours = torch.randn(2, 832, 7, 7), torch.rand(2, 3, 16, 16)
     assert torch.allclose(first(maps, colours), trained[0](maps, colours), atol=0.05)
-    with pytest.raises(InputError, match=r"encoder\.safetensors.*of generator"):
+    with pytest.raises(InputError, match=r"encoder\.safetensors.*of another space"):
         load_encoder(path, generator=load("bundled"))
     whole = path.read_bytes()
     for content in (b"", whole[:len(whole) // 2], b"nothing"):
@@ -73,14 +73,20 @@ def test_the_file_comes_back_and_names_its_generator(small: Generator, trained: 
             load_encoder(path, generator=small)
 
 
-def test_one_that_was_trained_here_is_found(small: Generator, trained: tuple[Encoder, Report, list], tmp_path: Path,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_its_space_that_was_trained_here_is_found(small: Generator, trained: tuple[Encoder, Report, list],
+                                                         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path))
     assert find_encoder(small) is None
     own_path(small).parent.mkdir(parents=True)
-    save_encoder(own_path(small), trained[0], generator_hash=small.hash, notes={})
+    save_encoder(own_path(small), trained[0], space=small.space, notes={})
     found = find_encoder(small)
     assert found is not None
+    own_path(small).rename(own_path(small).with_name("others.safetensors"))
+    own_path(small).with_name("damaged.safetensors").write_bytes(b"nothing")
+    same = find_encoder(small)  # Of another generator of this space.
+    assert same is not None
+    assert same.hash == found.hash
+    assert find_encoder(load()).hash not in (found.hash, None)  # type: ignore[union-attr]
     projector = Projector(small)
     assert projector.resolve(ProjectorSettings()).start == f"encoder {found.hash[:12]}"
     with pytest.raises(InputError, match="use the encoder"):
@@ -106,21 +112,21 @@ def test_the_bundled_encoder_starts_near(astronaut_crop: np.ndarray, distance: P
     """On new samples and on a photograph, far nearer than the mean, and numbers that are none are caught."""
     monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path))
     generator = load("bundled")
-    encoder, whitening = find_encoder(generator), Whitening(generator)
+    encoder, statistics = find_encoder(generator), measure_w(generator)
     assert encoder is not None
     w = generator.sample([7001, 7002, 7003])
     pictures = torch.cat([generator.render(w).clamp(-1, 1), from_pixels(astronaut_crop)])
     features = distance.features(pictures)
-    scores = encode(encoder, pictures, features, whitening)
-    drawn = distance.features(generator.render(whitening.to_w(scores)))
-    mean = distance.features(generator.render(whitening.mean[None]))
+    scores = encode(encoder, pictures, features, statistics)
+    drawn = distance.features(generator.render(statistics.restore(scores)))
+    mean = distance.features(generator.render(statistics.mean[None]))
     far = distance.between(mean, features)
     near = distance.between(drawn, features)
     assert (near[:3] < 0.4 * far[:3]).all()
     assert near[3] < 0.9 * far[3]
     features[0][1] = torch.nan
     features[1][1] = torch.nan
-    assert torch.equal(encode(encoder, pictures, features, whitening)[1], torch.zeros(512))
+    assert torch.equal(encode(encoder, pictures, features, statistics)[1], torch.zeros(512))
 
 
 def test_an_inversion_names_the_encoder_it_began_with(astronaut_crop: np.ndarray, monkeypatch: pytest.MonkeyPatch,

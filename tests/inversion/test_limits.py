@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageFilter
 
 import generators
-from generators import Generator, to_pixels
+from generators import Generator, Space, to_pixels
 from inversion import limits
 from inversion.alignment import FaceTooSmallError, align
 from inversion.faces import SAME_PERSON, Face
@@ -187,8 +187,11 @@ def test_a_face_that_cannot_be_aligned_is_refused(astronaut: Photo, face: Face) 
 # ---- the inversion
 
 
+OTHER = Space.of("w", torch.zeros(4, 256))
+
+
 def record(crop: np.ndarray, picture: np.ndarray, **changes: object) -> Inversion:
-    fields = {"latent": torch.zeros(256), "generator_hash": "0" * 64, "crop": crop, "picture": picture, "lpips": 0.1,
+    fields = {"latent": torch.zeros(256), "space": OTHER, "crop": crop, "picture": picture, "lpips": 0.1,
               "mse": 0.01, "identity": 0.4, "seconds": 1.0, "steps": 40}
     return Inversion(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -244,13 +247,15 @@ def test_a_tuned_inversion_is_judged_by_the_untuned_picture(generator: Generator
     own = to_pixels(generator.render(latent[None]))[0]
     crop = covered(own, REGIONS[2])
     tuning = {"synthesis.blocks.0.conv.weight": torch.zeros(1)}
-    tuned = record(crop, crop, latent=latent, tuning=tuning, generator_hash=generator.hash)
+    tuned = record(crop, crop, latent=latent, tuning=tuning, space=generator.space,
+                   generator_hash=generator.hash)
     (text,) = limits_of_inversion(tuned, generator=generator, distance=distance)
     assert "mouth and chin" in text
     assert limits_of_inversion(tuned, distance=distance) == ()  # Nothing can be said without the generator.
-    plain = record(own, own, latent=latent, tuning=tuning, generator_hash=generator.hash)
+    plain = record(own, own, latent=latent, tuning=tuning, space=generator.space,
+                   generator_hash=generator.hash)
     assert limits_of_inversion(plain, generator=generator, distance=distance) == ()
-    with pytest.raises(InputError, match="belongs to generator"):
+    with pytest.raises(InputError, match="another space"):
         limits_of_inversion(record(crop, crop, tuning=tuning), generator=generator, distance=distance)
 
 

@@ -9,7 +9,6 @@ import torch
 from generators import Generator, from_pixels, load, to_pixels
 from inversion import Inversion, PerceptualDistance, Progress, Projector, ProjectorSettings, preset
 from inversion.search import learning_rate
-from inversion.whitening import Whitening
 from weights.errors import InputError
 
 SHORT = ProjectorSettings(steps=12, start="samples", samples=16)
@@ -40,7 +39,8 @@ def test_the_picture_is_that_of_the_latent(generator: Generator, short: Inversio
     again = to_pixels(generator.render(short.latent[None]))[0]
     assert np.abs(again.astype(int) - short.picture).max() <= 1
     assert short.latent.shape == (512,)
-    assert short.generator_hash == generator.hash
+    assert short.space.matches(generator.space)
+    short.check(generator)
 
 
 def test_the_numbers_are_those_of_the_picture(short: Inversion, projector: Projector) -> None:
@@ -96,14 +96,6 @@ def test_w_plus_has_a_row_for_each_layer(projector: Projector, crops: list[np.nd
     result = projector.invert(crops[0], settings=settings)
     assert result.latent.shape == (generator.num_ws, 512)
     assert result.latent.std(dim=0).max() > 0.01
-
-
-def test_whitening_comes_back_and_makes_w_round(generator: Generator) -> None:
-    whitening = Whitening(generator)
-    scores = whitening.to_scores(generator.sample(range(500)))
-    assert scores.square().mean() == pytest.approx(1, abs=0.2)
-    w = generator.sample([5, 6])
-    assert torch.allclose(whitening.to_w(whitening.to_scores(w)), w, atol=1e-3)
 
 
 def test_learning_rate_rises_then_falls_to_zero() -> None:

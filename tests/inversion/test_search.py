@@ -12,6 +12,7 @@ from torch import Tensor
 from generators import Generator, load, to_pixels
 from inversion import PerceptualDistance, Projector, ProjectorSettings
 from inversion.search import face_window
+from tests.generators.made_generators import make_generator
 from weights.errors import InputError
 
 
@@ -116,7 +117,7 @@ def test_reduced_precision_finds_about_the_same(projector: Projector, crops: lis
     assert reduced.lpips == pytest.approx(exact.lpips, rel=0.2)
     again = to_pixels(projector.generator.render(reduced.latent[None]))[0]
     assert np.array_equal(again, reduced.picture)
-    assert projector.generator.synthesis.compute_dtype is None
+    assert projector.generator.compute_dtype is None
 
 
 def test_the_window_is_highest_on_the_face() -> None:
@@ -128,3 +129,16 @@ def test_the_window_is_highest_on_the_face() -> None:
     assert torch.allclose(face_window(64, 1.0), torch.ones(64, 64))
     plain, inner = face_window(64, 0.1), face_window(64, 0.1, 4.0)
     assert inner[40, 32] / inner[8, 32] > 2 * plain[40, 32] / plain[8, 32]
+
+
+@pytest.mark.parametrize("space", ["w", "w+"])
+def test_latents_that_do_not_vary_in_some_directions_are_found_too(space: str) -> None:
+    generator = make_generator()
+    generator.get_parameter("mapping.fc1.weight")[12:] = 0
+    projector = Projector(generator)
+    assert projector.statistics.axes.shape == (12, 20)
+    crop = to_pixels(generator.render(generator.sample([1])))[0]
+    settings = ProjectorSettings(start="mean", steps=4, space=space, spread_from=0.0)  # type: ignore[arg-type]
+    latent = projector.invert(crop, settings=settings).latent
+    assert latent.shape == ((20,) if space == "w" else (8, 20))
+    assert torch.allclose(latent[..., 12:], generator.sample([1])[0, 12:], atol=1e-4)

@@ -7,25 +7,26 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from directions import Control
-from generators import Generator, GeneratorConfig
+from directions import ALL_LAYERS, GradCtrlControl
+from generators import StyleGAN2, StyleGAN2Config
 from gradctrl import Classifier, Scores
 
 W_DIM, ROWS = 32, 8
 DIMMED = 100.0  # Pictures end at -1 and 1; w does not reach this.
 
 
-class Glass(Generator):
+class Glass(StyleGAN2):
     """Pictures [N, 3, 32, 32]: in the first channel's first rows the rows of w+, divided by DIMMED."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        super().__init__(GeneratorConfig(img_resolution=32, channels=(8, 8, 8, 8), z_dim=W_DIM, w_dim=W_DIM,
+        super().__init__(StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=W_DIM, w_dim=W_DIM,
                                          mapping_layers=2))
         self.requires_grad_(False).eval()
         self.rendered: list[int] = []
 
-    def render(self, latent: Tensor, *, noise_mode: object = "const", style_change: Tensor | None = None) -> Tensor:
+    def render(self, latent: Tensor, side: int | None = None, *, noise_mode: object = "const",
+               style_change: Tensor | None = None) -> Tensor:
         w_plus = self.broadcast(latent)
         self.rendered.append(len(w_plus))
         pictures = torch.zeros(len(w_plus), 3, 32, 32)
@@ -64,14 +65,14 @@ def latents(count: int) -> Tensor:
     return torch.randn(count, W_DIM, generator=torch.Generator().manual_seed(1))
 
 
-def plane(name: str, *normals: Tensor, layers: tuple[int, int] = (0, ROWS), **settings: object) -> Control:
+def plane(name: str, *normals: Tensor, layers: tuple[int, int] = ALL_LAYERS, **settings: object) -> GradCtrlControl:
     """A control whose logits are linear: LeakyReLU(a) - LeakyReLU(-a) = 1.1 a."""
     a = torch.stack(normals)
     eye = torch.eye(len(a))
     classifier = Classifier(hidden_weight=torch.cat([a, -a]), hidden_bias=torch.zeros(2 * len(a)),
                             out_weight=torch.cat([eye, -eye], dim=1) / 1.1, out_bias=torch.zeros(len(a)))
     classes = ("no", "yes") if len(a) == 1 else tuple(f"c{index}" for index in range(len(a)))
-    return Control(**{"name": name, "classes": classes, "classifier": classifier, "layers": layers,  # type: ignore
+    return GradCtrlControl(**{"name": name, "classes": classes, "classifier": classifier, "layers": layers,  # type: ignore
                       "units": (1.0,) * len(a), "step": 0.5, **settings})
 
 

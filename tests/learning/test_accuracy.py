@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from directions import Control
+from directions import GradCtrlControl
 from gradctrl import Classifier
 from learning.accuracy import accuracy_report
 
 
-def reading(classes: tuple[str, ...]) -> Control:
+def reading(classes: tuple[str, ...]) -> GradCtrlControl:
     """A control whose logits are the entries of w themselves: its hidden units read them, and their negatives."""
     outputs = 1 if len(classes) == 2 else len(classes)
     eye = torch.eye(outputs)
     # LeakyReLU(a) - LeakyReLU(-a) = 1.1 a.
     classifier = Classifier(hidden_weight=torch.cat([eye, -eye]), hidden_bias=torch.zeros(2 * outputs),
                             out_weight=torch.cat([eye, -eye], dim=1) / 1.1, out_bias=torch.zeros(outputs))
-    return Control(name="x", classes=classes, classifier=classifier, layers=(0, 1), units=(1.0,) * outputs)
+    return GradCtrlControl(name="x", classes=classes, classifier=classifier, units=(1.0,) * outputs)
 
 
 def logit(probability: float) -> float:

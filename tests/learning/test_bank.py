@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from generators import Generator, GeneratorConfig, to_pixels
+from generators import Generator, StyleGAN2, StyleGAN2Config, to_pixels
 from gradctrl.scores import Scores
 from learning import bank as bank_module
 from learning.bank import SampleBank, open_bank, write_bank
@@ -18,7 +18,7 @@ from weights.errors import InputError
 
 def tiny(seed: int = 0) -> Generator:
     torch.manual_seed(seed)
-    return Generator(GeneratorConfig(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16,
+    return StyleGAN2(StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16,
                                      mapping_layers=2)).eval()
 
 
@@ -157,7 +157,7 @@ def test_a_bank_goes_on_with_its_own_settings_only(generator: Generator, tmp_pat
 def test_a_bank_of_another_generator_is_refused(generator: Generator, tmp_path: Path) -> None:
     write_bank(generator, tmp_path, count=2)
     other = tiny(1)
-    with pytest.raises(InputError, match="another generator"):
+    with pytest.raises(InputError, match="its samples are of the space"):
         open_bank(tmp_path, generator=other)
     with pytest.raises(InputError, match="--generator"):
         write_bank(other, tmp_path, count=2)

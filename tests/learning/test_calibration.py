@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from directions import Control, Controls, LinearControl
+from directions import Controls, GradCtrlControl, LinearControl
 from editing import Editor
 from learning import Tuner, TuneSettings
 from learning.calibration import FARTHEST, LARGEST_LIMIT, SAFE, STRIDE, TYPICAL, _median
-from tests.learning.glass import ROWS, Glass, Reader, along, binary, latents, plane
+from tests.learning.glass import Glass, Reader, along, binary, latents, plane
 
 COUNT = 600
 POOL = torch.arange(100, COUNT)
 SMILE = along(0, 1, 2, 3)
+GRID = ((4, 2048), (4, 24), (8, 32), (16, 2048), (4, 32), (8, 2048))  # Rows 0:8, 0:4, 1:5, 3:8, 0:5 and 1:8.
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +32,23 @@ def w() -> Tensor:
 
 
 def tuner(glass: Glass, w: Tensor, reader: Reader, **settings: object) -> Tuner:
-    return Tuner(glass, reader, w, reader.scores(glass, w), POOL, TuneSettings(**settings))  # type: ignore[arg-type]
+    given: dict[str, Any] = {"layer_ranges": GRID, **settings}
+    return Tuner(glass, reader, w, reader.scores(glass, w), POOL, TuneSettings(**given))
 
 
 # ---- layers
 
 def test_the_layer_range_that_changes_the_target_alone_is_chosen(glass: Glass, w: Tensor) -> None:
-    """Smile is seen in row 4, two others by the same channels in rows 0 and 7: of the grid only 1:5 is right."""
+    """Smile is seen in row 4, two others by the same channels in rows 0 and 7: of the grid only 8 to 32 is right."""
     reader = Reader({name: binary(lambda w_plus, row=row: w_plus[:, row] @ SMILE)
                      for name, row in (("smile", 4), ("age", 0), ("pose", 7))})
     made = tuner(glass, w, reader, margins=(0.0, 0.5))
     control = plane("smile", SMILE)
     choices = made.layer_choices(control)
-    assert {choice.layers for choice in choices} == {(0, 8), (0, 4), (1, 5), (3, 8), (0, 5), (1, 8)}
-    assert choices[0].layers == (0, ROWS)
+    assert {choice.layers for choice in choices} == set(GRID)
+    assert choices[0].layers == (4, 2048)
     best = made.best(Controls([control]), choices)
-    assert best.layers == (1, 5)
+    assert best.layers == (8, 32)
     told = best.report["meta-validation"]
     assert told["samples"] == 30  # type: ignore[index]
     assert told["accuracy"] == 1  # type: ignore[index]
@@ -56,7 +59,8 @@ def test_where_all_layers_are_as_good_the_one_that_changes_pictures_least_is_cho
     made = tuner(glass, w, reader, margins=(3.0,))  # Far enough for half of the rows to turn the mean of all.
     control = plane("smile", SMILE)
     best = made.best(Controls([control]), made.layer_choices(control))
-    assert best.layers[1] - best.layers[0] == 4
+    start, stop = glass.rows(best.layers)
+    assert stop - start == 4
     assert best.report["meta-validation"]["accuracy"] == 1  # type: ignore[index]
 
 
@@ -95,10 +99,10 @@ def test_counts_are_tuned_one_attribute_after_the_other(glass: Glass, w: Tensor)
     assert dict(found.keep) == {"other": 0, "age": 4}
 
 
-def test_projection_and_other_families_have_no_counts(glass: Glass, w: Tensor) -> None:
+def test_projection_and_other_methods_have_no_counts(glass: Glass, w: Tensor) -> None:
     made, controls = entangled(glass, w)
-    projecting = replace(controls["smile"], method="project")  # type: ignore[call-arg]
-    linear = LinearControl(name="smile", classes=("no", "yes"), layers=(0, 8), family="ganspace",
+    projecting = replace(controls["smile"], keeping="projection")  # type: ignore[call-arg]
+    linear = LinearControl(name="smile", classes=("no", "yes"), found_by="ganspace",
                            directions=SMILE[None] / 2, weights=SMILE[None], bias=torch.zeros(1))
     glass.rendered.clear()
     for control in (projecting, linear):
@@ -249,18 +253,17 @@ def test_tuning_does_all_for_each_control_that_has_scores(glass: Glass, w: Tenso
     made = tuner(glass, w, reader, margins=(0.0, 0.5), counts=(0, 8), samples=12)
     unscored = plane("beard", along(9))
     given = Controls([plane("smile", SMILE, keep={"age": 0}), unscored, plane("age", SMILE)],
-                     generator_hash=glass.hash, source="mine")
+                     spaces=glass.spaces, source="mine")
     found = made.tune(given)
     assert list(found) == ["smile", "beard", "age"]
-    assert (found.generator_hash, found.source) == (glass.hash, "mine")
+    assert (found.spaces, found.source) == (glass.spaces, "mine")
     assert found["beard"] is unscored
-    assert found["smile"].layers == (1, 5)  # Row 4 without row 0, and as little else as there is in the grid.
-    assert found["age"].layers[0] == 0
-    assert found["age"].layers[1] < 5
+    assert found["smile"].layers == (8, 32)  # Row 4 without row 0, and as little else as there is in the grid.
+    assert found["age"].layers == (4, 24)
     assert dict(found["smile"].keep) == {"age": 0}
     for name in ("smile", "age"):
         control = found[name]
-        assert isinstance(control, Control)
+        assert isinstance(control, GradCtrlControl)
         assert set(control.report) == {"meta-validation", "within reach"}
         assert control.units != (1.0,)
         assert control.limits[1] >= 1

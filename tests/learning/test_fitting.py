@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from directions import Control
-from gradctrl import Examples, FitSettings, Metric, Scores, TrainSettings, fit_metric, fit_scores, train_classifier
+from directions import ALL_LAYERS, GradCtrlControl
+from generators import LatentStatistics
+from gradctrl import Examples, FitExamplesSettings, FitScoresSettings, Scores, fit_examples, fit_scores
 from gradctrl.prepare import prepare
-from learning import teach_from_examples, teach_from_scores
+from learning import fit_to_examples, fit_to_scores
 from learning.accuracy import accuracy_report
 from weights.errors import InputError
 
 D = 16
-FIT = FitSettings(hidden=16, networks=2, epochs=40)
-FEW = TrainSettings(hidden=6, epochs=20)
+FIT = FitScoresSettings(hidden=16, networks=2, epochs=40)
+FEW = FitExamplesSettings(hidden=6, epochs=20)
 ROWS = 8
 
 
@@ -27,8 +28,8 @@ def latents() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def metric(latents: Tensor) -> Metric:
-    return fit_metric(latents)
+def metric(latents: Tensor) -> LatentStatistics:
+    return LatentStatistics.of(latents)
 
 
 @pytest.fixture(scope="module")
@@ -52,44 +53,45 @@ def held_out() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def fitted(latents: Tensor, scores: list[Scores], metric: Metric, held_out: Tensor) -> list[Control]:
-    return teach_from_scores(latents, scores, num_ws=ROWS, metric=metric, held_out=held_out, settings=FIT)
+def fitted(latents: Tensor, scores: list[Scores], metric: LatentStatistics, held_out: Tensor) -> list[GradCtrlControl]:
+    return fit_to_scores(latents, scores, statistics=metric, held_out=held_out, settings=FIT)
 
 
 @pytest.fixture(scope="module")
-def trained(latents: Tensor, scores: list[Scores], examples: dict[str, Examples]) -> list[Control]:
-    return teach_from_examples(latents, scores, examples, num_ws=ROWS, settings=FEW)
+def trained(latents: Tensor, scores: list[Scores], examples: dict[str, Examples]) -> list[GradCtrlControl]:
+    return fit_to_examples(latents, scores, examples, settings=FEW)
 
 
-def same(a: Control, b: Control) -> bool:
+def same(a: GradCtrlControl, b: GradCtrlControl) -> bool:
     return all(torch.equal(tensor, b.tensors()[name]) for name, tensor in a.tensors().items())
 
 
 def test_together_equals_one_by_one(latents: Tensor, scores: list[Scores], examples: dict[str, Examples],
-                                    metric: Metric, held_out: Tensor, fitted: list[Control],
-                                    trained: list[Control]) -> None:
+                                    metric: LatentStatistics, held_out: Tensor, fitted: list[GradCtrlControl],
+                                    trained: list[GradCtrlControl]) -> None:
     for index, item in enumerate(scores):
-        alone, = teach_from_scores(latents, [item], num_ws=ROWS, metric=metric, held_out=held_out, settings=FIT)
+        alone, = fit_to_scores(latents, [item], statistics=metric, held_out=held_out, settings=FIT)
         assert same(fitted[index], alone)
         assert fitted[index].report == alone.report
-        alone, = teach_from_examples(latents, [item], examples, num_ws=ROWS, settings=FEW)
+        alone, = fit_to_examples(latents, [item], examples, settings=FEW)
         assert same(trained[index], alone)
         assert trained[index].report == alone.report
 
 
-def test_they_are_the_classifiers_of_the_two_trainings(latents: Tensor, scores: list[Scores], metric: Metric,
-                                                       examples: dict[str, Examples], fitted: list[Control],
-                                                       trained: list[Control]) -> None:
+def test_they_are_the_classifiers_of_the_two_trainings(latents: Tensor, scores: list[Scores], metric: LatentStatistics,
+                                                       examples: dict[str, Examples], fitted: list[GradCtrlControl],
+                                                       trained: list[GradCtrlControl]) -> None:
     part = Scores(attribute="smile", classes=scores[0].classes, values=scores[0].values[:1000], scorer="formula")
     expected = fit_scores(latents[:1000], part, metric, settings=FIT)
     assert torch.equal(fitted[0].classifier.hidden_weight, expected.hidden_weight)
     hair = examples["hair"]
-    expected = train_classifier(latents[hair.train], hair.train_labels, classes=3, settings=FEW,
+    expected = fit_examples(latents[hair.train], hair.train_labels, classes=3, settings=FEW,
                                 validation=(latents[hair.validation], hair.validation_labels))
     assert torch.equal(trained[1].classifier.hidden_weight, expected.hidden_weight)
 
 
-def test_names_classes_and_keep_lists(fitted: list[Control], trained: list[Control], metric: Metric) -> None:
+def test_names_classes_and_keep_lists(fitted: list[GradCtrlControl], trained: list[GradCtrlControl],
+                                      metric: LatentStatistics) -> None:
     for controls in (fitted, trained):
         assert [control.name for control in controls] == ["smile", "hair", "pose"]
         assert [dict(control.keep) for control in controls] == [
@@ -98,21 +100,22 @@ def test_names_classes_and_keep_lists(fitted: list[Control], trained: list[Contr
             ("serious", "smiling"), ("black", "brown", "blond"), ("left", "front", "right")]
         assert [control.outputs for control in controls] == [1, 3, 3]
         assert [control.ordered for control in controls] == [False, False, True]
-        assert {control.layers for control in controls} == {(0, ROWS)}
-    assert {(control.method, control.metric) for control in fitted} == {("project", metric)}
-    assert {(control.method, control.metric) for control in trained} == {("paper", None)}
+        assert {control.layers for control in controls} == {ALL_LAYERS}
+    assert {(control.keeping, control.statistics) for control in fitted} == {("projection", metric)}
+    assert {(control.keeping, control.statistics) for control in trained} == {("masks", None)}
 
 
-def test_what_is_held_out_is_not_trained_on(latents: Tensor, scores: list[Scores], metric: Metric, held_out: Tensor,
-                                            fitted: list[Control]) -> None:
+def test_what_is_held_out_is_not_trained_on(latents: Tensor, scores: list[Scores], metric: LatentStatistics,
+                                            held_out: Tensor,
+                                            fitted: list[GradCtrlControl]) -> None:
     spoilt = [replace(item, values=item.values.index_fill(0, held_out, 50.0)) for item in scores]
-    again = teach_from_scores(latents, spoilt, num_ws=ROWS, metric=metric, held_out=held_out, settings=FIT)
+    again = fit_to_scores(latents, spoilt, statistics=metric, held_out=held_out, settings=FIT)
     assert all(same(a, b) for a, b in zip(fitted, again, strict=True))
 
 
 def test_the_report_tells_on_how_many_and_how_well(latents: Tensor, scores: list[Scores], held_out: Tensor,
-                                                   fitted: list[Control], examples: dict[str, Examples],
-                                                   trained: list[Control]) -> None:
+                                                   fitted: list[GradCtrlControl], examples: dict[str, Examples],
+                                                   trained: list[GradCtrlControl]) -> None:
     unknown = sum(index % 3 == 0 for index in range(1000))
     for control, item, count in zip(fitted, scores, (1000, 1000, 1000 - unknown), strict=True):
         known = held_out[item.mask[held_out]]
@@ -129,29 +132,29 @@ def test_the_report_tells_on_how_many_and_how_well(latents: Tensor, scores: list
 
 def test_examples_are_checked_on_what_is_held_out_if_it_is_given(latents: Tensor, scores: list[Scores],
                                                                  examples: dict[str, Examples], held_out: Tensor,
-                                                                 metric: Metric) -> None:
-    made = teach_from_examples(latents, scores, examples, num_ws=ROWS, settings=FEW, held_out=held_out,
-                               method="project", metric=metric)
+                                                                 metric: LatentStatistics) -> None:
+    made = fit_to_examples(latents, scores, examples, settings=FEW, held_out=held_out,
+                               keeping="projection", statistics=metric)
     assert made[0].report["held out"] == accuracy_report(made[0], latents[held_out], scores[0].labels[held_out])
-    assert {(control.method, control.metric) for control in made} == {("project", metric)}
+    assert {(control.keeping, control.statistics) for control in made} == {("projection", metric)}
 
 
 def test_without_anything_held_out_there_is_no_accuracy_to_tell(latents: Tensor, scores: list[Scores],
-                                                                metric: Metric) -> None:
-    control, = teach_from_scores(latents, scores[:1], num_ws=ROWS, metric=metric, settings=FIT)
+                                                                metric: LatentStatistics) -> None:
+    control, = fit_to_scores(latents, scores[:1], statistics=metric, settings=FIT)
     assert control.report == {"trained on": "scores of 1200 samples", "scorer": "formula"}
     none = {"smile": prepare(scores[0], count=20, validation=0)}
-    control, = teach_from_examples(latents, scores[:1], none, num_ws=ROWS, settings=FEW)
+    control, = fit_to_examples(latents, scores[:1], none, settings=FEW)
     assert control.report == {"trained on": "examples a class: 20, 20", "scorer": "formula"}
 
 
 def test_what_does_not_fit_is_refused(latents: Tensor, scores: list[Scores], examples: dict[str, Examples],
-                                      metric: Metric) -> None:
+                                      metric: LatentStatistics) -> None:
     with pytest.raises(InputError, match="hair: has no examples among smile; prepare them"):
-        teach_from_examples(latents, scores, {"smile": examples["smile"]}, num_ws=ROWS, settings=FEW)
+        fit_to_examples(latents, scores, {"smile": examples["smile"]}, settings=FEW)
     with pytest.raises(InputError, match="smile: there are 1199 latents and 1200 scores"):
-        teach_from_examples(latents[:-1], scores, examples, num_ws=ROWS, settings=FEW)
+        fit_to_examples(latents[:-1], scores, examples, settings=FEW)
     with pytest.raises(InputError, match="smile: there are 1199 latents and 1200 scores"):
-        teach_from_scores(latents[:-1], scores, num_ws=ROWS, metric=metric, held_out=torch.tensor([0]), settings=FIT)
+        fit_to_scores(latents[:-1], scores, statistics=metric, held_out=torch.tensor([0]), settings=FIT)
     with pytest.raises(InputError, match="smile: only 100 samples have scores"):
-        teach_from_scores(latents, scores, num_ws=ROWS, metric=metric, held_out=torch.arange(1100), settings=FIT)
+        fit_to_scores(latents, scores, statistics=metric, held_out=torch.arange(1100), settings=FIT)

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from directions import Control, Controls, load_controls, save_controls
+from directions import Controls, GradCtrlControl
+from directions import load as load_controls
+from directions import save as save_controls
 from editing import Editor
-from generators import Generator, GeneratorConfig, load, to_pixels
+from generators import Generator, StyleGAN2, StyleGAN2Config, load, to_pixels
 from gradctrl import Classifier
-from learning.lesson import FEWEST, GOAL, Lesson, Pool, train_from_labels
+from learning.lesson import FEWEST, GOAL, Lesson, Pool, fit_from_labels
 from weights.errors import InputError
 
 Person = Callable[[int], str]  # The class of the sample with a seed.
@@ -22,22 +24,22 @@ Person = Callable[[int], str]  # The class of the sample with a seed.
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     torch.manual_seed(0)
-    config = GeneratorConfig(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
-    return Generator(config).requires_grad_(False).eval()
+    config = StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
+    return StyleGAN2(config).requires_grad_(False).eval()
 
 
-def made(name: str, seed: int, *, outputs: int = 1) -> Control:
+def made(name: str, seed: int, *, outputs: int = 1) -> GradCtrlControl:
     rng = torch.Generator().manual_seed(seed)
     classifier = Classifier(
         hidden_weight=torch.randn(8, 16, generator=rng), hidden_bias=torch.randn(8, generator=rng) / 4,
         out_weight=torch.randn(outputs, 8, generator=rng), out_bias=torch.zeros(outputs))
     classes = ("no", "yes") if outputs == 1 else ("black", "brown", "blond")
-    return Control(name=name, classes=classes, classifier=classifier, layers=(0, 4), units=(1.0,) * outputs)
+    return GradCtrlControl(name=name, classes=classes, classifier=classifier, units=(1.0,) * outputs)
 
 
 @pytest.fixture(scope="module")
 def controls(generator: Generator) -> Controls:
-    return Controls([made("smile", 1), made("age", 2)], generator_hash=generator.hash)
+    return Controls([made("smile", 1), made("age", 2)], spaces=generator.spaces)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def current(lesson: Lesson) -> int:
     return lesson.current.seed
 
 
-def same(one: Control, other: Control) -> bool:
+def same(one: GradCtrlControl, other: GradCtrlControl) -> bool:
     tensors = one.tensors(), other.tensors()
     return (all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
             and (one.units, one.limits, one.margins, one.layers, one.keep, one.report)
@@ -187,13 +189,13 @@ def test_preparing_beside_sorting_loses_nothing(lesson: Lesson, person: Person) 
 def test_the_same_labels_give_the_same_control_bit_for_bit(generator: Generator, pool: Pool, controls: Controls,
                                                            labels: dict[int, str]) -> None:
     names = ("no beard", "beard")
-    one = train_from_labels(generator, controls, "beard", names, labels, pool=pool)
+    one = fit_from_labels(generator, controls, "beard", names, labels, pool=pool)
     turned = dict(reversed(labels.items()))
-    again = train_from_labels(generator, controls, "beard", names, turned, pool=Pool(generator, range(100, 500)))
+    again = fit_from_labels(generator, controls, "beard", names, turned, pool=Pool(generator, range(100, 500)))
     assert same(one, again)
     other = dict(labels)
     other[min(other)] = "beard" if other[min(other)] == "no beard" else "no beard"
-    assert not same(one, train_from_labels(generator, controls, "beard", names, other, pool=pool))
+    assert not same(one, fit_from_labels(generator, controls, "beard", names, other, pool=pool))
 
 
 def test_the_lesson_trains_what_its_labels_say_and_goes_on(lesson: Lesson, generator: Generator, pool: Pool,
@@ -201,20 +203,20 @@ def test_the_lesson_trains_what_its_labels_say_and_goes_on(lesson: Lesson, gener
     while not lesson.ready:
         lesson.sort(person(current(lesson)))
     control = lesson.train()
-    assert same(control, train_from_labels(generator, controls, "beard", lesson.classes, lesson.labels, pool=pool))
+    assert same(control, fit_from_labels(generator, controls, "beard", lesson.classes, lesson.labels, pool=pool))
     assert list(control.keep) == ["smile", "age"]
-    narrowed = lesson.adjust(keep=["age"], layers=(0, 3))
-    assert (list(narrowed.keep), narrowed.layers) == (["age"], (0, 3))
+    narrowed = lesson.adjust(keep=["age"], layers=(4, 16))
+    assert (list(narrowed.keep), narrowed.layers) == (["age"], (4, 16))
     while not lesson.complete:
         lesson.sort(person(current(lesson)))
     later = lesson.train()
-    assert (list(later.keep), later.layers) == (["age"], (0, 3))
+    assert (list(later.keep), later.layers) == (["age"], (4, 16))
     assert min(later.report["examples"].values()) >= GOAL  # type: ignore[attr-defined]
 
 
 def test_the_control_knows_what_the_person_knows(generator: Generator, pool: Pool, controls: Controls, person: Person,
                                                  labels: dict[int, str]) -> None:
-    control = train_from_labels(generator, controls, "beard", ["no beard", "beard"], labels, pool=pool)
+    control = fit_from_labels(generator, controls, "beard", ["no beard", "beard"], labels, pool=pool)
     others = range(1000, 1200)
     answers = control.predict(generator.sample(others))
     agreed = [control.classes[int(answer)] == person(seed) for answer, seed in zip(answers, others, strict=True)]
@@ -229,7 +231,7 @@ def test_accuracy_is_measured_on_labels_that_were_not_trained_on(generator: Gene
                                                                  ) -> None:
     coin = torch.Generator().manual_seed(1)
     guesses = {seed: ("no beard", "beard")[int(torch.randint(2, [1], generator=coin))] for seed in pool.seeds[:80]}
-    control = train_from_labels(generator, controls, "beard", ["no beard", "beard"], guesses, pool=pool)
+    control = fit_from_labels(generator, controls, "beard", ["no beard", "beard"], guesses, pool=pool)
     held_out = control.report["held out"]
     assert isinstance(held_out, dict)
     assert 0.3 < held_out["balanced accuracy"] < 0.7  # Nothing can be known, however well it learns them by heart.
@@ -237,8 +239,8 @@ def test_accuracy_is_measured_on_labels_that_were_not_trained_on(generator: Gene
 
 def test_strength_one_is_the_median_length_that_flips_the_attribute(generator: Generator, pool: Pool,
                                                                     controls: Controls, labels: dict[int, str]) -> None:
-    control = train_from_labels(generator, controls, "beard", ["no beard", "beard"], labels, pool=pool)
-    editor = Editor(generator, Controls([*controls.values(), control], generator_hash=generator.hash))
+    control = fit_from_labels(generator, controls, "beard", ["no beard", "beard"], labels, pool=pool)
+    editor = Editor(generator, Controls([*controls.values(), control], spaces=generator.spaces))
     lengths = []
     unseen = torch.tensor([index for index, seed in enumerate(pool.seeds) if seed not in labels])
     answers = control.predict(pool.latents[unseen])
@@ -255,8 +257,8 @@ def test_strength_one_is_the_median_length_that_flips_the_attribute(generator: G
 
 def test_a_saved_control_works_alone(generator: Generator, pool: Pool, controls: Controls, labels: dict[int, str],
                                      tmp_path: Path) -> None:
-    control = train_from_labels(generator, controls, "beard", ["no beard", "beard"], labels, pool=pool)
-    save_controls(tmp_path / "beard.safetensors", [control], generator_hash=generator.hash)
+    control = fit_from_labels(generator, controls, "beard", ["no beard", "beard"], labels, pool=pool)
+    save_controls(tmp_path / "beard.safetensors", [control], spaces=generator.spaces)
     editor = Editor(generator, load_controls(tmp_path / "beard.safetensors"))  # What it keeps is not there.
     editor.set_latents(pool.latents[:2])
     assert (editor.edit({"beard": 1.0}) != editor.edit({})).any()
@@ -266,10 +268,10 @@ def test_several_classes_and_truncated_samples(generator: Generator, pool: Pool,
     hair = made("hair", 5, outputs=3)
     latents = generator.sample(range(300), truncation=0.8)
     labels = {seed: hair.classes[int(answer)] for seed, answer in enumerate(hair.predict(latents))}
-    control = train_from_labels(generator, controls, "hair", hair.classes, labels, truncation=0.8, pool=pool)
+    control = fit_from_labels(generator, controls, "hair", hair.classes, labels, truncation=0.8, pool=pool)
     assert (control.outputs, len(control.units), control.limits[0]) == (3, 3, 0.0)
     assert float((control.predict(latents) == hair.predict(latents)).float().mean()) > 0.8
-    assert control.report["samples"] == {"generator_hash": generator.hash, "truncation": 0.8}
+    assert control.report["samples"] == {"space": generator.space.to_text(), "truncation": 0.8}
 
 
 @pytest.mark.slow
@@ -278,7 +280,7 @@ def test_thirty_of_each_class_teach_what_a_bundled_control_knows(attribute: str)
     bundled = load("bundled"), load_controls("bundled")
     generator, (person, pool) = bundled[0], (bundled[1][attribute], Pool(bundled[0]))
     others = Controls([control for name, control in bundled[1].items() if name != attribute],
-                      generator_hash=generator.hash)
+                      spaces=generator.spaces)
     shown = {}
     for active in (True, False):
         lesson = Lesson(generator, pool, attribute, person.classes, others, active=active)
@@ -317,9 +319,9 @@ def test_names_that_no_control_can_have_are_refused(generator: Generator, pool: 
 
 def test_one_that_a_person_taught_may_be_replaced(generator: Generator, pool: Pool, controls: Controls,
                                                   labels: dict[int, str]) -> None:
-    control = train_from_labels(generator, controls, "beard", ["no beard", "beard"], labels, pool=pool)
-    with_beard = Controls([*controls.values(), control], generator_hash=generator.hash)
-    again = train_from_labels(generator, with_beard, "beard", ["no beard", "beard"], labels, pool=pool)
+    control = fit_from_labels(generator, controls, "beard", ["no beard", "beard"], labels, pool=pool)
+    with_beard = Controls([*controls.values(), control], spaces=generator.spaces)
+    again = fit_from_labels(generator, with_beard, "beard", ["no beard", "beard"], labels, pool=pool)
     assert same(control, again)  # It does not keep itself.
 
 
@@ -327,9 +329,9 @@ def test_a_strange_class_and_too_few_examples_are_refused(generator: Generator, 
                                                           lesson: Lesson, labels: dict[int, str]) -> None:
     few = {seed: label for number, (seed, label) in enumerate(labels.items()) if label == "beard" or number < 4}
     with pytest.raises(InputError, match=f"at least {FEWEST} .*no beard 4; sort more"):
-        train_from_labels(generator, controls, "beard", ["no beard", "beard"], few, pool=pool)
+        fit_from_labels(generator, controls, "beard", ["no beard", "beard"], few, pool=pool)
     with pytest.raises(InputError, match="'moustache' is none of its classes"):
-        train_from_labels(generator, controls, "beard", ["no beard", "beard"], {**labels, 1: "moustache"}, pool=pool)
+        fit_from_labels(generator, controls, "beard", ["no beard", "beard"], {**labels, 1: "moustache"}, pool=pool)
     with pytest.raises(InputError, match="moustache: no such class"):
         lesson.sort("moustache")
     with pytest.raises(InputError, match="nothing to undo"):

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from directions import Controls
-from editing import Edited, Editor
+from directions import Controls, Edit, EditedLatents, states
 from gradctrl import Scores
 from learning.trials import RENDER_BATCH, Trials, check_controls, cross, draw_trials, judge, verdict
 from tests.learning.glass import Glass, Reader, along, binary, latents, plane
@@ -104,44 +103,44 @@ def glass() -> Glass:
 
 @pytest.fixture(scope="module")
 def controls() -> Controls:
-    hair = plane("hair", along(3), along(4), along(5), layers=(1, 5), margins=(0.2, 0.2, 0.2))
+    hair = plane("hair", along(3), along(4), along(5), layers=(8, 32), margins=(0.2, 0.2, 0.2))
     return Controls([plane("smile", along(0, 1), keep={"hair": 5}), hair])
 
 
 @pytest.mark.parametrize("name", ["smile", "hair"])
 def test_what_crosses_has_the_score_in_the_order_of_the_samples(glass: Glass, controls: Controls, name: str) -> None:
-    editor, w = Editor(glass, controls), latents(40)
-    control = controls[name]
+    w = latents(40)
+    control = controls.control(name)
     target = (torch.arange(40) * 7) % len(control.classes)
-    edited, crossed = cross(editor, w, name, target)
+    edited, crossed = cross(glass, controls, w, name, target)
     assert crossed.all()
-    x = editor.states(control, edited)
+    x = states(glass, control, edited)
     reached = torch.stack([control.score_of(x[i:i + 1], int(target[i]))[0] for i in range(40)])
     assert (reached > control.margin(0) - 1e-4).all()
-    assert torch.equal(control.predict(editor.states(control, edited)), target) or name == "smile"
+    assert torch.equal(control.predict(states(glass, control, edited)), target) or name == "smile"
     for index in (0, 13, 39):
-        one, _ = cross(editor, w[index:index + 1], name, target[index:index + 1])
+        one, _ = cross(glass, controls, w[index:index + 1], name, target[index:index + 1])
         assert torch.allclose(one.latent[0], edited.latent[index], atol=1e-5)
 
 
 def test_what_has_the_class_already_and_what_cannot_get_there_is_left_as_it_was(glass: Glass) -> None:
     control = plane("smile", along(0, 1), keep={"other": 2})
-    editor = Editor(glass, Controls([control, plane("other", along(0, 1))]))
+    both = Controls([control, plane("other", along(0, 1))])
     w = latents(40)
     there = control.predict(w) == 1
-    edited, crossed = cross(editor, w, "smile", torch.ones(40, dtype=torch.long))
+    edited, crossed = cross(glass, both, w, "smile", torch.ones(40, dtype=torch.long))
     assert torch.equal(crossed, there)  # The mask covers all that could be changed.
     assert torch.equal(edited.latent, glass.broadcast(w))
-    edited, crossed = cross(editor, w, "smile", torch.ones(40, dtype=torch.long), keep=[])
+    edited, crossed = cross(glass, both, w, "smile", torch.ones(40, dtype=torch.long), edit=Edit(keep=()))
     assert crossed.all()
     assert torch.equal(edited.latent[there], glass.broadcast(w)[there])
     assert (edited.latent[~there] != glass.broadcast(w)[~there]).any(dim=(1, 2)).all()
 
 
 def test_settings_are_passed_on(glass: Glass, controls: Controls) -> None:
-    editor, w = Editor(glass, controls), latents(10)
-    edited, crossed = cross(editor, w, "smile", 1 - controls["smile"].predict(w), keep=[], layers=(2, 3),
-                            method="project")
+    w = latents(10)
+    edited, crossed = cross(glass, controls, w, "smile", 1 - controls.control("smile").predict(w),
+                            edit=Edit(keep=(), layers=(12, 16)))
     assert crossed.all()
     changed = (edited.latent != glass.broadcast(w)).any(dim=2).any(dim=0)
     assert changed.nonzero().flatten().tolist() == [2]
@@ -151,7 +150,7 @@ def test_settings_are_passed_on(glass: Glass, controls: Controls) -> None:
 
 def test_judging_in_batches_equals_one_by_one(glass: Glass) -> None:
     reader = Reader({"smile": binary(lambda w: w[:, 2, 0]), "age": binary(lambda w: w[:, 0, 1])})
-    edited = Edited(glass.broadcast(latents(RENDER_BATCH * 2 + 3)))
+    edited = EditedLatents(glass.broadcast(latents(RENDER_BATCH * 2 + 3)))
     told: list[int] = []
     found = judge(glass, reader, edited, told.append)
     assert told == [RENDER_BATCH, RENDER_BATCH, 3]
@@ -172,7 +171,7 @@ def test_styles_are_judged_too() -> None:
     glass = Styled()
     reader = Reader({"smile": binary(lambda w: w[:, 2, 0])})
     latent = glass.broadcast(latents(20))
-    plain, styled = (judge(glass, reader, Edited(latent, styles)) for styles in (None, torch.ones(20, 4)))
+    plain, styled = (judge(glass, reader, EditedLatents(latent, styles)) for styles in (None, torch.ones(20, 4)))
     assert torch.allclose(styled["smile"][:, 1], plain["smile"][:, 1] + 0.1, atol=1e-4)
 
 

@@ -7,7 +7,8 @@ import torch
 
 from gradctrl import Classifier
 from learning.uncertainty import leads, least_certain, likely, spread_out
-from tests.directions.made_controls import latents, make_control
+from tests.directions.made_controls import make_control
+from tests.gradctrl.made_classifiers import latents
 
 
 def of_first_channels(outputs: int) -> Classifier:

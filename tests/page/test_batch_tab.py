@@ -7,14 +7,15 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 
-from batch.batch import Row
-from editing import Edit, Editor, PhotoSource, Recipe, save_recipe
+from batch.driver import Row
+from editing import Edit, PhotoSource, Recipe, save_recipe
 from inversion import PRESETS, InversionCache, ProjectorSettings, read_picture_metadata
 from page import KEPT_SECONDS
 from page.jobs.executors import MOST_WAITING
@@ -150,10 +151,8 @@ def test_closing_the_stream_ends_the_batch(tab: BatchTab, visitor: Visitor, uplo
 def test_a_recipe_does_what_the_edit_it_was_made_of_does(tab: BatchTab, visitor: Visitor, services: Services,
                                                          uploads: Callable[..., list[str]], astronaut_file: Path,
                                                          tmp_path: Path) -> None:
-    recipe = Recipe(source=PhotoSource(photo="0" * 64, face=0, inversion=QUICK),
-                    generator=services.models.generator.hash,
-                    controls=Editor(services.models.generator, services.models.controls).controls.hash,
-                    strengths=EDIT.strengths)
+    source = PhotoSource(photo="0" * 64, face=0, inversion=QUICK)
+    recipe = Recipe.of(source, services.models.generator, services.models.controls, EDIT)
     save_recipe(tmp_path / "r.json", recipe)
     [upload] = uploads(r_json=(tmp_path / "r.json").read_bytes())
     update = tab.on_recipe(visitor, upload)
@@ -315,8 +314,8 @@ def test_a_broken_zip_and_an_unknown_preset_are_said(tab: BatchTab, visitor: Vis
 
 def test_a_recipe_of_another_generator_is_refused_by_name(tab: BatchTab, visitor: Visitor, services: Services,
                                                           uploads: Callable[..., list[str]], tmp_path: Path) -> None:
-    recipe = Recipe(source=PhotoSource(photo="0" * 64, face=0, inversion=QUICK), generator="f" * 64, controls="0" * 64,
-                    strengths={"smile": 1.0})
+    source = PhotoSource(photo="0" * 64, face=0, inversion=QUICK)
+    recipe = replace(Recipe.of(source, services.models.generator, services.models.controls, EDIT), generator="f" * 64)
     save_recipe(tmp_path / "r.json", recipe)
     update = tab.on_recipe(visitor, uploads(r_json=(tmp_path / "r.json").read_bytes())[0])
     assert "r.json: this recipe was made with generator ffffffffffff" in update[tab.notice]

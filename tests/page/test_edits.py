@@ -52,9 +52,9 @@ def subject_of(visitor: Visitor) -> EditSubject:
 # ---- sliders
 
 @pytest.mark.parametrize("edit", [
-    Edit(), Edit(strengths={"smile": 2.0}), Edit(strengths={"smile": -1.5, "hair:blond": 0.5}, layers=(2, 6)),
+    Edit(), Edit(strengths={"smile": 2.0}), Edit(strengths={"smile": -1.5, "hair:blond": 0.5}, layers=(12, 32)),
     Edit(strengths={"age": 1.0}, keep=("gender",), step=0.3), Edit(strengths={"age": 1.0}, keep=()),
-    Edit(strengths={"pose:right": 1.0}, method="paper", keep={"smile": 40, "age": 40}),
+    Edit(strengths={"pose:right": 1.0}, keep={"smile": 40, "age": 40}),
 ])
 def test_sliders_show_an_edit_and_ask_for_the_same(tab: EditTab, drawn: Visitor, edit: Edit) -> None:
     assert tab.sliders.read(tab.services.models_of(drawn), sliders(tab, drawn, edit)) == edit
@@ -75,8 +75,8 @@ def test_each_control_has_a_slider_whose_safe_range_and_zero_are_marked(tab: Edi
 
 
 @pytest.mark.parametrize(("layers", "step", "words"), [
-    ("two to four", None, "is no layer range"), ("8:2", None, "layer range 8:2"),
-    ("2:99", None, "layer range 2:99"), ("2:6", -1.0, "-1 is no length"),
+    ("two to four", None, "is no layer range"), ("64:8", None, "layer range 64-8"),
+    ("300:900", None, "layer range 300-900"), ("12:32", -1.0, "-1 is no length"),
 ])
 def test_settings_that_cannot_be_are_told(tab: EditTab, drawn: Visitor, layers: str, step: float | None,
                                           words: str) -> None:
@@ -327,7 +327,7 @@ def test_the_downloaded_photo_changes_in_the_face_alone_and_names_its_recipe(tab
     assert not changed.any()
     recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
     recipe.check(editor_of(tab.services.models, subject_of(at_hand)))
-    assert recipe.strengths == {"smile": 2.0}
+    assert recipe.edit.strengths == {"smile": 2.0}
     assert recipe.source.photo == astronaut.sha256
     values = asked(tab, at_hand, strengths={"smile": 2.0})[3:]
     stored = link_of(tab.outputs.on_recipe(at_hand, *values), tab, "recipe")

@@ -28,9 +28,11 @@ from PIL import Image
 
 import app
 from directions import Controls
-from directions.files import load_any
-from editing import Editor, load_recipe, load_session, reproduce, save_session
-from editing.edit import MOST_STRENGTH
+from directions import load as load_directions
+from directions import save as save_directions
+from directions.edit import MOST_STRENGTH
+from editing import Editor, Inverter, load_recipe, load_session, reproduce, save_session
+from generators import Space
 from inversion import PRESETS, Photo, open_photo, paste_back
 from page import KEPT_SECONDS
 from page.api import arguments
@@ -103,7 +105,7 @@ def test_find_faces_gives_the_library_s_faces(client: Client, two_faces: Path, s
     assert [tuple(face["box"]) for face in found] == [face.box for face in faces]
     assert np.array_equal([face["quad"] for face in found], [face.quad for face in faces])
     assert [face["warnings"] for face in found] == [
-        list(limits_of_face(photo, face, faces, resolution=services.models.generator.resolution)) for face in faces]
+        list(limits_of_face(photo, face, faces, resolution=services.models.generator.img_resolution)) for face in faces]
 
 
 def test_a_photo_s_edit_is_the_library_s(client: Client, services: Services, astronaut: Photo,
@@ -128,7 +130,7 @@ def test_a_photo_s_edit_is_the_library_s(client: Client, services: Services, ast
     recipe = load_recipe(crop)
     assert recipe == load_recipe(put_back)
     assert json.loads(told["recipe"]) == json.loads(recipe.to_json())
-    again = reproduce(recipe, editor, photo=astronaut, projector=models.projector)
+    again = reproduce(recipe, editor, photo=astronaut, inverter=Inverter(models.projector))
     assert np.array_equal(again, expected)
     assert b"digitalsourcetype" in Path(put_back).read_bytes()
     assert b"digitalsourcetype" not in Path(crop).read_bytes()
@@ -144,9 +146,9 @@ def test_no_strength_is_the_identity(client: Client, sample: tuple[str, str], se
     editor = Editor(services.models.generator, services.models.controls)
     editor.set_latent(services.models.generator.sample([7], truncation=0.8)[0])
     assert np.array_equal(editor.edit({}), pixels(picture))
-    settings = {"layers": [2, 8], "step": 0.3, "method": "paper"}
+    settings = {"layers": [12, 64], "step": 0.3, "method": "gradctrl"}
     other, _ = client.predict(handle_file(session), {"age": -1}, **settings, api_name="/edit")
-    assert np.array_equal(pixels(other), editor.edit({"age": -1}, layers=(2, 8), step=0.3, method="paper"))
+    assert np.array_equal(pixels(other), editor.edit({"age": -1}, layers=(12, 64), step=0.3))
 
 
 def test_a_bad_file_in_a_batch_stops_nothing(client: Client, astronaut_file: Path, tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_trained_control_edits_together_with_the_others(client: Client, servic
     assert told["classes"] == ["no_grin", "grin"]
     assert 0.5 < told["balanced_accuracy"] <= 1
     assert told["safe"][0] < 0 < told["safe"][1]
-    together = Controls([*models.controls.values(), *load_any(path).values()], generator_hash=models.generator.hash)
+    together = Controls([*models.controls.values(), *load_directions(path).values()], spaces=models.generator.spaces)
     editor = Editor(models.generator, together)
     editor.set_latent(models.generator.sample([7], truncation=0.8)[0])
     changes = {"grin": -1.0, "age": -0.5}
@@ -211,27 +213,24 @@ def bad_edits(session: str, other_controls: str) -> list[tuple[dict[str, Any], s
         ({"strengths": {"smile": MOST_STRENGTH + 1}}, "smile 21 is too far; give -20 to 20"),
         ({"strengths": ["smile"]}, "strengths: .* is not an object of values by name"),
         ({"layers": [1, 2, 3]}, r"layers: \[1, 2, 3\] is no layer range; give two numbers"),
-        ({"layers": [4, 90]}, "layer range 4:90: this generator has 12 layers"),
+        ({"layers": [300, 900]}, "the layer range 300-900 holds none of this generator's layers; their sides are 4, 8"),
         ({"layers": [0.5, 2]}, r"layers\[0\]: 0.5 is not a whole number"),
-        ({"step": 0.001}, "step 0.001 is no length of a step; give 0.05 or more"),
-        ({"method": "magic"}, "cannot be steered by the method magic; give project or paper"),
+        ({"step": 0.001}, "step 0.001 is no length of a step; give 0.01 or more"),
+        ({"method": "magic"}, "magic: no such method; use gradctrl, interfacegan"),
         ({"keep": ["hat"]}, "hat: no such attribute"),
         ({"keep": "age"}, "keep: 'age' is not a list"),
         ({"put_back": "yes"}, "put_back: 'yes' is not true or false"),
         ({"controls": handle_file(session)}, r"sample-7\.session\.safetensors: "),
-        ({"controls": handle_file(other_controls)}, r"others\.safetensors: these controls belong to generator"),
+        ({"controls": handle_file(other_controls)}, r"others\.safetensors: these controls are for the space"),
         ({"session": None}, "session: None is not a file; upload one"),
     )]
 
 
 def test_each_wrong_argument_of_an_edit_is_named(client: Client, sample: tuple[str, str], services: Services,
                                                  tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from directions import Control, save_controls
-
     others = tmp_path / "others.safetensors"
     smile = services.models.controls["smile"]
-    assert isinstance(smile, Control)
-    save_controls(others, [smile], generator_hash="0" * 64)
+    save_directions(others, [smile], spaces={"w": Space.of("w", torch.randn(4, services.models.generator.w_dim))})
     for given, message in bad_edits(sample[0], str(others)):
         with pytest.raises(AppError, match=message) as caught:
             client.predict(**given, api_name="/edit")

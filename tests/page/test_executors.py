@@ -175,7 +175,7 @@ def test_an_edit_asked_for_again_is_the_picture_that_an_editor_makes(services: S
     assert subject is not None
     both = Edit(strengths={"smile": 1.5, "age": -1.0}), Edit(strengths={"age": -1.0, "smile": 1.5})
     for edit in (*both, both[0], Edit(strengths={"smile": 1.0}), both[1]):
-        expected = edit.apply(editor_of(models, subject))
+        expected = editor_of(models, subject).edit(edit)
         assert np.array_equal(edited_picture(models, subject, edit), expected)
         assert np.array_equal(edited_picture(models, subject, edit), expected)
 
@@ -187,7 +187,7 @@ def test_the_edit_that_is_pinned_is_not_drawn_anew_at_each_move(services: Servic
     first = edited_picture(models, subject, pinned)
     for strength in (0.5, 1.0, 1.5):
         moved = Edit(strengths={"age": strength})
-        assert np.array_equal(edited_picture(models, subject, moved), moved.apply(editor_of(models, subject)))
+        assert np.array_equal(edited_picture(models, subject, moved), editor_of(models, subject).edit(moved))
         assert edited_picture(models, subject, pinned) is first
 
 

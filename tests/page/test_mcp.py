@@ -90,7 +90,7 @@ def test_a_sample_is_drawn_and_edited_twice(demo: gr.Blocks, services: Services,
         assert not edited.isError
         assert np.array_equal(pictures(edited)[0], editor.edit({"smile": strength}))
         told = json.loads(texts(edited)[-1])
-        assert json.loads(told["recipe"])["strengths"] == {"smile": strength}
+        assert json.loads(told["recipe"])["edit"]["strengths"] == {"smile": strength}
 
 
 def test_what_is_wrong_is_told(demo: gr.Blocks, progress: Any, capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ import gradio as gr
 import pytest
 from safetensors.torch import load_file, save_file
 
-from directions import Control, save_controls
+from directions import Control
+from directions import save as save_directions
 from page.jobs import library
 from page.jobs.services import Services
 from page.layout import Page
@@ -40,15 +41,15 @@ def uploaded() -> Callable[[Path, str], dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def other_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generator of somebody's own: the bundled one with other weights."""
+    """A generator of somebody's own: the bundled one with another mapping, and so another W."""
     from safetensors import safe_open
 
     source = path_of("bundled-generator")
     with safe_open(source, framework="pt") as file:
         metadata = file.metadata()
     weights = load_file(source)
-    name = next(name for name in weights if name.endswith("weight") and weights[name].ndim == 4)
-    weights[name] = weights[name] * 1.01
+    name = next(name for name in weights if name.startswith("mapping") and weights[name].ndim == 2)
+    weights[name] = weights[name].flip(0)
     path = tmp_path_factory.mktemp("own") / "mine.safetensors"
     save_file(weights, path, metadata)
     return path
@@ -61,8 +62,8 @@ def control_file(services: Services, tmp_path: Path) -> Path:
 
     smile = services.models.controls["smile"]
     assert isinstance(smile, Control)
-    save_controls(tmp_path / "grin.safetensors", [replace(smile, name="grin", keep={"age": 100})],
-                  generator_hash=services.models.generator.hash)
+    save_directions(tmp_path / "grin.safetensors", [replace(smile, name="grin", keep={"age": 100})],
+                    spaces=services.models.generator.spaces)
     return tmp_path / "grin.safetensors"
 
 
@@ -116,7 +117,7 @@ def test_a_generator_of_one_s_own_is_read_and_the_face_of_another_is_let_go(
     assert followed[page.edit.stage]["visible"] is True
     page.edit.on_draw(visitor, 5, 0.7)  # It draws.
     wrong = tab.on_controls(visitor, uploaded(control_file, "grin.safetensors"), BESIDE)
-    assert "belong to generator" in wrong[tab.notice]
+    assert "are for the space" in wrong[tab.notice]
     same = tab.on_file(visitor, uploaded(path_of("bundled-generator"), "copy.safetensors"))
     assert "Smile" in same[tab.card]  # The page's controls are for it.
 

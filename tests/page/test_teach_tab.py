@@ -11,31 +11,32 @@ import numpy as np
 import pytest
 import torch
 
-from directions import Control, Controls, load_controls
-from generators import Generator, GeneratorConfig
+from directions import Controls, GradCtrlControl
+from directions import load as load_directions
+from generators import StyleGAN2, StyleGAN2Config
 from gradctrl import Classifier
 from learning.lesson import FEWEST
 from page.jobs.services import Services
 from page.state import files
 from page.state.models import LazyGenerator
 from page.state.visitor import Visitor
-from page.tabs.teach import KEYS, PARTS, TeachTab, attribute_of, enlarged
+from page.tabs.teach import KEYS, TeachTab, attribute_of, enlarged
 
 
-def made(name: str, seed: int) -> Control:
+def made(name: str, seed: int) -> GradCtrlControl:
     rng = torch.Generator().manual_seed(seed)
     classifier = Classifier(
         hidden_weight=torch.randn(8, 16, generator=rng), hidden_bias=torch.randn(8, generator=rng) / 4,
         out_weight=torch.randn(1, 8, generator=rng), out_bias=torch.zeros(1))
-    return Control(name=name, classes=("no", "yes"), classifier=classifier, layers=(0, 4), units=(1.0,))
+    return GradCtrlControl(name=name, classes=("no", "yes"), classifier=classifier, layers=(4, 12), units=(1.0,))
 
 
 @pytest.fixture(scope="module")
 def services() -> Services:
     torch.manual_seed(0)
-    config = GeneratorConfig(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
-    generator = Generator(config).requires_grad_(False).eval()
-    controls = Controls([made("smile", 1), made("age", 2)], generator_hash=generator.hash, source="made")
+    config = StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
+    generator = StyleGAN2(config).requires_grad_(False).eval()
+    controls = Controls([made("smile", 1), made("age", 2)], spaces=generator.spaces, source="made")
     return Services(generator, controls)
 
 
@@ -93,12 +94,12 @@ def test_a_lesson_from_beginning_to_download(tab: TeachTab, visitor: Visitor, se
     saved = services.models_of(visitor).controls
     assert list(saved) == ["smile", "age", "long_beard"]
     assert (saved.source, list(saved["long_beard"].keep), saved["long_beard"].layers) == (
-        "made + long_beard", ["age"], (0, round(PARTS["shapes"][1] * 8)))
+        "made + long_beard", ["age"], (4, 32))
     assert list(services.models.controls) == ["smile", "age"]  # Nobody else's.
     path = Path(tab.on_download(visitor)[tab.link])
     assert path.name == "long_beard.control.safetensors"
     assert files.private_dir() / visitor.folder in path.parents
-    assert list(load_controls(path)) == ["long_beard"]
+    assert list(load_directions(path)) == ["long_beard"]
 
 
 def test_a_lesson_goes_on_and_a_taught_control_is_replaced(tab: TeachTab, visitor: Visitor, services: Services) -> None:
@@ -178,9 +179,9 @@ def test_a_lesson_about_another_generator_ends(tab: TeachTab, visitor: Visitor, 
 
     begin(tab, visitor)
     torch.manual_seed(1)
-    config = GeneratorConfig(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
-    other = Generator(config).requires_grad_(False).eval()
-    visitor.own_models = EditingModels(LazyGenerator(other), Controls([made("smile", 1)], generator_hash=other.hash))
+    config = StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
+    other = StyleGAN2(config).requires_grad_(False).eval()
+    visitor.own_models = EditingModels(LazyGenerator(other), Controls([made("smile", 1)], spaces=other.spaces))
     assert "another generator" in told(tab, tab.on_train(visitor))
     assert visitor.lesson is None
 

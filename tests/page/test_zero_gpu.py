@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partialmethod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +17,6 @@ import torch
 
 import app
 from inversion import PRESETS, Inversion, Projector, ProjectorSettings
-from inversion.whitening import Whitening
 from page.jobs import inverting, zero_gpu
 from page.jobs.services import Services
 from tests.page.handling import LONG, QUICK
@@ -51,9 +49,9 @@ class Spaces(ModuleType):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_whitening() -> Iterator[None]:
+def _quick_statistics() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Whitening, "__init__", partialmethod(Whitening.__init__, samples=600))
+        patch.setattr("generators.statistics.SAMPLES", 600)
         yield
 
 
@@ -157,14 +155,12 @@ def GPU(duration):
     return decorate
 '''
 IN_A_FORK = '''
-from functools import partialmethod
 import generators
 from inversion import Projector, ProjectorSettings
-from inversion.whitening import Whitening
 from page.jobs import inverting, zero_gpu
-from generators import to_pixels
+from generators import statistics, to_pixels
 
-Whitening.__init__ = partialmethod(Whitening.__init__, samples=600)
+statistics.SAMPLES = 600
 zero_gpu.LENT_DEVICE = "cpu"
 zero_gpu.declare()
 generator = generators.load("bundled")

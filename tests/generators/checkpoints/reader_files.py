@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generators.stylegan2_config import GeneratorConfig
+from generators.stylegan2 import StyleGAN2Config
 
-CONFIG = GeneratorConfig(img_resolution=32, channels=(24, 24, 16, 8), z_dim=20, w_dim=20, mapping_layers=2)
+CONFIG = StyleGAN2Config(img_resolution=32, channels=(24, 24, 16, 8), z_dim=20, w_dim=20, mapping_layers=2)
 SOURCE = "raise SystemExit('the source in the file was run')"  # Where NVIDIA's files carry Python source.
 
 
@@ -86,7 +86,7 @@ def fake_modules(*names: str) -> Iterator[list[types.ModuleType]]:
                 sys.modules[name] = module
 
 
-def nvidia_modules(config: GeneratorConfig = CONFIG, *, use_noise: bool = True) -> Module:
+def nvidia_modules(config: StyleGAN2Config = CONFIG, *, use_noise: bool = True) -> Module:
     """The generator as records of NVIDIA's modules."""
 
     def linear(prefix: str, inputs: int, outputs: int, lr: float, activation: str) -> Module:
@@ -179,7 +179,7 @@ def state_of(module: Module, prefix: str = "") -> dict[str, Tensor]:
 # --- NVIDIA, TensorFlow ---
 
 
-def tensorflow_variables(config: GeneratorConfig = CONFIG) -> dict[str, list[tuple[str, object]]]:
+def tensorflow_variables(config: StyleGAN2Config = CONFIG) -> dict[str, list[tuple[str, object]]]:
     """Variables of the network itself and of its two components, shaped as TensorFlow has them."""
     mapping = [
         (f"Dense{i}/{end}", numbers(f"Dense{i}/{end}", *shape))
@@ -273,7 +273,7 @@ def write_nvidia_tensorflow(
 # --- rosinality ---
 
 
-def rosinality_weights(config: GeneratorConfig = CONFIG) -> dict[str, Tensor]:
+def rosinality_weights(config: StyleGAN2Config = CONFIG) -> dict[str, Tensor]:
     """The state dict of rosinality's generator."""
     state: dict[str, Tensor] = {}
 

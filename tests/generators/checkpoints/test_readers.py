@@ -17,8 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from generators.checkpoints import read, write
 from generators.checkpoints.check import expected_shapes
-from generators.stylegan2 import Generator
-from generators.stylegan2_config import GeneratorConfig
+from generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from tests.generators.checkpoints import reader_files as files
 from weights.errors import InputError
 
@@ -144,7 +143,7 @@ def test_pictures_equal_the_references(kind: str, truncation: float, tmp_path: P
 def summary(path: Path, truncation: float = 1.0) -> list[float]:
     """Render the two pictures of the references, and take the same eleven numbers."""
     config, state = read(path)
-    generator = Generator(config)
+    generator = StyleGAN2(config)
     generator.load_state_dict(state)
     with torch.no_grad():
         pictures = generator(torch.from_numpy(files.numbers("z", 2, 20)), truncation=truncation)
@@ -162,7 +161,7 @@ def test_clamped_pictures_equal_the_reference(tmp_path: Path) -> None:
 def test_weights_are_complete_float32_with_memory_of_their_own(kind: str, tmp_path: Path) -> None:
     config, state = read(WRITERS[kind](tmp_path / "file"))
     assert {name: tuple(value.shape) for name, value in state.items()} == expected_shapes(config)
-    assert {name: tuple(value.shape) for name, value in Generator(config).state_dict().items()} == expected_shapes(
+    assert {name: tuple(value.shape) for name, value in StyleGAN2(config).state_dict().items()} == expected_shapes(
         config
     )
     assert all(value.dtype == torch.float32 and value.is_contiguous() for value in state.values())
@@ -181,7 +180,7 @@ def test_every_pickle_protocol_reads_the_same(protocol: int, tmp_path: Path) -> 
 
 
 def test_constants_come_from_the_file(tmp_path: Path) -> None:
-    config = GeneratorConfig(
+    config = StyleGAN2Config(
         img_resolution=64,
         channels=(16, 16, 8, 8, 4),
         z_dim=12,
@@ -227,7 +226,7 @@ def test_rosinality_in_both_forms_of_torch_files(zip_file: bool, tmp_path: Path)
 def test_rosinality_without_average_gets_the_mean_w(tmp_path: Path) -> None:
     path = files.write_rosinality(tmp_path / "a.pt", latent_avg=False)
     config, state = read(path)
-    generator = Generator(config)
+    generator = StyleGAN2(config)
     generator.load_state_dict(state)
     w = generator.sample(range(4000)).detach()
     error = (state["mapping.w_avg"] - w.mean(dim=0)).norm()

@@ -172,7 +172,8 @@ def payloads(marker: Path) -> Iterator[tuple[str, bytes, str]]:
     yield "exec in Python 2", b"c__builtin__\nexec\n(V" + code + b"\ntR.", "__builtin__.exec"
     yield "open", b"cio\nopen\n(V" + str(marker).encode() + b"\nVw\ntR.", "io.open"
     yield "getattr", b"cbuiltins\ngetattr\n(cos\nVsystem\ntR.", "builtins.getattr"
-    yield "own module", b"cweights.unpickle\nos.system\n(S" + line + b"tR.", "generators.checkpoints.unpickle.os.system"
+    own = "generators.checkpoints.unpickle"
+    yield "own module", b"c" + own.encode() + b"\nos.system\n(S" + line + b"tR.", f"{own}.os.system"
     yield "torch.load", pickle.dumps(Trap(torch.load, "x"), 4), "torch.serialization.load"
 
 

@@ -168,7 +168,7 @@ class Brightness:
 @pytest.fixture
 def bank(tmp_path: Path) -> SampleBank:
     """Pictures of a bank alone: sample i has the value 20 * i."""
-    bank = SampleBank(folder=tmp_path, generator_hash="a" * 64, truncation=1.0, seed=0, count=7, ending="png",
+    bank = SampleBank(folder=tmp_path, space="", generator_hash="a" * 64, truncation=1.0, seed=0, count=7, ending="png",
                       resolution=32, w_dim=4)
     (tmp_path / "pictures").mkdir()
     for index in range(7):

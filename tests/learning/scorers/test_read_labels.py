@@ -15,7 +15,8 @@ from weights.errors import InputError
 
 @pytest.fixture
 def bank(tmp_path: Path) -> SampleBank:
-    return SampleBank(folder=tmp_path / "bank", generator_hash="a" * 64, truncation=1.0, seed=0, count=5, ending="png",
+    return SampleBank(folder=tmp_path / "bank", space="", generator_hash="a" * 64, truncation=1.0, seed=0, count=5,
+                      ending="png",
                       resolution=32, w_dim=4)
 
 

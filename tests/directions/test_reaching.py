@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from directions import Control, LinearControl, Steerable
-from gradctrl import Classifier, Move, lengths_to, walk
-from tests.directions.made_controls import W_DIM, latents, make_control, make_metric
+from directions import GradCtrlControl, LinearControl, lengths_to
+from gradctrl import Classifier, Move, walk
+from tests.directions.made_controls import make_control
+from tests.gradctrl.made_classifiers import W_DIM, latents, make_statistics
 
 STEP = 0.3
 
@@ -29,33 +30,33 @@ def make_linear(outputs: int, *, ordered: bool = False) -> LinearControl:
         bias = torch.tensor([-2.0, 2.0, -2.0], dtype=torch.float64)
     classes = ("no", "yes") if outputs == 1 else ("left", "front", "right")
     return LinearControl(name="linear", classes=classes, layers=(0, 2), units=(1.0,) * outputs, step=STEP,
-                         family="interfacegan", directions=weights / weights.norm(dim=1, keepdim=True),
+                         found_by="interfacegan", directions=weights / weights.norm(dim=1, keepdim=True),
                          weights=weights, bias=bias, ordered=ordered)
 
 
-CONTROLS: dict[str, Steerable] = {
+CONTROLS: dict[str, GradCtrlControl] = {
     "binary": make_control("smile", seed=1, step=STEP),
     "classes": make_control("hair", outputs=3, seed=3, step=STEP),
-    "projection": make_control("smile", seed=1, step=STEP, method="project", metric=make_metric()),
+    "projection": make_control("smile", seed=1, step=STEP, keeping="projection", statistics=make_statistics()),
     "linear": make_linear(1), "linear classes": make_linear(3), "linear scale": make_linear(3, ordered=True)}
 KEPT = [(make_control("age", seed=2), 8)]
 
 
-def targets(control: Steerable, count: int) -> Tensor:
+def targets(control: GradCtrlControl, count: int) -> Tensor:
     return torch.arange(count) % len(control.classes)
 
 
-def keep_of(control: Steerable) -> list[tuple[Control, int]]:
-    return KEPT if isinstance(control, Control) else []
+def keep_of(control: GradCtrlControl) -> list[tuple[GradCtrlControl, int]]:
+    return KEPT if isinstance(control, GradCtrlControl) else []
 
 
-def score_of(control: Steerable, x: Tensor, classes: Tensor) -> Tensor:
+def score_of(control: GradCtrlControl, x: Tensor, classes: Tensor) -> Tensor:
     """Score [N] of each latent's own class."""
     return torch.stack([control.score_of(x, index) for index in range(len(control.classes))], dim=1).gather(
         1, classes[:, None])[:, 0]
 
 
-def walked(control: Steerable, w: Tensor, classes: Tensor, lengths: Tensor) -> Tensor:
+def walked(control: GradCtrlControl, w: Tensor, classes: Tensor, lengths: Tensor) -> Tensor:
     """Where each latent [N, D] gets to on its own, with its length as a plain number."""
     ends = []
     for row, index, length in zip(w, classes, lengths, strict=True):
@@ -134,7 +135,7 @@ def test_what_cannot_be_reached_is_infinite_with_the_sign_of_its_way(w: Tensor) 
     flat = Classifier(hidden_weight=torch.eye(1, W_DIM, dtype=torch.float64), hidden_bias=torch.zeros(1),
                       out_weight=torch.zeros(1, 1, dtype=torch.float64), out_bias=torch.tensor([-1.0]))
     flat = flat.to("cpu", torch.float64)
-    never = Control(name="never", classes=("no", "yes"), classifier=flat, layers=(0, 1), margins=(5.0, 0.0))
+    never = GradCtrlControl(name="never", classes=("no", "yes"), classifier=flat, layers=(0, 1), margins=(5.0, 0.0))
     classes = targets(never, len(w))
     lengths = lengths_to(never, w, classes)
     assert torch.equal(lengths, torch.where(classes == 1, torch.inf, -torch.inf).to(w.dtype))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
@@ -19,39 +19,32 @@ from batch.files import (
     LATENTS,
     PICTURES,
     TABLE,
+    BatchPhoto,
     Names,
-    Source,
     gather,
     pack,
     reason_of,
     save_edit,
     write_table,
 )
-from directions import Controls
-from editing.edit import Edit
+from directions import Controls, Edit
 from editing.editor import Editor
-from editing.recipe import RECIPE_KEY, PhotoSource, Recipe
+from editing.pipeline import Cache, ChosenFace, Inverter, choose
+from editing.recipe import RECIPE_KEY, Recipe
 from inversion import (
     Face,
     Inversion,
-    InversionCache,
     Photo,
     Progress,
     Projector,
     ProjectorSettings,
-    align,
-    choose_face,
     find_faces,
     open_photo,
     paste_back,
     save_inversion,
     save_picture,
-    with_warnings,
 )
 from weights.errors import InputError, is_no_room
-
-if TYPE_CHECKING:
-    from generators import Generator
 
 State = Literal["waiting", "finding", "inverting", "editing", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
@@ -103,14 +96,6 @@ class Row:
     thumbnails: tuple[np.ndarray, np.ndarray] | None = None  # Before and after, uint8 [h, w, 3], once it is done.
 
 
-class Keeper(Protocol):
-    """What a batch needs of a cache of inversions."""
-
-    def get(self, key: str, generator: Generator, /) -> Inversion | None: ...
-
-    def put(self, key: str, inversion: Inversion, /) -> object: ...
-
-
 class Batch:
     """Applies an edit to photos, one after the other, and keeps at most one of them in memory.
 
@@ -134,18 +119,18 @@ class Batch:
     """
 
     def __init__(self, projector: Projector, controls: Controls, edit: Edit, settings: ProjectorSettings, *,
-                 options: BatchOptions | None = None, cache: InversionCache | Keeper | None = None,
+                 options: BatchOptions | None = None, cache: Cache | None = None,
                  turn: Callable[[], AbstractContextManager[object]] = nullcontext,
                  on_row: Callable[[Row], None] | None = None,
                  should_stop: Callable[[], bool] | None = None) -> None:
-        self.projector, self.edit, self.options, self.cache = projector, edit, options or BatchOptions(), cache
+        self.inverter, self.edit, self.options = Inverter(projector, cache), edit, options or BatchOptions()
         self.settings = projector.resolve(settings)
         self.turn, self.on_row = turn, on_row
         self.should_stop = should_stop or (lambda: False)
         self._editor = Editor(projector.generator, controls)
         check_edit(self._editor, edit)
 
-    def run(self, sources: Sequence[Source | str | os.PathLike[str]], folder: str | os.PathLike[str]) -> list[Row]:
+    def run(self, sources: Sequence[BatchPhoto | str | os.PathLike[str]], folder: str | os.PathLike[str]) -> list[Row]:
         """Edit all photos, in their order.
 
         Args:
@@ -156,7 +141,7 @@ class Batch:
         Raises:
             InputError: there are no photos, or the folder is not empty or cannot be written.
         """
-        files = [source if isinstance(source, Source) else Source(name=Path(source).name, path=Path(source))
+        files = [source if isinstance(source, BatchPhoto) else BatchPhoto(name=Path(source).name, path=Path(source))
                  for source in sources]
         if not files:
             raise InputError(None, "there are no photos to edit", "choose some first")
@@ -164,8 +149,8 @@ class Batch:
         self._names = Names()
         self._rows = {(index, 0): Row(index=index, name=source.name) for index, source in enumerate(files)}
         stems = [self._names.claim(source.name) for source in files]
-        save_edit(self._folder / EDIT, self.edit, self.settings, generator=self.projector.generator.hash,
-                  controls=self._editor.controls.hash)
+        save_edit(self._folder / EDIT, self.edit, self.settings, generator=self._editor.generator,
+                  controls=self._editor.controls)
         self._no_room = self._stopped = False
         if self.on_row is not None:
             for row in self.rows:
@@ -182,7 +167,7 @@ class Batch:
         """All rows as they are now, in the order of the files and of the faces in them."""
         return [self._rows[key] for key in sorted(self._rows)]
 
-    def _one(self, index: int, source: Source, stem: str) -> None:
+    def _one(self, index: int, source: BatchPhoto, stem: str) -> None:
         """Do all that there is to do with one file. Whatever it raises ends in its rows."""
         reason, state = "", "failed"
         try:
@@ -204,7 +189,7 @@ class Batch:
             if key[0] == index and self._rows[key].state not in ENDED:
                 self._tell(key, state=state, reason=reason)
 
-    def _photo(self, index: int, source: Source, stem: str) -> None:
+    def _photo(self, index: int, source: BatchPhoto, stem: str) -> None:
         assert source.path is not None
         self._tell((index, 0), state="finding")
         try:
@@ -227,27 +212,25 @@ class Batch:
                 before, _ = self._rows[key].thumbnails or (after, after)
                 self._tell(key, state="done", picture=path, thumbnails=(before, thumbnail(after)))
 
-    def _face(self, key: tuple[int, int], work: _Work, source: Source) -> None:
+    def _face(self, key: tuple[int, int], work: _Work, source: BatchPhoto) -> None:
         """Invert and edit one face. What is off with it ends in its row; the photo's other faces go on."""
         number = key[1]
         try:
-            face = choose_face(work.faces, number, name=work.photo.name)
-            inversion, kept = self._inversion(key, work.photo, face, work.faces)
-            self._tell(key, state="editing", lpips=inversion.lpips, identity=inversion.identity, kept=kept,
+            chosen = choose(work.photo, number, faces=work.faces)
+            inversion, cached = self._inversion(key, chosen)
+            self._tell(key, state="editing", lpips=inversion.lpips, identity=inversion.identity, kept=cached,
                        seconds=inversion.seconds, warnings=inversion.warnings)
             name = work.stem if number == 0 else self._names.claim(f"{work.stem}-face{number + 1}")
             latent = self._folder / LATENTS / f"{name}.latent.safetensors"
             save_inversion(latent, inversion)
             self._editor.set_latent(inversion)
-            picture = self.edit.apply(self._editor)
-            recipe = Recipe(source=PhotoSource(photo=work.photo.sha256, face=number, inversion=inversion.settings),
-                            generator=self.projector.generator.hash, controls=self._editor.controls.hash,
-                            strengths=dict(self.edit.strengths), **self.edit.how)
+            picture = self._editor.edit(self.edit)
+            recipe = Recipe.of(chosen.source(inversion), self._editor.generator, self._editor.controls, self.edit)
             if self.options.paste:
-                work.pixels = paste_back(replace(work.photo, pixels=work.pixels), face, picture,
+                work.pixels = paste_back(replace(work.photo, pixels=work.pixels), chosen.face, picture,
                                          original=inversion.picture)
                 work.recipes[key] = recipe
-                before = thumbnail(_part(work.photo.pixels, face))
+                before = thumbnail(_part(work.photo.pixels, chosen.face))
                 self._tell(key, latent=latent, thumbnails=(before, before))
             else:
                 path = self._save(f"{name}-edited", picture, {key: recipe})
@@ -258,27 +241,19 @@ class Batch:
                 raise
             self._tell(key, state="failed", reason=self._reason(error, source))
 
-    def _inversion(self, key: tuple[int, int], photo: Photo, face: Face,
-                   faces: Sequence[Face]) -> tuple[Inversion, bool]:
+    def _inversion(self, key: tuple[int, int], chosen: ChosenFace) -> tuple[Inversion, bool]:
         """A face's inversion, and whether it was kept from an earlier time."""
-        generator = self.projector.generator
-        name = InversionCache.key(photo.sha256, face.quad, generator.hash, self.settings)
-        found = self.cache.get(name, generator) if self.cache is not None else None
-        if found is not None:
-            return found, True
-        crop = align(photo, face, generator.resolution)
+        cached = self.inverter.cached(chosen, self.settings)
+        if cached is not None:
+            return cached, True
         self._tell(key, state="inverting")
         with self.turn():
             if self.should_stop():
                 raise _StoppedError
-            made = self.projector.invert(crop, settings=self.settings, every=EVERY, should_stop=self.should_stop,
-                                         on_step=lambda progress: self._progress(key, progress))
-            if made.stopped:  # What has not come to its end would be another picture than the settings give.
-                raise _StoppedError
-            inversion = with_warnings(made.of_photo(photo.sha256, face.quad), photo, face, faces, generator=generator,
-                                      distance=self.projector.distance)
-        if self.cache is not None:
-            self.cache.put(name, inversion)
+            [inversion] = self.inverter.invert([chosen], self.settings, every=EVERY, should_stop=self.should_stop,
+                                               on_step=lambda progress: self._progress(key, progress))
+        if inversion.stopped:  # What has not come to its end would be another picture than the settings give.
+            raise _StoppedError
         return inversion, False
 
     def _progress(self, key: tuple[int, int], progress: Progress) -> None:
@@ -299,7 +274,7 @@ class Batch:
         if self._rows[key].state in ENDED:  # Whoever wants to show the thumbnails has them now.
             self._rows[key] = replace(self._rows[key], thumbnails=None)
 
-    def _reason(self, error: InputError, source: Source) -> str:
+    def _reason(self, error: InputError, source: BatchPhoto) -> str:
         """An error in one line; folders of this machine mean nothing to whoever reads it."""
         name = str(source.path) if error.subject == str(source.path) else source.name
         return reason_of(error, name).replace(f"{self._folder}{os.sep}", "")
@@ -361,7 +336,7 @@ class _StoppedError(Exception):
 
 
 def check_edit(editor: Editor, edit: Edit) -> None:
-    """Refuse an edit before the long work; the editor's latent is set to the mean.
+    """Refuse an edit before the long work.
 
     Raises:
         InputError: it changes nothing, is out of all measure, or the controls have no such attribute, class, layer
@@ -369,9 +344,7 @@ def check_edit(editor: Editor, edit: Edit) -> None:
     """
     if not edit.changes:
         raise InputError(None, "the edit changes nothing, as all strengths are 0", "set one and begin again")
-    edit.check()
-    editor.set_latent(editor.generator.mapping.w_avg)
-    editor.displace(edit.strengths, **edit.how)
+    editor.check(edit)
 
 
 def thumbnail(picture: np.ndarray, side: int = THUMBNAIL_SIDE) -> np.ndarray:

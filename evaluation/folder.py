@@ -13,10 +13,10 @@ from weights.errors import InputError
 from weights.files import replacing
 from weights.tensors import read_tensors, write_tensors
 
-FORMAT = "gradctrl-evaluation-1"
+FORMAT = "gradctrl-evaluation-2"
 
 
-class Cells:
+class EvaluationFolder:
     """A folder of pieces of work. What a piece depends on besides its name is in `settings`, the same for all.
 
     Raises:
@@ -24,7 +24,7 @@ class Cells:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self.folder = folder
+        self.path = folder
         path = folder / "evaluation.json"
         wanted = json.loads(json.dumps(dict(settings)))
         if path.is_file():
@@ -49,7 +49,7 @@ class Cells:
 
     def tensors(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """The piece of this name: read, or made and kept."""
-        path = self.folder / f"{name}.safetensors"
+        path = self.path / f"{name}.safetensors"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(path, {key: value.contiguous() for key, value in make().items()}, {"format": FORMAT})

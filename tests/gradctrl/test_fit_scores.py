@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gradctrl import FitSettings, Metric, Scores, fit_metric, fit_scores
+from generators import LatentStatistics
+from gradctrl import FitScoresSettings, Scores, fit_scores
 from gradctrl.classifier import SLOPE
-from gradctrl.fit import FEWEST, _fold
+from gradctrl.fitting import FEWEST, _fold
 from weights.errors import InputError
 
 D = 24
-SHORT = FitSettings(epochs=3)
+SHORT = FitScoresSettings(epochs=3)
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +28,12 @@ def latents() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def metric(latents: Tensor) -> Metric:
-    return fit_metric(latents)
+def metric(latents: Tensor) -> LatentStatistics:
+    return LatentStatistics.of(latents)
 
 
 @pytest.fixture(scope="module")
-def truth(latents: Tensor, metric: Metric) -> Tensor:
+def truth(latents: Tensor, metric: LatentStatistics) -> Tensor:
     """Nonlinear log-odds [N]: no plane's normal is their gradient."""
     p = metric.standardise(latents)
     return 2 * p[:, 0] + 1.5 * p[:, 1].abs() - 2 * (p[:, 2] * p[:, 0]).tanh() - 1
@@ -44,7 +45,7 @@ def binary(values: Tensor, **more: object) -> Scores:
 
 
 @pytest.fixture(scope="module")
-def hair(latents: Tensor, metric: Metric) -> Scores:
+def hair(latents: Tensor, metric: LatentStatistics) -> Scores:
     p = metric.standardise(latents)
     return Scores(attribute="hair", classes=("black", "brown", "blond"), scorer="formula",
                   values=torch.stack([2 * p[:, 0], 2 * p[:, 1].abs(), 1 - p[:, 2]], dim=1))
@@ -55,7 +56,7 @@ def explained(found: Tensor, truth: Tensor) -> float:
     return float(1 - (found - truth).square().sum() / (truth - truth.mean(dim=0)).square().sum())
 
 
-def test_it_learns_a_nonlinear_score_in_its_own_units(latents: Tensor, metric: Metric, truth: Tensor) -> None:
+def test_it_learns_a_nonlinear_score_in_its_own_units(latents: Tensor, metric: LatentStatistics, truth: Tensor) -> None:
     classifier = fit_scores(latents[:2400], binary(truth[:2400]), metric)
     found = classifier.logits(latents[2400:])[:, 0]
     assert explained(found, truth[2400:]) > 0.95
@@ -64,7 +65,8 @@ def test_it_learns_a_nonlinear_score_in_its_own_units(latents: Tensor, metric: M
     assert explained(linear, truth[2400:]) < 0.8  # The score is one that needs the hidden layer.
 
 
-def test_several_classes_are_learned_against_their_mean(latents: Tensor, metric: Metric, hair: Scores) -> None:
+def test_several_classes_are_learned_against_their_mean(latents: Tensor, metric: LatentStatistics,
+                                                        hair: Scores) -> None:
     shared = 100 * torch.randn(2400, 1, generator=torch.Generator().manual_seed(6))  # Says nothing of the class.
     part = replace(hair, values=hair.values[:2400] + shared)
     classifier = fit_scores(latents[:2400], part, metric)
@@ -74,14 +76,15 @@ def test_several_classes_are_learned_against_their_mean(latents: Tensor, metric:
     assert (found.argmax(dim=1) == hair.labels[2400:]).float().mean() > 0.85
 
 
-def test_scores_count_up_to_the_clip(latents: Tensor, metric: Metric, truth: Tensor) -> None:
-    found = fit_scores(latents, binary(truth), metric, settings=FitSettings(epochs=10, clip=0.5)).logits(latents)[:, 0]
+def test_scores_count_up_to_the_clip(latents: Tensor, metric: LatentStatistics, truth: Tensor) -> None:
+    found = fit_scores(latents, binary(truth), metric,
+                       settings=FitScoresSettings(epochs=10, clip=0.5)).logits(latents)[:, 0]
     far = (truth - truth.mean()).abs() > truth.std()
     assert (found - truth.mean()).abs()[far].median() < 0.75 * truth.std()  # Of the truth it is above 1.
     assert ((found > truth.mean()) == (truth > truth.mean())).float().mean() > 0.85
 
 
-def test_it_is_the_same_for_the_same_seed_and_leaves_the_random_state_alone(latents: Tensor, metric: Metric,
+def test_it_is_the_same_for_the_same_seed_and_leaves_the_random_state_alone(latents: Tensor, metric: LatentStatistics,
                                                                             truth: Tensor) -> None:
     before = torch.get_rng_state()
     a, b = (fit_scores(latents, binary(truth), metric, settings=SHORT) for _ in range(2))
@@ -92,7 +95,7 @@ def test_it_is_the_same_for_the_same_seed_and_leaves_the_random_state_alone(late
     assert not torch.equal(a.hidden_weight, other.hidden_weight)
 
 
-def test_samples_without_a_score_have_no_effect(latents: Tensor, metric: Metric, truth: Tensor) -> None:
+def test_samples_without_a_score_have_no_effect(latents: Tensor, metric: LatentStatistics, truth: Tensor) -> None:
     known = torch.rand(len(truth), generator=torch.Generator().manual_seed(2)) < 0.5
     spoilt = torch.where(known, truth, torch.nan)
     a = fit_scores(latents, binary(spoilt, known=known), metric, settings=SHORT)
@@ -101,7 +104,7 @@ def test_samples_without_a_score_have_no_effect(latents: Tensor, metric: Metric,
         assert torch.equal(tensor, b.tensors()[name])
 
 
-def test_the_classifier_is_the_mean_of_its_networks(latents: Tensor, metric: Metric) -> None:
+def test_the_classifier_is_the_mean_of_its_networks(latents: Tensor, metric: LatentStatistics) -> None:
     rng = torch.Generator().manual_seed(4)
     k, h, c = len(metric.axes), 5, 3
     weights = [torch.randn(4, *shape, generator=rng) for shape in ((k, h), (1, h), (h, c), (1, c))]
@@ -112,25 +115,25 @@ def test_the_classifier_is_the_mean_of_its_networks(latents: Tensor, metric: Met
     assert torch.allclose(_fold(weights, metric, middle, spread).logits(latents[:100]), expected, atol=1e-3)
 
 
-def test_several_networks_err_less_than_one(latents: Tensor, metric: Metric, truth: Tensor) -> None:
+def test_several_networks_err_less_than_one(latents: Tensor, metric: LatentStatistics, truth: Tensor) -> None:
     noisy = binary(truth[:600] + torch.randn(600, generator=torch.Generator().manual_seed(3)))
 
     def error(networks: int) -> float:
-        settings = FitSettings(networks=networks, hidden=16, epochs=20)
+        settings = FitScoresSettings(networks=networks, hidden=16, epochs=20)
         return float((fit_scores(latents[:600], noisy, metric, settings=settings).logits(latents[2400:])[:, 0]
                       - truth[2400:]).square().mean())
 
     assert error(8) < error(1)
 
 
-def test_settings_are_honoured(latents: Tensor, metric: Metric, truth: Tensor) -> None:
+def test_settings_are_honoured(latents: Tensor, metric: LatentStatistics, truth: Tensor) -> None:
     made = fit_scores(latents, binary(truth), metric, settings=replace(SHORT, hidden=7, networks=3))
     assert (made.hidden_weight.shape, made.outputs) == ((21, D), 1)
 
     def change(**settings: float) -> float:
         """How far the first layer goes from where the seed puts it."""
-        start = fit_scores(latents, binary(truth), metric, settings=FitSettings(epochs=1, learning_rate=1e-9))
-        end = fit_scores(latents, binary(truth), metric, settings=FitSettings(epochs=1, **settings))
+        start = fit_scores(latents, binary(truth), metric, settings=FitScoresSettings(epochs=1, learning_rate=1e-9))
+        end = fit_scores(latents, binary(truth), metric, settings=FitScoresSettings(epochs=1, **settings))
         return float((end.hidden_weight - start.hidden_weight).norm())
 
     assert change(learning_rate=1e-4) < change(learning_rate=1e-3) / 3
@@ -138,30 +141,31 @@ def test_settings_are_honoured(latents: Tensor, metric: Metric, truth: Tensor) -
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_it_comes_in_the_dtype_of_the_latents(latents: Tensor, metric: Metric, truth: Tensor,
+def test_it_comes_in_the_dtype_of_the_latents(latents: Tensor, metric: LatentStatistics, truth: Tensor,
                                               dtype: torch.dtype) -> None:
     made = fit_scores(latents.to(dtype), binary(truth), metric.to("cpu", dtype), settings=SHORT)
     assert {tensor.dtype for tensor in made.tensors().values()} == {dtype}
 
 
-def test_constant_scores_give_a_flat_classifier(latents: Tensor, metric: Metric, truth: Tensor) -> None:
+def test_constant_scores_give_a_flat_classifier(latents: Tensor, metric: LatentStatistics, truth: Tensor) -> None:
     made = fit_scores(latents, binary(torch.full_like(truth, 2.5)), metric)
     assert torch.allclose(made.logits(latents), torch.full([len(latents), 1], 2.5), atol=1e-2)
 
 
-def test_labels_are_refused(latents: Tensor, metric: Metric, truth: Tensor) -> None:
+def test_labels_are_refused(latents: Tensor, metric: LatentStatistics, truth: Tensor) -> None:
     with pytest.raises(InputError, match=r"smile: labels\.csv gives labels, not degrees; train on examples"):
         fit_scores(latents, replace(binary((truth > 0).float()), graded=False, scorer="labels.csv"), metric)
 
 
-def test_too_few_scores_are_refused(latents: Tensor, metric: Metric, truth: Tensor) -> None:
+def test_too_few_scores_are_refused(latents: Tensor, metric: LatentStatistics, truth: Tensor) -> None:
     known = torch.arange(len(truth)) < FEWEST - 1
     with pytest.raises(InputError, match=f"only {FEWEST - 1} samples have scores, {FEWEST} are needed"):
         fit_scores(latents, binary(truth, known=known), metric)
     assert fit_scores(latents[:FEWEST], binary(truth[:FEWEST]), metric, settings=SHORT).outputs == 1
 
 
-def test_another_number_of_scores_than_latents_is_refused(latents: Tensor, metric: Metric, truth: Tensor) -> None:
+def test_another_number_of_scores_than_latents_is_refused(latents: Tensor, metric: LatentStatistics,
+                                                          truth: Tensor) -> None:
     with pytest.raises(InputError, match="there are 2999 latents and 3000 scores; score the bank again"):
         fit_scores(latents[:-1], binary(truth), metric)
 

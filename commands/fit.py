@@ -1,4 +1,4 @@
-"""The commands train and tune."""
+"""The commands train, tune and encoder: what is learned from samples."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.bank import BANK, chosen_scores, collecting, follower, table
-from commands.messages import note, one_line, progress_bar, wrote
-from commands.models import FAMILIES, open_controls, open_generator, set_threads
-from commands.options import SEED, model_options, several
-from commands.outputs import Outputs
+from commands.console import Outputs, note, one_line, progress_bar, wrote
+from commands.options import SEED, model_options, open_generator, set_threads, several
+from commands.samples import BANK, chosen_scores, collecting, follower, table
 from weights.errors import InputError
 
 if TYPE_CHECKING:
-    from directions import Controls, Steerable
+    from directions import Control, Controls
+    from generators import Generator
     from gradctrl import Examples, Scores
     from learning.bank import SampleBank
-    from learning.methods import Split
+    from learning.contenders import Split
+
 
 POOR = 0.7  # Balanced accuracy below which a control is warned of; half is guessing.
 OF_SCORES, OF_EXAMPLES, OF_BOTH = ("networks",), ("shaping",), ("hidden", "epochs", "learning_rate")
-OF_GRADCTRL = ("fit", "examples_file", "method", "seed", *OF_SCORES, *OF_EXAMPLES, *OF_BOTH)
+OTHERS = ("interfacegan", "ganspace", "stylespace")  # Methods that `fit_method_from_bank` fits.
+OF_GRADCTRL = ("fit", "examples_file", "keeping", "seed", *OF_SCORES, *OF_EXAMPLES, *OF_BOTH)
 
 out_file_options = several(
     click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE.safetensors",
@@ -51,9 +52,9 @@ train_options = several(
     click.option("--networks", type=click.IntRange(min=1),
                  help="Of scores: how many networks are averaged.  [default: 4]"),
     click.option("--seed", type=SEED, default=0, help="Of the initial weights, and the choice of examples."),
-    click.option("--method", type=click.Choice(["project", "paper"]),
-                 help="How edits keep other attributes: by projection, or by the paper's masks.  [default: project for "
-                      "scores, paper for examples]"))
+    click.option("--keeping", type=click.Choice(["projection", "masks"]),
+                 help="How edits keep other attributes: by projection, or by the paper's masks.  [default: projection "
+                      "for scores, masks for examples]"))
 
 
 @click.command()
@@ -62,13 +63,13 @@ train_options = several(
 @click.option("--attributes", "names", metavar="A,B",
               help="Which ones.  [default: all that have enough samples of each class]")
 @train_options
-@click.option("--family", type=click.Choice(["gradctrl", *FAMILIES]), default="gradctrl",
+@click.option("--method", type=click.Choice(["gradctrl", *OTHERS]), default="gradctrl",
               help="Train controls of another method instead.")
 @share_option
 @scorer_option
 @model_options
 @click.pass_context
-def train(context: click.Context, bank: Path, out: Path, overwrite: bool, names: str | None, family: str,
+def train(context: click.Context, bank: Path, out: Path, overwrite: bool, names: str | None, method: str,
           test_share: float, scorer: str, generator: str, device: str, threads: int | None, **options: Any) -> None:
     """Teach controls what a bank shows: smile, age, beard ...
 
@@ -80,19 +81,23 @@ def train(context: click.Context, bank: Path, out: Path, overwrite: bool, names:
       gradctrl train people --out mine.safetensors
       gradctrl train people --out few.safetensors --fit examples --attributes smile,age
     """
-    _check_usage(context, family, options)
-    from directions.files import save_any
+    _check_usage(context, method, options)
+    from directions import save
+    from generators import Space
     from learning.bank import open_bank
 
     path = _claim(out, [file for file in [options["examples_file"]] if file], overwrite)
     opened = open_bank(bank)
-    controls: Sequence[Steerable]
-    if family == "gradctrl":
+    controls: Sequence[Control]
+    if method == "gradctrl":
         set_threads(threads or 1)  # More only get in each other's way: the networks are small.
-        controls = _teach(opened, names, test_share, options)
+        controls = _fit(opened, names, test_share, options)
+        spaces = {"w": Space.from_text(opened.space)}
     else:
-        controls = _teach_family(opened, names, family, test_share, scorer, generator, device, threads)
-    save_any(path, controls, generator_hash=opened.generator_hash)
+        model = open_generator(generator, device, threads)
+        controls = _fit_method(opened, names, method, test_share, scorer, model)
+        spaces = dict(model.spaces)
+    save(path, controls, spaces=spaces)
     _tell_accuracy(controls)
     wrote(path)
 
@@ -112,57 +117,57 @@ def tune(controls: str, bank: Path, out: Path, overwrite: bool, names: str | Non
          seed: int, scorer: str, generator: str, device: str, threads: int | None) -> None:
     """Find the settings with which controls do best, judged by pictures of their edits.
 
-    Of each control in FILE: its layers, with the paper's method the channel counts of its keep list, and how sure it
+    Of each control in FILE: its layers, where it keeps by masks the channel counts of its keep list, and how sure it
     must be before an edit has arrived; then strength 1 is set to what flips a typical sample, and the safe range found.
 
     \b
     Example:
       gradctrl tune mine.safetensors --bank people --out tuned.safetensors
     """
-    from directions.files import check_generator, save_any
+    from directions import load, save
     from learning.bank import open_bank
     from learning.calibration import TuneSettings
+    from learning.contenders import split_bank
     from learning.from_bank import make_tuner, renders
-    from learning.methods import split_bank
     from learning.scorers import load_scorer
 
     path = _claim(out, [Path(controls)], overwrite)
-    found = open_controls(controls)
-    check_generator(found, open_bank(bank).generator_hash, what=f"the samples of {bank} are")
+    untuned = load(controls)
     model = open_generator(generator, device, threads)
+    untuned.check(model)
     judge = load_scorer(scorer, device=model.device)
     opened = open_bank(bank, generator=model)
-    tuner, chosen = make_tuner(opened, found, _split_names(names), model, judge,
+    tuner, chosen = make_tuner(opened, untuned, _split_names(names), model, judge,
                                split=split_bank(opened.count, test_share=test_share),
                                settings=TuneSettings(samples=samples, seed=seed))
-    left = [name for name in found if name not in chosen]
+    left = [name for name in untuned if name not in chosen]
     if left and names is None:
         note(f"left as they are: {', '.join(left)} (no scores in the bank that {judge.name} gives)")
-    with progress_bar(renders(tuner, found, chosen), "pictures", unit="picture") as bar:
+    with progress_bar(renders(tuner, untuned, chosen), "pictures", unit="picture") as bar:
         def follow(count: int) -> None:
             bar.update(count)
 
         tuner.on_render = follow
-        tuned = tuner.tune(found, chosen)
-    save_any(path, tuned.values(), generator_hash=model.hash)
+        tuned = tuner.tune(untuned, chosen)
+    save(path, tuned.values(), spaces=model.spaces)
     _tell_settings(tuned, chosen)
     wrote(path)
 
 
-def _check_usage(context: click.Context, family: str, options: Mapping[str, Any]) -> None:
+def _check_usage(context: click.Context, method: str, options: Mapping[str, Any]) -> None:
     """Refuse options that were given and would have no effect."""
     def given(names: Sequence[str]) -> list[str]:
         return [str(parameter.opts[0]) for parameter in context.command.params if parameter.name in names
                 and context.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE]
 
-    if family == "gradctrl":
-        idle, why = given(["scorer", "generator", "device"]), f"is for --family {', '.join(FAMILIES)}"
+    if method == "gradctrl":
+        idle, why = given(["scorer", "generator", "device"]), f"is for --method {', '.join(OTHERS)}"
         if options["fit"] == "scores":
             idle, why = idle + given([*OF_EXAMPLES, "examples_file"]), "does not go with --fit scores"
         elif options["fit"] == "examples" or options["examples_file"]:
             idle, why = idle + given(OF_SCORES), "does not go with examples"
     else:
-        idle, why = given(OF_GRADCTRL), f"does not go with --family {family}"
+        idle, why = given(OF_GRADCTRL), f"does not go with --method {method}"
     if idle:
         raise click.UsageError(f"{idle[0]} {why}")
 
@@ -177,18 +182,18 @@ def _split_names(names: str | None) -> list[str] | None:
     return None if names is None else [name.strip() for name in names.split(",")]
 
 
-def _teach(bank: SampleBank, names: str | None, test_share: float, options: Mapping[str, Any]) -> Sequence[Steerable]:
-    from gradctrl import FitSettings, TrainSettings
-    from learning.from_bank import teach
-    from learning.methods import split_bank
+def _fit(bank: SampleBank, names: str | None, test_share: float, options: Mapping[str, Any]) -> Sequence[Control]:
+    from gradctrl import FitExamplesSettings, FitScoresSettings
+    from learning.contenders import split_bank
+    from learning.from_bank import fit_from_bank
 
     split = split_bank(bank.count, test_share=test_share)
     scores, examples = _material(bank, names, split, options)
     given = {name: options[name] for name in (*OF_BOTH, "seed") if options[name] is not None}
     networks = {} if options["networks"] is None else {"networks": options["networks"]}
     shaping = {} if options["shaping"] is None else {"shaping": options["shaping"]}
-    controls = teach(bank, scores, examples, split=split, method=options["method"],
-                     fit=FitSettings(**given, **networks), few=TrainSettings(**given, **shaping))
+    controls = fit_from_bank(bank, scores, examples, split=split, keeping=options["keeping"],
+                     fit=FitScoresSettings(**given, **networks), few=FitExamplesSettings(**given, **shaping))
     for way, chosen in (("the scores of all samples", [item for item in scores if item.attribute not in examples]),
                         ("examples of each class", [item for item in scores if item.attribute in examples])):
         if chosen:
@@ -203,7 +208,7 @@ def _material(bank: SampleBank, names: str | None, split: Split,
     from learning.from_bank import FEWEST_OF_CLASS, check_classes, choose_examples, choose_fit
 
     if options["examples_file"]:
-        examples = load_examples(options["examples_file"], generator_hash=bank.generator_hash, samples=bank.settings)
+        examples = load_examples(options["examples_file"], samples=bank.settings)
         chosen = chosen_scores(bank, names or ",".join(examples))
         for item in chosen:
             if item.attribute not in examples:
@@ -224,35 +229,34 @@ def _material(bank: SampleBank, names: str | None, split: Split,
     return scores, examples
 
 
-def _teach_family(bank: SampleBank, names: str | None, family: Any, test_share: float, scorer: str, generator: str,
-                  device: str, threads: int | None) -> Sequence[Steerable]:
+def _fit_method(bank: SampleBank, names: str | None, method: Any, test_share: float, scorer: str,
+                model: Generator) -> Sequence[Control]:
     from learning.bank import open_bank
-    from learning.from_bank import FEWEST_OF_CLASS, check_classes, teach_family
-    from learning.methods import split_bank
+    from learning.contenders import split_bank
+    from learning.from_bank import FEWEST_OF_CLASS, check_classes, fit_method_from_bank
     from learning.scorers import load_scorer
 
     scores: list[Scores] = []
     problems: list[InputError] = []
-    model = open_generator(generator, device, threads)
     open_bank(bank.folder, generator=model)
     judge = load_scorer(scorer, device=model.device)
     split = split_bank(bank.count, test_share=test_share)
     for item in chosen_scores(bank, names):
         with collecting(problems):
-            if family != "interfacegan" and judge.attributes.get(item.attribute) != item.classes:
+            if method != "interfacegan" and judge.attributes.get(item.attribute) != item.classes:
                 raise InputError(item.attribute, f"{judge.name} does not judge these classes",
                                  "name the classifier that scored them with --with")
             check_classes(item, split, fewest=FEWEST_OF_CLASS if names is None else 2)
             scores.append(item)
     _tell_left_out(problems, named=names is not None, any_left=bool(scores))
-    with progress_bar(0, family, unit="candidate") as bar:
+    with progress_bar(0, method, unit="candidate") as bar:
         follow = follower(bar)
 
         def on_step(done: int, total: int) -> None:
             bar.total = total
             follow(done, total)
 
-        return teach_family(family, bank, scores, model, judge, split=split,
+        return fit_method_from_bank(method, bank, scores, model, judge, split=split,
                             on_step=on_step)
 
 
@@ -264,7 +268,7 @@ def _tell_left_out(problems: Sequence[InputError], *, named: bool, any_left: boo
         note(f"left out: {one_line(problem)}")
 
 
-def _tell_accuracy(controls: Sequence[Steerable]) -> None:
+def _tell_accuracy(controls: Sequence[Control]) -> None:
     """A table of how well the controls agree with samples that they were not trained on."""
     rows: list[tuple[str, ...]] = [("attribute", "trained on", "samples", "accuracy", "balanced")]
     poor = []
@@ -285,10 +289,48 @@ def _tell_settings(controls: Controls, names: Sequence[str]) -> None:
     """A table of what was chosen."""
     rows = [("attribute", "layers", "margin", "strength 1", "safe", "accuracy", "keeps")]
     for name in names:
-        control = controls[name]
+        control = controls.control(name)
         told: Any = control.report["meta-validation"]
         rows.append((name, f"{control.layers[0]}:{control.layers[1]}", f"{told['margin in deviations']:g} dev.",
                      ", ".join(f"{unit:.3g}" for unit in control.units),
                      f"{control.limits[0]:g} to {control.limits[1]:g}",
                      f"{told['accuracy']:.0%} of {told['samples']}", control.kept))
     table(rows)
+
+
+@click.command()
+@click.option("--count", type=click.IntRange(1000, 1_000_000), default=20_000, show_default=True,
+              help="Samples that it is trained on.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write it there (.safetensors), to be given to others.  [default: where it is found and used]")
+@click.option("--overwrite", is_flag=True, help="Replace the encoder that is there already.")
+@model_options
+def encoder(count: int, out: Path | None, overwrite: bool, generator: str, device: str, threads: int | None) -> None:
+    """Train the encoder of a generator, from which inversions start.
+
+    It learns from the generator's own samples; no photos are needed. Inversions with that generator use it from then
+    on. The bundled generator has one already.
+
+    \b
+    Example:
+      gradctrl encoder --generator ffhq.pkl
+    """
+    from inversion.encoder import own_path, save_encoder
+    from inversion.encoder_training import EncoderSettings, train_encoder
+
+    model = open_generator(generator, device, threads)
+    path = out or own_path(model)
+    if path.suffix != ".safetensors":
+        raise InputError(path, "encoders are safetensors", "end the name in .safetensors")
+    [path] = Outputs(path.parent, [], overwrite).claim(path.name)
+    with progress_bar(count, "encoder", unit="sample") as bar:
+        def show(drawn: int, total: int, loss: float) -> None:
+            bar.set_postfix_str(f"error {loss:.2f}", refresh=False)
+            bar.update(min(drawn, total) - bar.n)
+
+        found, report = train_encoder(model, settings=EncoderSettings(count=count), on_step=show)
+    notes = {"samples": str(count), "lpips": f"{report.lpips:.3f}", "lpips_changed": f"{report.lpips_changed:.3f}"}
+    save_encoder(path, found, space=model.space, notes=notes)
+    note(f"LPIPS of its starts on new samples: {report.lpips:.3f}; on samples changed as photos may be: "
+         f"{report.lpips_changed:.3f} (of the mean: {report.lpips_mean:.3f})")
+    wrote(path)

@@ -1,26 +1,34 @@
-"""The methods that are compared, each trained on the same samples, and tuned the same way to its own best settings."""
+"""What is compared: each method's controls, fitted to the same samples, and tuned the same way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from directions import Controls, LinearControl, Steerable, fit_interfacegan, ganspace_candidates, stylespace_candidates
-from generators import Generator
-from gradctrl import FitSettings, Scores, TrainSettings, fit_metric
+from directions import (
+    ALL_LAYERS,
+    Control,
+    Controls,
+    LinearControl,
+    fit_interfacegan,
+    ganspace_candidates,
+    stylespace_candidates,
+)
+from generators import Generator, LatentStatistics
+from gradctrl import FitExamplesSettings, FitScoresSettings, Scores
 from gradctrl.prepare import prepare
-from learning import pick_by_pictures
 from learning.calibration import Tuner
-from learning.fitting import outside, teach_from_examples, teach_from_scores
+from learning.candidates import pick_by_pictures
+from learning.fitting import fit_to_examples, fit_to_scores, outside
 from learning.scorers import ImageScorer
 
-MethodName = Literal["gradctrl", "paper", "interfacegan", "ganspace", "stylespace"]
-METHOD_NAMES: tuple[str, ...] = get_args(MethodName)
+Contender = Literal["gradctrl", "paper", "interfacegan", "ganspace", "stylespace"]  # The methods, and GradCtrl's paper.
+CONTENDERS: tuple[str, ...] = get_args(Contender)
 TITLES = {"gradctrl": "GradCtrl (projection)", "paper": "GradCtrl (paper)", "interfacegan": "InterFaceGAN",
           "ganspace": "GANSpace", "stylespace": "StyleSpace"}
 PAPER_EXAMPLES = 30               # A class, for training and again for validation.
@@ -45,14 +53,14 @@ def split_bank(count: int, *, test_share: float = 0.0) -> Split:
     return Split(fit=index[:tune], tune=index[tune:test], test=index[test:])
 
 
-def train_method(method: MethodName, generator: Generator, scorer: ImageScorer, latents: Tensor,
-                 scores: Mapping[str, Scores], split: Split, *, fit: FitSettings | None = None,
-                 few: TrainSettings | None = None, examples: int = PAPER_EXAMPLES, pick_samples: int = 16,
-                 on_step: Callable[[int, int], None] | None = None) -> dict[str, list[Steerable]]:
-    """Train a method's controls; where it leaves a choice, several candidates for each attribute, likeliest first.
+def fit_contender(contender: Contender, generator: Generator, scorer: ImageScorer, latents: Tensor,
+                 scores: Mapping[str, Scores], split: Split, *, fit: FitScoresSettings | None = None,
+                  few: FitExamplesSettings | None = None, examples: int = PAPER_EXAMPLES, pick_samples: int = 16,
+                 on_step: Callable[[int, int], None] | None = None) -> dict[str, list[Control]]:
+    """Fit a method's controls; where it leaves a choice, several candidates for each attribute, likeliest first.
 
     Args:
-        method: Which.
+        contender: Which.
         generator: The generator.
         scorer: Image classifier of the attributes; it looks at what candidates do to pictures.
         latents: w of the bank [N, w_dim].
@@ -68,33 +76,32 @@ def train_method(method: MethodName, generator: Generator, scorer: ImageScorer, 
     """
     part = {name: _part(item, split.fit) for name, item in scores.items()}
     w = latents[split.fit]
-    rows = generator.num_ws
-    if method == "gradctrl":
+    if contender == "gradctrl":
         with one_thread():
-            return _each(teach_from_scores(latents, list(scores.values()), num_ws=rows, metric=fit_metric(w),
-                                           held_out=outside(len(latents), split.fit).nonzero()[:, 0], settings=fit))
-    if method == "paper":
+            return _each(fit_to_scores(latents, list(scores.values()), statistics=LatentStatistics.of(w),
+                                       held_out=outside(len(latents), split.fit).nonzero()[:, 0], settings=fit))
+    if contender == "paper":
         found = {name: prepare(item, count=examples, validation=examples) for name, item in part.items()}
         with one_thread():
-            return _each(teach_from_examples(w, list(part.values()), found, num_ws=rows, metric=fit_metric(w),
-                                             settings=few or TrainSettings(shaping=0.0)))
-    if method == "interfacegan":
-        fits = [fit_interfacegan(w, part, num_ws=rows, share=share) for share in SHARES]
+            return _each(fit_to_examples(w, list(part.values()), found, statistics=LatentStatistics.of(w),
+                                         settings=few or FitExamplesSettings(shaping=0.0)))
+    if contender == "interfacegan":
+        fits = [fit_interfacegan(w, part, share=share) for share in SHARES]
         return {name: [_most_accurate([controls[index] for controls in fits], latents, scores[name], split.tune)]
                 for index, name in enumerate(part)}
-    candidates = (ganspace_candidates(w, part, num_ws=rows) if method == "ganspace"
+    candidates = (ganspace_candidates(w, part) if contender == "ganspace"
                   else stylespace_candidates(generator, w, part))
     picked = pick_by_pictures(generator, w, part, candidates, scorer, samples=pick_samples, on_step=on_step)
-    return cast(dict[str, list[Steerable]], picked)
+    return {name: list(group) for name, group in picked.items()}
 
 
-def tune_method(tuner: Tuner, candidates: Mapping[str, Sequence[Steerable]], *, generator_hash: str,
-                source: str) -> Controls:
+def tune_contender(tuner: Tuner, candidates: Mapping[str, Sequence[Control]], *, source: str) -> Controls:
     """Choose among the candidates, and tune what is chosen (`Tuner.tune`)."""
-    controls = Controls([group[0] for group in candidates.values()], generator_hash=generator_hash, source=source)
-    chosen = [tuner.best(controls, [replace(item, layers=(0, tuner.generator.num_ws)) for item in group])
+    spaces = tuner.generator.spaces
+    controls = Controls([group[0] for group in candidates.values()], spaces=spaces, source=source)
+    chosen = [tuner.best(controls, [replace(item, layers=ALL_LAYERS) for item in group])
               if len(group) > 1 else group[0] for group in candidates.values()]
-    return tuner.tune(Controls(chosen, generator_hash=generator_hash, source=source))
+    return tuner.tune(Controls(chosen, spaces=spaces, source=source))
 
 
 @contextmanager
@@ -108,7 +115,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _each(controls: Sequence[Steerable]) -> dict[str, list[Steerable]]:
+def _each(controls: Sequence[Control]) -> dict[str, list[Control]]:
     return {control.name: [control] for control in controls}
 
 
@@ -116,7 +123,7 @@ def _part(item: Scores, index: Tensor) -> Scores:
     return replace(item, values=item.values[index], known=item.mask[index])
 
 
-def _most_accurate(controls: Sequence[LinearControl], latents: Tensor, item: Scores, index: Tensor) -> Steerable:
+def _most_accurate(controls: Sequence[LinearControl], latents: Tensor, item: Scores, index: Tensor) -> Control:
     """The one that agrees best with the labels of the samples to tune on, every class counting the same."""
     index = index[item.mask[index]]
     labels = item.labels[index]

@@ -1,0 +1,151 @@
+"""What the commands share: telling the user, the files that a run writes, and inputs of which some may fail."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from weights.errors import InputError, is_no_room
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+class Commands(click.Group):
+    """Turns an InputError into one line on stderr and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise click.ClickException(one_line(error)) from error
+
+
+def one_line(error: Exception | str) -> str:
+    """What an error or a message says, without line breaks and with nothing that cannot be printed."""
+    return " ".join(str(error).encode("utf-8", "replace").decode().splitlines())
+
+
+def note(text: str) -> None:
+    """Tell something on stderr."""
+    click.echo(text, err=True)
+
+
+def wrote(*paths: Path) -> None:
+    """Tell the paths of files that were written."""
+    for path in paths:
+        click.echo(click.format_filename(path))
+
+
+def progress_bar(total: int, text: str, **more: Any) -> tqdm[Any]:
+    """A progress bar on stderr; none where that is not a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=text, disable=None, leave=False, dynamic_ncols=True, **more)
+
+
+LATENT = ".latent.safetensors"
+
+
+class Outputs:
+    """The files that a run writes: they replace nothing that the user has, unless --overwrite, and an input never.
+
+    Names are claimed before the long work, so that it is not done in vain.
+    """
+
+    def __init__(self, folder: Path, inputs: Sequence[Path], overwrite: bool) -> None:
+        self.folder, self.inputs, self.overwrite = folder, inputs, overwrite
+        self.claimed: list[Path] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise InputError(folder, f"cannot write here ({error.strerror or error})",
+                             "choose another folder with --out") from error
+
+    def claim(self, *names: str) -> list[Path]:
+        """Paths for files to write.
+
+        Raises:
+            InputError: there is such a file already, or it is an input of this run, or another input's result.
+        """
+        paths = [self.folder / name for name in names]
+        try:
+            for path in paths:
+                self._check(path)
+        except OSError as error:  # A name that is too long.
+            raise InputError(path, f"cannot be a file ({error.strerror or error})", "rename the input") from error
+        self.claimed += paths
+        return paths
+
+    def _check(self, path: Path) -> None:
+        if any(_same(path, other) for other in self.inputs):
+            raise InputError(path, "is an input itself and is never overwritten", "choose another folder with --out")
+        if any(_same(path, other) for other in self.claimed):
+            raise InputError(path, "is the result of another input of the same name",
+                             "run them one by one, with another --out each")
+        if path.is_dir():
+            raise InputError(path, "is a folder", "rename it, or choose another folder with --out")
+        if os.path.lexists(path) and not self.overwrite:
+            raise InputError(path, "is there already",
+                             "choose another folder with --out, or replace it with --overwrite")
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
+
+
+class Run:
+    """One command over several inputs: a bad one is reported in one line, and the rest go on."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+        self.stopped = False  # By Ctrl-C during an inversion.
+
+    def over(self, items: Sequence[Path]) -> Iterator[Path]:
+        for count, item in enumerate(items):
+            if self.stopped:
+                self.failed += 1
+                note(f"stopped: {len(items) - count} of {len(items)} inputs were not done")
+                return
+            yield item
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            if is_no_room(error):
+                raise
+            self.failed += 1
+            note(f"Error: {one_line(error)}")
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """The first Ctrl-C sets `stopped`; a second one aborts, as one does elsewhere."""
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+            yield  # In the background of a shell Ctrl-C is not for us.
+            return
+
+        def first(number: int, frame: object) -> None:
+            self.stopped = True
+            signal.signal(signal.SIGINT, before)
+
+        signal.signal(signal.SIGINT, first)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def finish(self) -> None:
+        if self.failed:
+            raise click.exceptions.Exit(1)

@@ -1,0 +1,161 @@
+"""What an edit is made of: a face of a photo, the latent of one, a synthetic person, or what a recipe says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commands.console import Run, note, one_line, progress_bar
+from commands.files import open_cache
+from commands.options import settings_of
+from weights.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from editing import ChosenFace, Editor, Inverter, PhotoSource, Recipe, SampleSource
+    from inversion import Inversion, ProjectorSettings
+
+Latent = tuple["Tensor | Inversion", "PhotoSource | SampleSource | None"]
+
+
+@dataclass(frozen=True)
+class EditInput:
+    """What is edited. `latent` does the long work, and tells the source for the recipe, or None where none can tell."""
+
+    stem: str  # Begins the names of the results.
+    latent: Callable[[], Latent]
+    face: ChosenFace | None = None  # Of the photo, if there is one.
+
+
+def edit_inputs(run: Run, editor: Editor, recipe: Recipe | None, photo_file: Path | None,
+                options: dict[str, Any]) -> Callable[[Path | None], EditInput]:
+    """The function that makes an edit's input of each argument (None: of a synthetic person)."""
+    from editing import Inverter, SampleSource
+    from inversion import Projector
+
+    inverter = Inverter(Projector(editor.generator), open_cache(options["cache"]))
+
+    def input_of(path: Path | None) -> EditInput:
+        if recipe is not None:
+            return _of_recipe(run, inverter, editor, recipe.source, path)
+        if path is None:
+            return _of_sample(editor, SampleSource(seed=options["seed"], truncation=options["truncation"]))
+        if is_latent(path):
+            return _of_latent(editor, path, photo_file)
+        return _of_photo(run, inverter, path, options["face"], settings_of(options))
+
+    return input_of
+
+
+def is_latent(path: Path) -> bool:
+    """Whether an input is a stored latent, not a photo."""
+    return path.suffix == ".safetensors"
+
+
+def choose_in(path: Path, index: int | None) -> tuple[ChosenFace, str]:
+    """The face of a photo that --face names, or its only one; and what begins the names of its results."""
+    from editing import choose
+    from inversion import open_photo
+
+    chosen = choose(open_photo(path, name=str(path)), index)
+    return chosen, path.stem if len(chosen.faces) == 1 else f"{path.stem}-face{index}"
+
+
+def _of_photo(run: Run, inverter: Inverter, path: Path, index: int | None, settings: ProjectorSettings) -> EditInput:
+    chosen, stem = choose_in(path, index)
+
+    def latent() -> Latent:
+        [inversion] = invert_faces(run, inverter, [chosen], settings, stem)
+        return inversion, _source_of(inversion, chosen)
+
+    return EditInput(stem, latent, chosen)
+
+
+def _of_recipe(run: Run, inverter: Inverter, editor: Editor, source: PhotoSource | SampleSource,
+               path: Path | None) -> EditInput:
+    from editing import SampleSource
+
+    if isinstance(source, SampleSource):
+        if path is not None:
+            raise InputError(path, "the recipe is of a synthetic person", "leave the input out")
+        return _of_sample(editor, source)
+    if path is None or is_latent(path):
+        raise InputError(None, f"the recipe edits the photo with SHA-256 {source.photo[:12]}",
+                         "give that photo as INPUT")
+    from_photo = _of_photo(run, inverter, path, source.face, source.inversion)
+    assert from_photo.face is not None
+    source.check(from_photo.face.photo)
+    return from_photo
+
+
+def _of_sample(editor: Editor, source: SampleSource) -> EditInput:
+    return EditInput(f"sample{source.seed}",
+                     lambda: (editor.generator.sample([source.seed], truncation=source.truncation)[0], source))
+
+
+def _of_latent(editor: Editor, path: Path, photo_file: Path | None) -> EditInput:
+    from inversion import load_inversion
+
+    inversion = load_inversion(path, generator=editor.generator)
+    chosen = _face_of(inversion, path, photo_file) if photo_file else None
+    return EditInput(path.name.removesuffix(".safetensors").removesuffix(".latent"),
+                     lambda: (inversion, _source_of(inversion, chosen) if chosen else None), chosen)
+
+
+def _face_of(inversion: Inversion, path: Path, photo_file: Path) -> ChosenFace:
+    """The face of the photo that an inversion is of."""
+    import numpy as np
+
+    from editing import ChosenFace
+    from inversion import find_faces, open_photo
+
+    photo = open_photo(photo_file, name=str(photo_file))
+    if photo.sha256 != inversion.photo_hash:
+        raise InputError(photo_file, f"is not the photo that {path} was inverted from", "give that photo")
+    faces = find_faces(photo)
+    for index, face in enumerate(faces):
+        if np.abs(face.quad - np.array(inversion.quad)).max() < 0.01 * face.size:
+            return ChosenFace(photo, faces, index)
+    raise InputError(photo_file, f"the face of {path} is not found in it", "invert the photo again")
+
+
+def _source_of(inversion: Inversion, chosen: ChosenFace) -> PhotoSource | None:
+    """What a recipe says of an inversion; None for one that was stopped, as no settings make it again."""
+    return None if inversion.stopped else chosen.source(inversion)
+
+
+def invert_faces(run: Run, inverter: Inverter, faces: Sequence[ChosenFace], settings: ProjectorSettings,
+                 text: str) -> list[Inversion]:
+    """The inversions of faces, with a progress bar and what there is to say; Ctrl-C keeps the best so far."""
+    from inversion import InversionCache, Progress
+
+    cache = inverter.cache
+    empty = isinstance(cache, InversionCache) and cache.size()[0] == 0
+    with run.stoppable(), progress_bar(settings.all_steps, text, unit="step") as bar:
+        def show(progress: Progress) -> None:
+            bar.set_postfix_str("LPIPS " + " ".join(f"{value:.3f}" for value in progress.lpips[:4]), refresh=False)
+            bar.total = progress.steps  # A plateau makes them fewer.
+            bar.update(progress.step - bar.n)
+
+        obtained = inverter.obtain(faces, settings, every=2, on_step=show, should_stop=lambda: run.stopped)
+    for (inversion, cached), face in zip(obtained, faces, strict=True):
+        _tell(inversion, face.photo.name, cached=cached)
+    if empty and isinstance(cache, InversionCache) and cache.size()[0]:  # Faces are not kept without a word.
+        note(f"Inversions are kept in {one_line(str(cache.folder))}, so that the same face is not inverted twice; "
+             "`gradctrl cache clear` removes them, and with --no-cache or GRADCTRL_INVERSIONS=off none are kept")
+    return [inversion for inversion, _ in obtained]
+
+
+def _tell(inversion: Inversion, name: str, *, cached: bool) -> None:
+    """How an inversion went."""
+    identity = "" if inversion.identity is None else f", identity distance {inversion.identity:.2f}"
+    note(f"{name}: LPIPS {inversion.lpips:.3f}{identity}, "
+         + ("from the cache" if cached else f"{inversion.seconds:.1f} s"))
+    if inversion.stopped:
+        note(f"{name}: stopped after {inversion.steps} of {inversion.settings.all_steps} steps; the best so far is "
+             "kept")
+    for text in inversion.warnings:
+        note(f"Warning: {name}: {text}")

@@ -1,0 +1,204 @@
+"""What an edit does to latents: each of its directions is walked, and what that adds is added to the edited layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from directions.control import Control, Direction, GradCtrlControl, KeepList
+from directions.controls import Controls
+from directions.edit import Edit
+from generators import Generator
+from gradctrl import Move, walk
+from weights.errors import InputError
+
+UNTUNED_CHANNELS = 100  # Channels masked for a kept attribute without a count of its own (the paper's choice for all).
+KEEPING = ("gradctrl", "interfacegan")  # Methods that have a way to keep attributes.
+Strengths = Mapping[str, float] | Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class EditedLatents:
+    """Latents, and what edits have added to the styles that a generator computes from them."""
+
+    latent: Tensor                # w+ [N, num_ws, w_dim]
+    styles: Tensor | None = None  # Added to the styles [N, S]; None: nothing.
+
+    def split(self, size: int) -> Iterator[EditedLatents]:
+        """Parts of at most `size` latents."""
+        for start in range(0, len(self.latent), size):
+            yield self.select(slice(start, start + size))
+
+    def select(self, index: Tensor | slice) -> EditedLatents:
+        """Some of the latents."""
+        return EditedLatents(self.latent[index], None if self.styles is None else self.styles[index])
+
+    def put(self, index: Tensor, others: EditedLatents) -> EditedLatents:
+        """These latents, with those at some places [M] replaced by M others."""
+        latent = self.latent.clone()
+        latent[index] = others.latent
+        if self.styles is None and others.styles is None:
+            return EditedLatents(latent)
+        styles = _styles_of(self, others).clone()
+        styles[index] = _styles_of(others, self)
+        return EditedLatents(latent, styles)
+
+    @staticmethod
+    def join(parts: Sequence[EditedLatents]) -> EditedLatents:
+        """All latents of several, one after the other."""
+        latent = torch.cat([part.latent for part in parts])
+        with_styles = next((part for part in parts if part.styles is not None), None)
+        if with_styles is None:
+            return EditedLatents(latent)
+        return EditedLatents(latent, torch.cat([_styles_of(part, with_styles) for part in parts]))
+
+
+def _styles_of(edited: EditedLatents, like: EditedLatents) -> Tensor:
+    """What was added to the styles [N, S]; zeros, as wide as those of another, where nothing was."""
+    if edited.styles is not None:
+        return edited.styles
+    assert like.styles is not None
+    return like.styles.new_zeros(len(edited.latent), like.styles.shape[1])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One direction's part in an edit."""
+
+    direction: Direction
+    target: int
+    keep: KeepList
+    layers: tuple[int, int]
+    length: float | Tensor  # Signed, for all latents or each [N].
+    step: float
+
+    def move(self, start: Tensor) -> Move:
+        """Its walk from x [N, D]; it sees what all moves have added."""
+        return Move(direction=lambda added: self.direction.direction(start + added, self.target, self.keep),
+                    length=self.length, step=self.step)
+
+
+@torch.no_grad()
+def displace(generator: Generator, controls: Controls, edited: EditedLatents, edit: Edit, *,
+             strengths: Strengths | None = None) -> EditedLatents:
+    """Apply an edit to latents.
+
+    Each direction walks its trajectory (`gradctrl.walk`) from w, the mean of the rows of its layer range; what it adds
+    to w is added to these rows. For a w inversion that is "the edited w replaces rows [start, stop)". Directions of the
+    styles then walk from the styles of the w+ that is reached, and what they add is added to the styles of those rows.
+
+    Args:
+        generator: Whose latents they are.
+        controls: Where the edit's names are looked up.
+        edited: The latents [N].
+        edit: What to do.
+        strengths: In place of the edit's, by name; each may be a tensor [N], one for each latent.
+    Raises:
+        InputError: an unknown name or class, a layer range that the generator does not have, or a method that the
+            controls are not of.
+    """
+    parts = [_part(controls, edit, name, strength) for name, strength in (strengths or edit.strengths).items()
+             if isinstance(strength, Tensor) or strength]
+    for kind in ("w", "styles"):
+        edited = _walk(generator, edited, [part for part in parts if part.direction.moves == kind])
+    return edited
+
+
+def _walk(generator: Generator, edited: EditedLatents, parts: Sequence[_Part]) -> EditedLatents:
+    """Take the parts of an edit that move the same thing, all at once."""
+    if not parts:
+        return edited
+    # Each looks at its own rows, and all of them have moved by what all moves have added.
+    starts = [states(generator, part.direction, edited, layers=part.layers) for part in parts]
+    rows = [generator.rows(part.layers) for part in parts]
+    added = walk(torch.zeros_like(starts[0]), [part.move(start) for part, start in zip(parts, starts, strict=True)])
+    if parts[0].direction.moves == "w":
+        latent = edited.latent.clone()
+        for (start, stop), displacement in zip(rows, added, strict=True):
+            latent[:, start:stop] += displacement[:, None]
+        return EditedLatents(latent, edited.styles)
+    change = torch.zeros_like(starts[0]) if edited.styles is None else edited.styles.clone()
+    for (start, stop), displacement in zip(rows, added, strict=True):
+        for layer in generator.layers:
+            if start <= layer.row < stop:
+                change[:, layer.start:layer.stop] += displacement[:, layer.start:layer.stop]
+    return EditedLatents(edited.latent, change)
+
+
+def _part(controls: Controls, edit: Edit, name: str, strength: float | Tensor) -> _Part:
+    attribute, _, class_name = name.partition(":")
+    direction = chosen_direction(controls, attribute, edit)
+    target = direction.target(class_name or None)
+    return _Part(direction, target, keep_list(controls, direction, edit), edit.layers or direction.layers,
+                 strength * direction.units[target], step_of(direction, edit))
+
+
+@torch.no_grad()
+def states(generator: Generator, direction: Direction, edited: EditedLatents | Tensor, *,
+           layers: tuple[int, int] | None = None) -> Tensor:
+    """Latents as a direction sees them [N, D]: the mean w of its layer range, or the styles.
+
+    Args:
+        generator: Whose latents they are.
+        direction: The direction.
+        edited: Edited latents, w [N, w_dim] or w+ [N, num_ws, w_dim].
+        layers: Layer range [start, stop) in sides; None: the direction's own.
+    """
+    if isinstance(edited, Tensor):
+        edited = EditedLatents(generator.broadcast(edited))
+    if direction.moves == "w":
+        return edited.latent[:, slice(*generator.rows(layers or direction.layers))].mean(dim=1)
+    styles = generator.styles(edited.latent)
+    return styles if edited.styles is None else styles + edited.styles
+
+
+def chosen_direction(controls: Controls, name: str, edit: Edit) -> Direction:
+    """The direction of a name as an edit wants it.
+
+    A keep list with channel counts means masks: that is what there are channels for.
+
+    Raises:
+        InputError: there is none of this name, or it was found by another method than the edit's.
+    """
+    direction = controls.find(name)
+    if edit.method not in (None, direction.method):
+        raise InputError(controls.source, f"{name} was found by {direction.method}, not by {edit.method}",
+                         f"give the method {direction.method}, or load the controls of {edit.method}")
+    if isinstance(edit.keep, Mapping) and isinstance(direction, GradCtrlControl):
+        return replace(direction, keeping="masks")
+    return direction
+
+
+def keep_list(controls: Controls, direction: Direction, edit: Edit) -> KeepList:
+    """The controls that an edit along a direction leaves alone, with the channels that each masks.
+
+    Raises:
+        InputError: a control that is to be kept is unknown, or was found by a method that this one cannot keep.
+    """
+    if not isinstance(direction, Control) or direction.method not in KEEPING:
+        return []
+    if edit.keep is None:
+        return [(controls[name], count) for name, count in direction.keep.items()
+                if name in controls and controls[name].method == direction.method]
+    names: Mapping[str, int] = edit.keep if isinstance(edit.keep, Mapping) else {
+        name: direction.keep.get(name, UNTUNED_CHANNELS) for name in edit.keep}
+    kept = [(controls.find(name), count) for name, count in names.items() if name != direction.name]
+    for other, _ in kept:
+        if other.method != direction.method:
+            raise InputError(other.name, f"was found by {other.method}, and {direction.name}, found by "
+                             f"{direction.method}, cannot keep it", "take it off the keep list")
+    return kept
+
+
+def step_of(direction: Direction, edit: Edit) -> float:
+    """The length of a step.
+
+    Raises:
+        InputError: the edit's is not above 0.
+    """
+    if edit.step is not None and edit.step <= 0:
+        raise InputError(f"step {edit.step:g}", "the step length must be above 0", "give a larger one")
+    return edit.step or direction.step

@@ -1,0 +1,43 @@
+"""The methods by which directions are found and edits move, by name; without torch, as the command line lists them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from weights.errors import InputError
+
+MethodName = Literal["gradctrl", "interfacegan", "ganspace", "stylespace"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """How directions were found."""
+
+    title: str                      # As people write it.
+    paper: str
+    moves: Literal["w", "styles"]   # What of a generator's latents they move.
+    file: str                       # Name in the manifest of the bundled controls of this method.
+
+
+METHODS: dict[str, Method] = {
+    "gradctrl": Method(title="GradCtrl", paper="Chen et al. 2022, arXiv 2209.00698", moves="w",
+                       file="bundled-controls"),
+    "interfacegan": Method(title="InterFaceGAN", paper="Shen et al. 2020, arXiv 2005.09635", moves="w",
+                           file="bundled-interfacegan"),
+    "ganspace": Method(title="GANSpace", paper="Härkönen et al. 2020, arXiv 2004.02546", moves="w",
+                       file="bundled-ganspace"),
+    "stylespace": Method(title="StyleSpace", paper="Wu et al. 2021, arXiv 2011.12799", moves="styles",
+                         file="bundled-stylespace"),
+}
+
+
+def method_of(name: str) -> Method:
+    """The method of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in METHODS:
+        raise InputError(name, "no such method", f"use {', '.join(METHODS)}")
+    return METHODS[name]
