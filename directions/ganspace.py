@@ -11,10 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from directions.boundaries import fit_boundaries, linear_control
-from directions.examples import belonging, check, outputs_of
+from directions.boundaries import SHARE, belonging, check, fit_boundaries, linear_control, outputs_of
 from directions.linear import LinearControl
-from directions.svm import SHARE
 from generators import LatentStatistics
 from gradctrl import Scores
 from weights.errors import InputError
