@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from generators.base import Generator
-from generators.stylegan2 import StyleGAN2
 from weights.errors import InputError
 
 
@@ -40,13 +39,14 @@ def load(source: str | os.PathLike[str] = "bundled", *, device: str | torch.devi
         device: Where it goes; "auto" takes the best one.
         dtype: Precision of weights and pictures.
     Raises:
-        InputError: no such file, or it holds no StyleGAN2 generator that can be used; the message says why.
+        InputError: no such file, or it holds no generator that can be used; the message says why.
     """
     from generators import checkpoints as readers
 
     config, state = readers.read(find(source))
-    generator = StyleGAN2(config)
-    generator.load_state_dict(state)
+    with torch.device("meta"):  # No weights are drawn that would be replaced at once.
+        generator = readers.ARCHITECTURES[config.architecture].build(config)
+    generator.load_state_dict(state, assign=True)
     generator.requires_grad_(False).eval()
     _ = generator.hash, generator.spaces  # Taken here, from the weights as they are in the file.
     device = choose_device(device) if isinstance(device, str) else device

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inversion.alignment import align, blurred
-from inversion.faces import SAME_PERSON, Face
+from inversion.alignment import Face, align, blurred
+from inversion.faces import SAME_PERSON
+from inversion.photo import Photo
 
 if TYPE_CHECKING:
     import torch
 
     from generators import Generator
     from inversion.perceptual import PerceptualDistance
-    from inversion.photo import Photo
     from inversion.record import Inversion
 
 SMALL = 0.75     # Quad's side over the crop's; below it detail must be invented. At 0.5 and less it is seen at once.
