@@ -98,9 +98,8 @@ def dependency(edits: Trials, scores: Mapping[str, Scores], after: Mapping[str, 
     others = torch.zeros(len(edits), strengths)
     for index, name in enumerate(edits.attributes):
         members = (edits.attribute == index).nonzero()[:, 0]
-        target[members] = changes[name][members].gather(2,
-                                                        edits.target[members][:, None, None].expand(-1, strengths,
-                                                                                                    1))[:, :, 0]
+        wanted = edits.target[members][:, None, None].expand(-1, strengths, 1)
+        target[members] = changes[name][members].gather(2, wanted)[:, :, 0]
         rest = [change[members].abs().mean(dim=2) for other, change in changes.items() if other != name]
         others[members] = torch.stack(rest).mean(dim=0) if rest else torch.zeros(len(members), strengths)
     return Dependency(target.flatten(), others.flatten(), {name: c[:, :, -1].flatten() for name, c in changes.items()})

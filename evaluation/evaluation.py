@@ -92,7 +92,7 @@ class Evaluation:
     def run(self) -> Results:
         """Train, tune, try and judge what is not there yet, and return all of it."""
         controls = {name: self._controls(cast(Contender, name)) for name in self.settings.methods}
-        names = tuple(name for name in self.scores if all(name in judged for judged in controls.values()))
+        names = tuple(name for name in self.scores if all(name in item for item in controls.values()))
         if not names:
             raise InputError(None, "no attribute has a control of every method",
                              "give controls of the bank's attributes")

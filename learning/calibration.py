@@ -98,9 +98,9 @@ class Tuner:
         trials = self._trials(choices[0].name, samples or self.settings.samples)
         margins = self.settings.margins if margins is None else margins
         rated = [self._rate(controls, choice, trials, margins) for choice in choices]
-        first = max(range(len(rated)), key=lambda index: (rated[index].accuracy, -rated[index].change))
-        rating = rated[first]
-        chosen = self.with_margin(choices[first], rating.margin)
+        best = max(range(len(rated)), key=lambda index: (rated[index].accuracy, -rated[index].change))
+        rating = rated[best]
+        chosen = self.with_margin(choices[best], rating.margin)
         return _reported(chosen, {"meta-validation": {"samples": len(trials), "accuracy": round(rating.accuracy, 3),
                                                       "margin in deviations": rating.margin}})
 
