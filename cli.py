@@ -60,9 +60,8 @@ def start_app(port: int, host: str, share: bool, cache: bool | None, own_models:
     Example:
       gradctrl app --port 8000
     """
-    from page.launching import launch
-
     from directions import load
+    from page.launching import launch
 
     kept = is_wanted(cache)
     set_threads(threads)

@@ -284,7 +284,8 @@ def save_edit(path: Path, edit: Edit, settings: ProjectorSettings, *, generator:
         InputError: the file cannot be written.
     """
     recipe = json.loads(Recipe.of(SampleSource(seed=0), generator, controls, edit).to_json())
-    data = {**recipe, "format": EDIT_FORMAT, "source": {"inversion": asdict(settings)}}
+    del recipe["source"]
+    data = {**recipe, "format": EDIT_FORMAT, "inversion": asdict(settings)}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
@@ -300,6 +301,7 @@ def load_edit(path: str | os.PathLike[str]) -> Recipe:
     path = Path(path)
     data = _json_of(path) if path.suffix.lower() == ".json" else None
     if data is not None and data.get("format") == EDIT_FORMAT:
+        data.pop("inversion", None)
         data |= {"format": RECIPE_FORMAT, "source": {"kind": "sample", "seed": 0}}
         return parse_recipe(json.dumps(data), name=path.name)
     try:

@@ -11,7 +11,7 @@ from typing import Any
 from directions.methods import method_of
 from weights.errors import InputError
 
-MOST_STRENGTH, LEAST_STEP = 20.0, 0.05  # What lies beyond takes seconds and looks like nobody.
+MOST_STRENGTH, LEAST_STEP = 20.0, 0.01  # What lies beyond takes seconds and looks like nobody.
 Keep = Sequence[str] | Mapping[str, int]
 
 

@@ -11,10 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from directions.boundaries import fit_boundaries, linear_control
-from directions.examples import belonging, check, outputs_of
+from directions.boundaries import SHARE, belonging, check, fit_boundaries, linear_control, outputs_of
 from directions.linear import LinearControl
-from directions.svm import SHARE
 from generators import LatentStatistics
 from gradctrl import Scores
 from weights.errors import InputError
@@ -36,9 +34,7 @@ def fit_components(latents: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
     statistics = LatentStatistics.of(latents, share=1.0)
-    axes = statistics.axes[:count]
-    deviations = axes.norm(dim=1)
-    return statistics.mean, axes / deviations[:, None], deviations
+    return statistics.mean, statistics.components[:count], statistics.deviations[:count]
 
 
 def ganspace_candidates(latents: Tensor, scores: Mapping[str, Scores], *, count: int = 40, best: int = 5,

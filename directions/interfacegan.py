@@ -10,10 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from directions.boundaries import fit_boundaries, linear_control
-from directions.examples import check
+from directions.boundaries import SHARE, check, fit_boundaries, linear_control
 from directions.linear import LinearControl
-from directions.svm import SHARE
 from gradctrl import Scores
 
 

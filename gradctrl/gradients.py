@@ -12,7 +12,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from gradctrl.classifier import SLOPE, Classifier
 
@@ -35,7 +34,7 @@ class Statistics(Protocol):
     def reader(self) -> Tensor:
         """Matrix [w_dim, K] with which standard scores are p = (w - mean) @ reader."""
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Statistics:
         """The same on another device, in another precision."""
 
 

@@ -12,8 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from directions.boundaries import STEPS, crossing_units
-from directions.examples import belonging, outputs_of
+from directions.boundaries import STEPS, belonging, crossing_units, outputs_of
 from directions.linear import LinearControl, recombine
 from directions.stylespace import styles_of
 from generators import Generator

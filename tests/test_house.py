@@ -19,7 +19,7 @@ NEVER = {"gradctrl": {"inversion", "generators"}}  # Beside that imports go down
 TOOLS = ("tools", "benchmarks", "tests")  # May import all of the house; nothing imports them.
 ROOMS = {
     "dlib": {"inversion/faces.py"}, "lpips": {"inversion/perceptual.py"}, "av": {"editing/video.py"},
-    "cv2": {"inversion/*"}, "gradio": {"app.py", "page/*"}, "sklearn": {"directions/svm.py"},
+    "cv2": {"inversion/*"}, "gradio": {"app.py", "page/*"}, "sklearn": {"directions/boundaries.py"},
     "click": {"cli.py", "commands/*"}, "onnxruntime": {"learning/scorers/models.py"},
     "matplotlib": {"evaluation/plots.py"},
 }
@@ -107,7 +107,7 @@ def test_each_heavy_guest_has_one_room(guest: str) -> None:
 @pytest.mark.parametrize(("statement", "unwanted"), [
     ("import gradctrl, inversion, generators, directions, learning, editing, evaluation, batch, weights",
      "torch,numpy,gradio,dlib,lpips,torchvision,cv2,av,PIL"),
-    ("import gradctrl; gradctrl.trajectory, gradctrl.train_classifier", "gradio,dlib,lpips,torchvision,cv2,av,PIL"),
+    ("import gradctrl; gradctrl.trajectory, gradctrl.fit_examples", "gradio,dlib,lpips,torchvision,cv2,av,PIL"),
     ("import generators; generators.load", "gradio,dlib,lpips,torchvision,cv2,av"),
     ("import inversion; inversion.open_photo, inversion.find_faces", "gradio,dlib,lpips,torchvision,torch"),
     ("import editing; editing.Editor", "gradio,dlib,lpips,torchvision,av,sklearn"),

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from batch.batch import Batch, BatchOptions, Row, run_to_zip
+
 from editing import Edit
 from generators import Generator
 from inversion import Inversion, InversionCache, ProjectorSettings, save_picture

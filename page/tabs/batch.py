@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-
 from batch.batch import BatchOptions
+
 from batch.files import MOST_PHOTOS, load_edit
 from editing import Edit, Editor, Recipe
 from inversion import DEFAULT_PRESET, PRESETS

@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch import batch
+from batch import driver
 from batch.driver import FAULT, NOT_BEGUN, Batch, BatchOptions, Row, run_to_zip
-from batch.files import Names, Source, gather, load_edit, pack, unpack_photos
+from batch.files import BatchPhoto, Names, gather, load_edit, pack, unpack_photos
 from directions import Controls, Edit
 from directions import load as load_controls
-from editing import RECIPE_KEY, Editor, load_recipe, parse_recipe, reproduce
+from editing import RECIPE_KEY, Editor, Inverter, load_recipe, parse_recipe, reproduce
 from generators import load
 from inversion import (
     InversionCache,
@@ -131,7 +131,7 @@ def test_cancelled_then_run_again_equals_straight_through(make: Callable[..., Ba
 def test_the_order_is_kept_and_names_are_unique(make: Callable[..., Batch], photos: list[Path], tmp_path: Path,
                                                 kept: InversionCache) -> None:
     names = ["b/me.jpg", "a/ME.png", "me-2.jpg", "ümlaut né.webp"]
-    rows = make(cache=kept).run([Source(name=name, path=photos[0]) for name in names], tmp_path / "out")
+    rows = make(cache=kept).run([BatchPhoto(name=name, path=photos[0]) for name in names], tmp_path / "out")
     assert [row.name for row in rows] == names
     assert [row["file"] for row in table(tmp_path / "out")] == names
     paths = [row.picture.name.casefold() for row in rows if row.picture]
@@ -155,7 +155,7 @@ def test_the_picture_is_what_editor_and_paste_back_make_and_its_recipe_makes_it_
     metadata = read_picture_metadata(row.picture)
     assert b"compositeWithTrainedAlgorithmicMedia" in row.picture.read_bytes()
     recipe = parse_recipe(metadata[RECIPE_KEY])
-    assert np.array_equal(reproduce(recipe, editor, photo=photo, projector=projector), edited)
+    assert np.array_equal(reproduce(recipe, editor, photo=photo, inverter=Inverter(projector)), edited)
     [crop] = make(cache=kept, paste=False).run(photos[:1], tmp_path / "crop")
     assert np.array_equal(np.asarray(Image.open(crop.picture)), edited)
 
@@ -192,7 +192,7 @@ def test_never_more_than_one_photo_is_in_memory(make: Callable[..., Batch], phot
         opened.append(weakref.ref(photo))
         return photo
 
-    monkeypatch.setattr(batch, "open_photo", watched)
+    monkeypatch.setattr(driver, "open_photo", watched)
     make(cache=kept).run([*photos[:2], *photos[:2]], tmp_path / "out")
     assert alive == [0] * 4
 
@@ -234,8 +234,8 @@ def test_a_turn_is_taken_for_each_inversion_and_none_for_one_that_is_kept(
 
 def test_the_table_and_the_edit_are_written(make: Callable[..., Batch], photos: list[Path], tmp_path: Path,
                                             kept: InversionCache, projector: Projector, controls: Controls) -> None:
-    edit = Edit(strengths={"smile": 1.0}, keep=("age",), layers=(2, 6))
-    bad = Source(name="=HYPERLINK(1).jpg", reason="is a link")
+    edit = Edit(strengths={"smile": 1.0}, keep=("age",), layers=(12, 48))
+    bad = BatchPhoto(name="=HYPERLINK(1).jpg", reason="is a link")
     [done, _] = make(edit, cache=kept, ending="webp").run([photos[0], bad], tmp_path / "out")
     first, second = table(tmp_path / "out")
     assert first["picture"] == "pictures/one-edited.webp"
@@ -320,7 +320,7 @@ def test_a_fault_of_the_program_costs_one_file_and_is_logged(
             raise RuntimeError("a secret detail")
         return find_faces(photo)
 
-    monkeypatch.setattr(batch, "find_faces", find)
+    monkeypatch.setattr(driver, "find_faces", find)
     rows = make(cache=kept).run(photos[:2], tmp_path / "out")
     assert [(row.state, row.reason) for row in rows] == [("failed", FAULT), ("done", "")]
     assert "RuntimeError: a secret detail" in capsys.readouterr().err
@@ -330,7 +330,7 @@ def test_a_face_that_is_too_small_does_not_cost_the_others(make: Callable[..., B
                                                            tmp_path: Path, kept: InversionCache,
                                                            face_at: Callable[..., Any],
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "find_faces", lambda photo: [find_faces(photo)[0], face_at((50, 50), 20)])
+    monkeypatch.setattr(driver, "find_faces", lambda photo: [find_faces(photo)[0], face_at((50, 50), 20)])
     rows = make(cache=kept, faces="all").run(photos[2:], tmp_path / "out")
     assert [row.state for row in rows] == ["done", "failed"]
     assert "too small" in rows[1].reason
@@ -343,7 +343,7 @@ def test_with_no_room_left_the_rest_is_not_begun(make: Callable[..., Batch], pho
         raise InputError("x.png", "could not be written (disk full)",
                          "free some space") from OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(batch, "save_picture", full)
+    monkeypatch.setattr(driver, "save_picture", full)
     rows = make(cache=kept).run(photos[:2], tmp_path / "out")
     assert [row.state for row in rows] == ["failed", "failed"]
     assert "could not be written" in rows[0].reason
@@ -353,7 +353,7 @@ def test_with_no_room_left_the_rest_is_not_begun(make: Callable[..., Batch], pho
 def test_what_cannot_be_done_is_refused_before_the_work(make: Callable[..., Batch], photos: list[Path],
                                                         tmp_path: Path) -> None:
     for edit, words in ((Edit(), "changes nothing"), (Edit(strengths={"wings": 1.0}), "no such attribute"),
-                        (Edit(strengths={"smile": 1.0}, layers=(0, 99)), "layer range")):
+                        (Edit(strengths={"smile": 1.0}, layers=(1, 3)), "layer range")):
         with pytest.raises(InputError, match=words):
             make(edit)
     for options, words in (({"ending": "gif"}, "gif"), ({"faces": "none"}, "none")):
@@ -369,7 +369,7 @@ def test_what_cannot_be_done_is_refused_before_the_work(make: Callable[..., Batc
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("{}", "not a recipe"), ('{"format": "gradctrl-edit-1"}', "damaged"), ("words", "damaged"),
+    ("{}", "not a recipe"), ('{"format": "gradctrl-edit-2"}', "damaged"), ("words", "damaged"),
 ])
 def test_a_bad_recipe_is_named_without_its_folder(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "mine.json"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from directions import load_controls
+from directions import load as load_controls
 from tests.browser.driving import download, move, surprise
 
 if TYPE_CHECKING:

@@ -212,7 +212,7 @@ def test_examples_are_the_library_s(bank: SampleBank, tmp_path: Path) -> None:
     written, told = fine("prepare", bank.folder, "--out", out, "--attributes", "beard", "--count", 5, "--validation", 3,
                          "--seed", 2)
     assert written == [out]
-    found = load_examples(out, generator_hash=bank.generator_hash, samples=bank.settings)
+    found = load_examples(out, samples=bank.settings)
     assert list(found) == ["beard"]
     expected = prepare(bank.scores()["beard"], count=5, validation=3, seed=2)
     assert torch.equal(found["beard"].train, expected.train)

@@ -271,7 +271,7 @@ def test_what_cannot_be_removed_is_an_error(me: Path, out: Path, folder: Path, m
 
 def test_the_page_keeps_its_own_or_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[bool] = []
-    monkeypatch.setattr("app.launch", lambda **arguments: called.append(arguments["cache"]))
+    monkeypatch.setattr("page.launching.launch", lambda **arguments: called.append(arguments["cache"]))
     for flags in ([], ["--no-cache"], ["--cache"]):
         fine("app", *flags)
     monkeypatch.setenv("GRADCTRL_INVERSIONS", "off")

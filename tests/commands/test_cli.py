@@ -301,13 +301,13 @@ def test_in_the_background_ctrl_c_is_ignored(me: Path, out: Path, press: Callabl
 
 def test_an_edited_photo_and_its_recipe(me: Path, astronaut: Photo, editor: Editor, out: Path) -> None:
     picture, recipe_file = fine("edit", me, "--set", "smile=1.5", "--set", "hair:blond=-0.5", "--keep", "age,gender",
-                                "--layers", "2:9", "--step", 0.5, "--out", out)
+                                "--layers", "12:128", "--step", 0.5, "--out", out)
     assert picture.name == "me-smile+1.5-hair-blond-0.5.png"
     assert recipe_file.name == "me-smile+1.5-hair-blond-0.5.recipe.json"
     recipe = load_recipe(recipe_file)
     assert parse_recipe(read_picture_metadata(picture)["gradctrl"]) == recipe
-    assert recipe.strengths == {"smile": 1.5, "hair:blond": -0.5}
-    assert (recipe.keep, recipe.layers, recipe.step) == (("age", "gender"), (2, 9), 0.5)
+    assert recipe.edit.strengths == {"smile": 1.5, "hair:blond": -0.5}
+    assert (recipe.edit.keep, recipe.edit.layers, recipe.edit.step) == (("age", "gender"), (12, 128), 0.5)
     assert np.array_equal(pixels(picture), reproduce(recipe, editor, photo=astronaut))
     assert not np.array_equal(pixels(picture), editor.edit({}))
     for number, source in enumerate((recipe_file, picture)):
@@ -321,7 +321,7 @@ def other_controls(editor: Editor, folder: Path) -> Path:
     """The bundled controls with another step."""
     path = folder / "controls.safetensors"
     save_controls(path, [replace(control, step=0.3) for control in editor.controls.values()],
-                  generator_hash=editor.generator.hash)
+                  spaces=editor.generator.spaces)
     return path
 
 
@@ -374,7 +374,7 @@ def test_keep_lists_and_layers_reach_the_editor(editor: Editor, out: Path) -> No
     for number, (flags, how) in enumerate([
         ([], {}), (["--keep", "none"], {"keep": ()}), (["--keep", "age:200,gender:100"],
                                                        {"keep": {"age": 200, "gender": 100}}),
-        (["--layers", "3:5"], {"layers": (3, 5)}), (["--step", "0.2"], {"step": 0.2}),
+        (["--layers", "16:32"], {"layers": (16, 32)}), (["--step", "0.2"], {"step": 0.2}),
     ]):
         picture, _ = fine("edit", "--seed", 3, "--set", "smile=1", *flags, "--out", out / str(number))
         assert np.array_equal(pixels(picture), editor.edit({"smile": 1.0}, **how)), flags  # type: ignore[arg-type]
@@ -535,8 +535,8 @@ def test_photos_that_cannot_be_used(name: str, data: bytes | None, word: str, me
     (["--set", "hair:green=1"], ("hair:green", "hair:blond")),
     (["--set", "hair=1"], ("hair:blond",)),
     (["--set", "smile=1", "--keep", "hat"], ("hat", "age")),
-    (["--set", "smile=1", "--layers", "2:99"], ("2:99",)),
-    (["--set", "smile=1e9"], ("smile", "too strong")),
+    (["--set", "smile=1", "--layers", "1:3"], ("1-3",)),
+    (["--set", "smile=1e9"], ("smile", "too far")),
     (["--set", "smile=1", "--generator", "nobody.pkl"], ("nobody.pkl",)),
     (["--set", "smile=1", "--generator", "stylegan2-ffhq"], ("gradctrl weights fetch stylegan2-ffhq",)),
     (["--set", "smile=1", "--controls", "nobody.safetensors"], ("nobody.safetensors",)),
@@ -554,9 +554,10 @@ def test_files_of_other_generators_are_refused(latent_file: Path, editor: Editor
     save_inversion(tmp_path / "alien.latent.safetensors", alien)
     refused("edit", tmp_path / "alien.latent.safetensors", "--set", "smile=1", "--out", out,
             words=("alien.latent.safetensors", "another space"))
-    save_controls(tmp_path / "alien.safetensors", editor.controls.values(), generator_hash="0" * 64)
+    alien_space = Space.of("w", torch.randn(4, editor.generator.w_dim))
+    save_controls(tmp_path / "alien.safetensors", editor.controls.values(), spaces={"w": alien_space})
     refused("edit", latent_file, "--set", "smile=1", "--controls", tmp_path / "alien.safetensors", "--out", out,
-            words=("alien.safetensors", "generator 000000"))
+            words=("alien.safetensors", alien_space.short))
     fine("edit", "--seed", 2, "--set", "smile=1", "--out", out)
     recipe_file = out / "sample2-smile+1.recipe.json"
     data = json.loads(recipe_file.read_text())
@@ -671,7 +672,7 @@ def test_fetch_follows_the_progress(cache: Path, monkeypatch: pytest.MonkeyPatch
         seen.append((name, force))
         return cache / name
 
-    monkeypatch.setattr("generators.loading.fetch", fetch)
+    monkeypatch.setattr("generators.fetch", fetch, raising=False)
     assert fine("weights", "fetch", "lpips-vgg", "--force") == [cache / "lpips-vgg"]
     fine("weights", "fetch", "lpips-vgg")
     assert seen == [("lpips-vgg", True), ("lpips-vgg", False)]
@@ -710,9 +711,9 @@ def test_a_hostile_checkpoint_runs_nothing(tmp_path: Path) -> None:
 
 def test_app_starts_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     called = {}
-    page = types.ModuleType("app")
+    page = types.ModuleType("page.launching")
     page.launch = lambda **arguments: called.update(arguments)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "app", page)
+    monkeypatch.setitem(sys.modules, "page.launching", page)
     fine("app", "--port", 8000, "--device", "cpu")
     assert (called["host"], called["port"], called["share"]) == ("127.0.0.1", 8000, False)
     assert (called["generator"], called["device"]) == ("bundled", "cpu")
@@ -723,8 +724,8 @@ def test_app_starts_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_is_read_as_the_authors_controls(editor: Editor, tmp_path: Path,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     refused("attributes", "--controls", tmp_path, words=(tmp_path, "model_params.pkl"))
-    monkeypatch.setattr("directions.authors.import_authors", lambda folder: list(editor.controls.values()))
+    monkeypatch.setattr("directions.files.import_authors", lambda folder: list(editor.controls.values()))
     assert "smile" in run("attributes", "--controls", tmp_path).stdout
     result = run("edit", "--seed", 1, "--set", "smile=1", "--controls", tmp_path, "--out", tmp_path / "out")
     assert result.exit_code == 0
-    assert "does not say which generator" in result.stderr
+    assert "does not say which space" in result.stderr

@@ -15,23 +15,23 @@ from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
 import cli
-from directions import FAMILIES, Controls, GradCtrlControl, LinearControl
+from directions import ALL_LAYERS, Controls, GradCtrlControl, LinearControl
 from directions import load as load_controls
 from directions import save as save_controls
-from generators import Generator, StyleGAN2, StyleGAN2Config, load
+from generators import Generator, Space, StyleGAN2, StyleGAN2Config, load
 from generators import checkpoints as readers
 from gradctrl import FitExamplesSettings, FitScoresSettings, Scores, save_examples
 from learning.accuracy import accuracy_report
 from learning.bank import SampleBank, open_bank, write_bank
 from learning.calibration import Tuner, TuneSettings
 from learning.contenders import fit_contender, split_bank
-from learning.from_bank import agreement, choose_examples, choose_fit, make_tuner, renders, rows_of, teach
+from learning.from_bank import choose_examples, choose_fit, fit_from_bank, make_tuner, renders
 from learning.scorers import load_scorer, score_bank
 from weights.errors import InputError
 
 COUNT = 500
 QUICK = partial(TuneSettings, margins=(0.0, 1.0), search_margins=(0.0,), margin_samples=5,
-                layer_parts=((0, 1), (0, 0.5)), counts=(0, 50))
+                layer_ranges=((4, 2048), (12, 2048)), counts=(0, 50))
 
 
 class Colours(nn.Module):
@@ -136,9 +136,10 @@ def classifier(path: Path, name: str) -> GradCtrlControl:
 
 def test_controls_are_the_library_s_and_know_their_bank(world: World, trained: Path) -> None:
     found = load_controls(trained)
-    assert found.generator_hash == world.generator.hash
+    assert found.spaces
+    assert all(space.matches(world.generator.spaces[kind]) for kind, space in found.spaces.items())
     assert list(found) == ["bright", "red"]
-    assert found.hash == Controls(teach(world.bank, list(world.bank.scores().values()), {})).hash
+    assert found.hash == Controls(fit_from_bank(world.bank, list(world.bank.scores().values()), {})).hash
     split = split_bank(COUNT)
     for name, other in (("bright", "red"), ("red", "bright")):
         control = classifier(trained, name)
@@ -149,8 +150,7 @@ def test_controls_are_the_library_s_and_know_their_bank(world: World, trained: P
                                    world.bank.scores()[name].labels[split.tune])
         assert report["held out"] == held_out
         assert held_out["balanced accuracy"] > 0.65  # type: ignore[operator]
-        assert (control.method, control.layers, dict(control.keep)) == ("project", (0, world.generator.num_ws),
-                                                                         {other: 100})
+        assert (control.keeping, control.layers, dict(control.keep)) == ("projection", ALL_LAYERS, {other: 100})
 
 
 def test_the_table_tells_what_was_trained_on_what(bank: SampleBank, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_the_table_tells_what_was_trained_on_what(bank: SampleBank, tmp_path: Pa
     assert "left out: hat: 60 samples of each class are needed (30 to train on, 30 to validate)" in told
     assert [line.split(":")[1].strip() for line in told.splitlines() if line.startswith("Warning")] == ["coin", "noise"]
     found = load_controls(path)
-    assert {control.settings()["method"] for name, control in found.items() if name in ("beard", "coin")} == {"paper"}
+    assert {control.settings()["keeping"] for name, control in found.items() if name in ("beard", "coin")} == {"masks"}
     rows = {line.split()[0]: line for line in told.splitlines()}
     for name, control in found.items():
         held_out: dict[str, float] = control.report["held out"]  # type: ignore[assignment]
@@ -205,7 +205,7 @@ def test_settings_are_honoured(fit: str, world: World, tmp_path: Path) -> None:
     base, first = weights(0)
     assert len(first) == (FitScoresSettings().hidden * FitScoresSettings().networks
                           if fit == "scores" else FitExamplesSettings().hidden)
-    assert base.method == ("project" if fit == "scores" else "paper")
+    assert base.keeping == ("projection" if fit == "scores" else "masks")
     assert torch.equal(weights(1)[1], first)
     assert len(weights(2, "--hidden", 8)[1]) == (8 * FitScoresSettings().networks if fit == "scores" else 8)
     own = [["--networks", 2, "--hidden", 64]] if fit == "scores" else [["--shaping", 0]]
@@ -213,8 +213,8 @@ def test_settings_are_honoured(fit: str, world: World, tmp_path: Path) -> None:
         found = weights(number, *flags)[1]
         assert found.shape == first.shape
         assert not torch.equal(found, first), flags
-    other = "paper" if fit == "scores" else "project"
-    assert weights(9, "--method", other)[0].method == other
+    other = "masks" if fit == "scores" else "projection"
+    assert weights(9, "--keeping", other)[0].keeping == other
 
 
 def test_examples_from_a_file(bank: SampleBank, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_examples_from_a_file(bank: SampleBank, tmp_path: Path) -> None:
             ("of the classes no, yes", replace(found, classes=("no", "yes")), bank.settings),
             (f"name sample {COUNT}", replace(found, train=torch.cat([found.train[:-1], torch.tensor([COUNT])])),
              bank.settings)):
-        save_examples(tmp_path / "bad.json", [examples], generator_hash=bank.generator_hash, samples=samples)
+        save_examples(tmp_path / "bad.json", [examples], samples=samples)
         refused("train", bank.folder, "--out", tmp_path / "d.safetensors", "--examples", tmp_path / "bad.json",
                 words=words)
     refused("train", bank.folder, "--out", tmp_path / "d.safetensors", "--examples", tmp_path / "e.json",
@@ -251,7 +251,7 @@ def test_what_is_held_back_is_not_trained_on(world: World) -> None:
         made = []
         for item in (scores, replace(scores, values=values)):
             chosen = {"red": choose_examples(item, split)} if examples else {}
-            made.append(teach(world.bank, [item], chosen, split=split)[0])
+            made.append(fit_from_bank(world.bank, [item], chosen, split=split)[0])
         if examples:
             assert torch.isin(choose_examples(scores, split).train, split.fit).all()
         assert all(torch.equal(a, b) for a, b in zip(made[0].tensors().values(), made[1].tensors().values(),
@@ -259,14 +259,15 @@ def test_what_is_held_back_is_not_trained_on(world: World) -> None:
         assert made[0].report["held out"] != made[1].report["held out"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_other_families(family: str, world: World, tmp_path: Path) -> None:
-    [path], told = fine("train", world.bank.folder, "--out", tmp_path / "f.safetensors", "--family", family,
+@pytest.mark.parametrize("method", ["interfacegan", "ganspace", "stylespace"])
+def test_other_methods(method: str, world: World, tmp_path: Path) -> None:
+    [path], told = fine("train", world.bank.folder, "--out", tmp_path / "f.safetensors", "--method", method,
                         "--generator", world.generator_file, "--with", world.scorer_file)
     found = load_controls(path)
-    assert found.generator_hash == world.generator.hash
+    assert found.spaces
+    assert all(space.matches(world.generator.spaces[kind]) for kind, space in found.spaces.items())
     split, latents = split_bank(COUNT), world.bank.latents()
-    expected = fit_contender(family, world.generator, load_scorer(world.scorer_file), latents,  # type: ignore[arg-type]
+    expected = fit_contender(method, world.generator, load_scorer(world.scorer_file), latents,  # type: ignore[arg-type]
                             world.bank.scores(), split)
     for name, control in found.items():
         assert isinstance(control, LinearControl)
@@ -275,23 +276,23 @@ def test_other_families(family: str, world: World, tmp_path: Path) -> None:
             assert torch.allclose(tensor, first.tensors()[part], atol=1e-5)
         assert control.report["samples"] == world.bank.settings
         assert control.report["trained on"] == f"scores of {len(split.fit)} samples"
-        x = latents[split.tune] if control.space == "w" else world.generator.styles(latents[split.tune])
-        assert control.report["held out"] == agreement(control, x, world.bank.scores()[name].labels[split.tune])
+        x = latents[split.tune] if control.moves == "w" else world.generator.styles(latents[split.tune])
+        assert control.report["held out"] == accuracy_report(control, x, world.bank.scores()[name].labels[split.tune])
         assert f"{control.report['held out']['balanced accuracy']}" in told  # type: ignore[index]
-    refused("train", world.bank.folder, "--out", tmp_path / "g.safetensors", "--family", family,
-            words=world.bank.generator_hash[:12])  # The bundled generator is another.
+    refused("train", world.bank.folder, "--out", tmp_path / "g.safetensors", "--method", method,
+            words=world.generator.space.short)  # The bundled generator's is another.
 
 
-def test_families_leave_out_what_nobody_judges(world: World, bank: SampleBank, tmp_path: Path) -> None:
+def test_methods_leave_out_what_nobody_judges(world: World, bank: SampleBank, tmp_path: Path) -> None:
     way = bank.latents() @ bank.latents().std(dim=0)
     bank.save_scores([by_people("beard", way > way.median())])
     flags = ["--generator", world.generator_file, "--with", world.scorer_file]
-    [path], told = fine("train", bank.folder, "--out", tmp_path / "f.safetensors", "--family", "ganspace", *flags)
+    [path], told = fine("train", bank.folder, "--out", tmp_path / "f.safetensors", "--method", "ganspace", *flags)
     assert list(load_controls(path)) == ["bright", "red"]
     assert "left out: beard: colours does not judge" in told
-    refused("train", bank.folder, "--out", tmp_path / "g.safetensors", "--family", "ganspace", "--attributes", "beard",
+    refused("train", bank.folder, "--out", tmp_path / "g.safetensors", "--method", "ganspace", "--attributes", "beard",
             *flags, words="does not judge")
-    [path], _ = fine("train", bank.folder, "--out", tmp_path / "h.safetensors", "--family", "interfacegan",
+    [path], _ = fine("train", bank.folder, "--out", tmp_path / "h.safetensors", "--method", "interfacegan",
                      "--attributes", "beard", *flags)
     assert list(load_controls(path)) == ["beard"]
 
@@ -299,8 +300,8 @@ def test_families_leave_out_what_nobody_judges(world: World, bank: SampleBank, t
 @pytest.mark.parametrize("flags", [
     ["--fit", "scores", "--shaping", "1"], ["--fit", "scores", "--examples", "e.json"], ["--fit", "magic"],
     ["--fit", "examples", "--networks", "2"], ["--examples", "e.json", "--networks", "2"], ["--with", "x.json"],
-    ["--generator", "bundled"], ["--family", "ganspace", "--epochs", "3"], ["--family", "ganspace", "--seed", "3"],
-    ["--family", "interfacegan", "--method", "paper"], ["--epochs", "0"], ["--lr", "0"], ["--hidden", "0"],
+    ["--generator", "bundled"], ["--method", "ganspace", "--epochs", "3"], ["--method", "ganspace", "--seed", "3"],
+    ["--method", "interfacegan", "--keeping", "masks"], ["--epochs", "0"], ["--lr", "0"], ["--hidden", "0"],
     ["--test-share", "1"],
 ])
 def test_wrong_usage_of_train(flags: list[str], world: World, tmp_path: Path) -> None:
@@ -327,16 +328,6 @@ def test_how_an_attribute_is_trained_by_default(world: World) -> None:
     assert choose_fit(replace(scores, graded=False), split) == "examples"
     assert choose_fit(replace(scores, known=torch.arange(COUNT) < 199), split) == "examples"
     assert choose_fit(replace(scores, known=torch.arange(COUNT) < 200), split) == "scores"
-    assert rows_of(world.bank) == world.generator.num_ws
-
-
-def test_agreement_is_the_accuracy_report_s(world: World, trained: Path) -> None:
-    control, x = classifier(trained, "red"), world.bank.latents()
-    labels = world.bank.scores()["red"].labels
-    expected = accuracy_report(control, x, labels)
-    assert agreement(control, x, labels) == {key: expected[key] for key in expected if key != "calibration error"}
-    one = agreement(control, x[:1], labels[:1])
-    assert one["balanced accuracy"] == one["accuracy"]
 
 
 # --- tune ---
@@ -356,7 +347,8 @@ def test_tuned_controls_are_the_library_s(world: World, trained: Path, tmp_path:
     before = load_controls(trained)
     expected = tuner.tune(before)
     found = load_controls(path)
-    assert found.generator_hash == world.generator.hash
+    assert found.spaces
+    assert all(space.matches(world.generator.spaces[kind]) for kind, space in found.spaces.items())
     assert [dict(found[name].report) for name in found] == [dict(expected[name].report) for name in found]
     assert found.hash == expected.hash
     assert sum(counted) == renders(tuner, before, list(before))
@@ -399,10 +391,10 @@ def test_the_paper_s_counts_are_tuned(world: World, tmp_path: Path, quick: None)
     assert renders(tuner, load_controls(few), names) == 2 * ((2 + 2) * 2 * 3 + (1 + 2) * 5)
 
 
-def test_families_are_tuned_too(world: World, tmp_path: Path, quick: None) -> None:
+def test_methods_are_tuned_too(world: World, tmp_path: Path, quick: None) -> None:
     flags = ["--with", world.scorer_file, "--generator", world.generator_file]
     few, out = tmp_path / "f.safetensors", tmp_path / "t.safetensors"
-    fine("train", world.bank.folder, "--out", few, "--family", "stylespace", "--attributes", "red", *flags)
+    fine("train", world.bank.folder, "--out", few, "--method", "stylespace", "--attributes", "red", *flags)
     fine("tune", few, "--bank", world.bank.folder, "--out", out, "--samples", 3, *flags)
     [control] = load_controls(out).values()
     assert isinstance(control, LinearControl)
@@ -413,11 +405,12 @@ def test_families_are_tuned_too(world: World, tmp_path: Path, quick: None) -> No
 def test_what_cannot_be_tuned(world: World, bank: SampleBank, trained: Path, tmp_path: Path, quick: None) -> None:
     flags = ["--out", tmp_path / "t.safetensors", "--with", world.scorer_file, "--generator", world.generator_file]
     alien = tmp_path / "alien.safetensors"
-    save_controls(alien, list(load_controls(trained).values()), generator_hash="0" * 64)  # type: ignore[arg-type]
-    for words in ("000000000000", bank.generator_hash[:12], "alien.safetensors"):
+    space = Space.of("w", torch.randn(4, world.generator.w_dim))
+    save_controls(alien, load_controls(trained).values(), spaces={"w": space})
+    for words in (space.short, world.generator.space.short, "alien.safetensors"):
         refused("tune", alien, "--bank", bank.folder, *flags, words=words)
     refused("tune", trained, "--bank", bank.folder, "--out", tmp_path / "t.safetensors", "--with", world.scorer_file,
-            words="another generator")  # The bundled one.
+            words="load a generator of that space")  # The bundled one is of another.
     refused("tune", trained, "--bank", bank.folder, "--out", tmp_path / "t.safetensors", "--generator",
             world.generator_file, words="none of its attributes")  # The bundled classifier knows neither colour.
     refused("tune", trained, "--bank", bank.folder, "--out", tmp_path / "t.safetensors", "--generator",

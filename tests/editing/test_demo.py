@@ -68,10 +68,10 @@ def test_a_strip_is_the_authors_walk_at_every_third_step(attribute: str, editor:
     assert (name, picture.shape) == (attribute, (128, 7 * 128, 3))
     control = editor.controls[attribute]
     assert isinstance(control, GradCtrlControl)
-    keep = [(editor.controls[other], count) for other, count in FFHQ_KEEP[attribute].items()]
-    start, stop = FFHQ_LAYERS[attribute]
+    keep = [(editor.controls[other].classifier, count) for other, count in FFHQ_KEEP[attribute].items()]
+    start, stop = generator.rows(FFHQ_LAYERS[attribute])
     for sign in (1, -1):
-        path = trajectory(control, w, steps=DEMO_STEPS, step=DEMO_STEP, sign=sign, keep=keep)  # type: ignore[arg-type]
+        path = trajectory(control.classifier, w, steps=DEMO_STEPS, step=DEMO_STEP, sign=sign, keep=keep)  # type: ignore[arg-type]
         for column, steps in enumerate((0, 3, 6, 9)):
             rows = generator.broadcast(w).clone()
             rows[:, start:stop] = path[:, steps, None]
@@ -89,10 +89,9 @@ def test_the_demo_is_as_far_as_the_authors_go(editor: Editor) -> None:
 
 
 def test_of_many_classes_the_first_three_are_shown(generator: Generator, tmp_path: Path) -> None:
-    from dataclasses import replace
 
     [control] = import_authors(authors_folder(tmp_path / "cat", ("color",), (8,)))
-    editor = Editor(generator, Controls([replace(control, layers=(6, 12))]))  # The bundled generator has 12 rows.
+    editor = Editor(generator, Controls([control]))
     assert demo_names(editor, "color") == ["color:class0", "color:class1", "color:class2"]
     found = dict(demo_strips(editor, "color", 1))
     assert list(found) == demo_names(editor, "color")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from directions import Controls, EditedLatents, GradCtrlControl, LinearControl
+from directions import Controls, Edit, EditedLatents, GradCtrlControl, LinearControl, LinearDirection
 from editing import Editor, edit_each, frames, join, strip
-from generators import Generator, LatentStatistics, StyleGAN2, StyleGAN2Config, to_pixels
+from generators import Generator, LatentStatistics, Space, StyleGAN2, StyleGAN2Config, to_pixels
 from gradctrl import Classifier, mask, trajectory
 from weights.errors import InputError
 
@@ -28,14 +28,15 @@ def make_control(name: str, seed: int, *, outputs: int = 1, keep: dict[str, int]
         hidden_weight=torch.randn(8, 32, generator=rng), hidden_bias=torch.randn(8, generator=rng),
         out_weight=torch.randn(outputs, 8, generator=rng), out_bias=torch.randn(outputs, generator=rng))
     classes = ("no", "yes") if outputs == 1 else ("black", "brown", "blond")
-    return GradCtrlControl(name=name, classes=classes, classifier=classifier, layers=(2, 6), keep=keep or {}, step=0.2,
+    return GradCtrlControl(name=name, classes=classes, classifier=classifier, layers=(12, 48), keep=keep or {},
+                           step=0.2,
                    units=(1.0, 2.0, 3.0)[:outputs])
 
 
 @pytest.fixture(scope="module")
 def controls(generator: Generator) -> Controls:
     made = [make_control("smile", 1, keep={"age": 5}), make_control("age", 2), make_control("hair", 3, outputs=3)]
-    return Controls(made, generator_hash=generator.hash)
+    return Controls(made, spaces=generator.spaces)
 
 
 @pytest.fixture
@@ -56,13 +57,13 @@ def test_rows_outside_the_layer_range_stay_bit_for_bit(editor: Editor) -> None:
     assert torch.equal(edited[:, :2], editor.latent[:, :2])
     assert torch.equal(edited[:, 6:], editor.latent[:, 6:])
     assert not torch.equal(edited[:, 2:6], editor.latent[:, 2:6])
-    narrow = editor.displace({"smile": 2.0}, layers=(0, 1)).latent
+    narrow = editor.displace({"smile": 2.0}, layers=(4, 8)).latent
     assert torch.equal(narrow[:, 1:], editor.latent[:, 1:])
 
 
 def test_one_control_follows_its_trajectory(editor: Editor, controls: Controls) -> None:
     w = editor.latent.mean(dim=1)
-    path = trajectory(controls["smile"], w, steps=5, step=0.2, keep=[(controls["age"], 5)])
+    path = trajectory(controls["smile"].classifier, w, steps=5, step=0.2, keep=[(controls["age"].classifier, 5)])
     for steps in range(6):
         edited = editor.displace({"smile": 0.2 * steps}).latent
         assert torch.allclose(edited[:, 3], path[:, steps], atol=1e-5)
@@ -70,7 +71,7 @@ def test_one_control_follows_its_trajectory(editor: Editor, controls: Controls) 
 
 def test_masked_channels_stay_bit_for_bit(editor: Editor, controls: Controls) -> None:
     """Within one step the mask is that at w itself."""
-    masked = mask(editor.latent.mean(dim=1), [(controls["age"], 7), (controls["hair"], 4)])
+    masked = mask(editor.latent.mean(dim=1), [(controls["age"].classifier, 7), (controls["hair"].classifier, 4)])
     edited = editor.displace({"smile": 0.15}, keep={"age": 7, "hair": 4}).latent
     assert torch.equal(edited[0, 3][masked[0]], editor.latent[0, 3][masked[0]])
     assert (edited[0, 3] != editor.latent[0, 3]).sum() == (~masked).sum()
@@ -117,17 +118,18 @@ def test_w_plus_keeps_the_differences_between_its_rows(editor: Editor, generator
 
 # ---- to a class, and each latent as far as it needs
 
-@pytest.mark.parametrize("method", ["paper", "project"])
+@pytest.mark.parametrize("keeping", ["masks", "projection"])
 @pytest.mark.parametrize("name", ["smile:yes", "smile:no", "hair:black", "hair:brown", "hair:blond"])
 def test_strengths_to_a_class_end_with_its_score_at_the_margin(generator: Generator, controls: Controls, name: str,
-                                                               method: str) -> None:
-    margined = [replace(control, margins=(0.5,) * len(control.classes)) for control in controls.values()]
+                                                               keeping: str) -> None:
+    margined = [replace(control, margins=(0.5,) * len(control.classes), keeping=keeping)  # type: ignore[call-arg]
+                for control in map(controls.control, controls)]
     editor = Editor(generator, Controls(margined))  # type: ignore[arg-type]
     w = generator.sample(range(30))
     editor.set_latents(w)
     control, index = editor.find(name)
-    strengths = editor.strengths_to(name, method=method)
-    edited = editor.displace({editor.key_of(name): strengths.where(strengths.isfinite(), 0)}, method=method)
+    strengths = editor.strengths_to(name)
+    edited = editor.displace({}, strengths={editor.key_of(name): strengths.where(strengths.isfinite(), 0)})
     before, after = (control.score_of(editor.states(control, x), index) for x in (None, edited))
     assert torch.equal(strengths == 0, before >= 0.5)
     away = strengths.isfinite() & (strengths != 0)
@@ -140,14 +142,14 @@ def test_strengths_to_a_class_end_with_its_score_at_the_margin(generator: Genera
 
 def test_strengths_to_take_the_settings_of_the_edit(editor: Editor, generator: Generator) -> None:
     editor.set_latents(generator.sample(range(8)))
-    settings = {"keep": {"age": 9}, "layers": (0, 3), "step": 0.05}
+    settings = {"keep": {"age": 9}, "layers": (4, 16), "step": 0.05}
     strengths = editor.strengths_to("smile", **settings)
     assert not torch.equal(strengths, editor.strengths_to("smile"))
-    edited = editor.displace({"smile": strengths}, **settings)
+    edited = editor.displace({}, strengths={"smile": strengths}, **settings)
     control, _ = editor.find("smile")
     away = strengths != 0
     assert away.any()
-    scores = control.scores(editor.states(control, edited, layers=(0, 3)))[away, 0]
+    scores = control.scores(editor.states(control, edited, layers=(4, 16)))[away, 0]
     assert scores.abs().max() < 5e-3
 
 
@@ -155,7 +157,7 @@ def test_a_strength_for_each_latent_equals_one_after_the_other(editor: Editor, g
     w = generator.sample(range(6))
     smile, blond = torch.tensor([-1.0, 0.0, 0.3, 1.0, 2.7, -0.1]), torch.linspace(0, 0.5, 6)
     editor.set_latents(w)
-    many = editor.displace({"smile": smile, "hair:blond": blond, "age": 0.4}).latent
+    many = editor.displace({}, strengths={"smile": smile, "hair:blond": blond, "age": torch.full([6], 0.4)}).latent
     for index in range(6):
         editor.set_latent(w[index])
         one = editor.displace({"smile": float(smile[index]), "hair:blond": float(blond[index]), "age": 0.4}).latent
@@ -175,60 +177,82 @@ def test_names_lead_to_keys_and_classes(editor: Editor) -> None:
 
 # ---- methods
 
-def test_a_method_replaces_that_of_the_controls(generator: Generator, controls: Controls) -> None:
-    metric = LatentStatistics.of(generator.sample(range(300)))
-    projecting = Controls([replace(control, keeping="projection", statistics=metric)  # type: ignore[call-arg]
+def test_channel_counts_mean_masks_and_names_the_controls_own_way(generator: Generator, controls: Controls) -> None:
+    statistics = LatentStatistics.of(generator.sample(range(300)))
+    projecting = Controls([replace(control, keeping="projection", statistics=statistics)  # type: ignore[call-arg]
                            for control in controls.values()])
     one, other = Editor(generator, controls), Editor(generator, projecting)
     for editor in (one, other):
         editor.set_latents(generator.sample(range(4)))
     by_masks, by_projection = one.displace({"smile": 1.0}).latent, other.displace({"smile": 1.0}).latent
     assert not torch.equal(by_masks, by_projection)
-    assert torch.equal(one.displace({"smile": 1.0}, keeping="masks").latent, by_masks)
-    assert torch.equal(other.displace({"smile": 1.0}, keeping="masks").latent, by_masks)
-    assert torch.equal(other.displace({"smile": 1.0}, keeping="projection").latent, by_projection)
-    assert not torch.equal(one.strengths_to("smile", keeping="projection"), one.strengths_to("smile", keeping="masks"))
+    counts = controls.control("smile").keep
+    assert torch.equal(one.displace({"smile": 1.0}, keep=counts).latent, by_masks)
+    assert torch.equal(other.displace({"smile": 1.0}, keep=counts).latent, by_masks)
+    assert torch.equal(other.displace({"smile": 1.0}, keep=list(counts)).latent, by_projection)
+    assert not torch.equal(other.strengths_to("smile", keep=counts), other.strengths_to("smile"))
 
 
 def test_projection_leaves_kept_scores_alone(generator: Generator, controls: Controls) -> None:
-    editor = Editor(generator, controls)
-    editor.set_latents(generator.sample(range(10)))
-    start = {name: control.scores(editor.states(control)) for name, control in editor.controls.items()}
-
-    def changes(method: str) -> dict[str, float]:
-        edited = editor.displace({"smile": 0.2}, keep={"age": 5, "hair": 5}, method=method)
-        return {name: float((control.scores(editor.states(control, edited)) - start[name]).abs().mean())
+    def changes(keeping: str) -> dict[str, float]:
+        editor = Editor(generator, Controls([replace(control, keeping=keeping)  # type: ignore[call-arg]
+                                             for control in controls.values()]))
+        editor.set_latents(generator.sample(range(10)))
+        before = editor.scores()
+        edited = editor.displace({"smile": 0.2}, keep={"age": 5, "hair": 5} if keeping == "masks" else ["age", "hair"])
+        return {name: float((control.scores(editor.states(control, edited)) - before[name]).abs().mean())
                 for name, control in editor.controls.items()}
 
-    masked, projected = changes("paper"), changes("project")
+    masked, projected = changes("masks"), changes("projection")
     assert projected["smile"] > 0.05
     for name in ("age", "hair"):
         assert projected[name] < 0.2 * masked[name]
 
 
-def make_linear(generator: Generator, name: str, channel: int, *, family: str = "stylespace",
-                layers: tuple[int, int] = (0, 8)) -> LinearControl:
-    width = generator.w_dim if family != "stylespace" else generator.layers[-1].stop
+def make_linear(generator: Generator, name: str, channel: int, *, method: str = "stylespace") -> LinearControl:
+    width = generator.w_dim if method != "stylespace" else generator.layers[-1].stop
     weights = torch.zeros(1, width)
     weights[0, channel] = 1
-    return LinearControl(name=name, classes=("no", "yes"), layers=layers, found_by=family,  # type: ignore[arg-type]
+    return LinearControl(name=name, classes=("no", "yes"), found_by=method,  # type: ignore[arg-type]
                          directions=weights, weights=weights, bias=torch.zeros(1))
 
 
-@pytest.mark.parametrize("family", ["interfacegan", "stylespace"])
-def test_methods_that_controls_do_not_have_are_refused(editor: Editor, generator: Generator, family: str) -> None:
+@pytest.mark.parametrize("method", ["interfacegan", "stylespace"])
+def test_methods_that_controls_were_not_found_by_are_refused(editor: Editor, generator: Generator, method: str) -> None:
     for call in (editor.edit, editor.displace):
-        with pytest.raises(InputError, match="smile cannot be steered by the method guess; give project or paper"):
-            call({"smile": 1.0}, method="guess")
-    with pytest.raises(InputError, match="cannot be steered by the method interfacegan"):
+        with pytest.raises(InputError,
+                           match="smile was found by gradctrl, not by interfacegan; give the method gradctrl"):
+            call({"smile": 1.0}, method="interfacegan")
+    with pytest.raises(InputError, match="not by interfacegan"):
         editor.strengths_to("smile", method="interfacegan")
-    linear = Editor(generator, Controls([make_linear(generator, "smile", 3, found_by=family)], source="some file"))
+    linear = Editor(generator, Controls([make_linear(generator, "smile", 3, method=method)], source="some file"))
     linear.set_latent(generator.sample([1])[0])
-    own = linear.edit({"smile": 1.0})
-    assert np.array_equal(linear.edit({"smile": 1.0}, method=family), own)
-    for method in ("paper", "project", "ganspace"):
-        with pytest.raises(InputError, match=f"some file: smile cannot be steered by the method {method}"):
-            linear.edit({"smile": 1.0}, method=method)
+    assert np.array_equal(linear.edit({"smile": 1.0}, method=method), linear.edit({"smile": 1.0}))
+    with pytest.raises(InputError, match=f"some file: smile was found by {method}, not by ganspace"):
+        linear.edit({"smile": 1.0}, method="ganspace")
+
+
+def test_directions_of_w_and_of_styles_in_one_edit(generator: Generator, controls: Controls) -> None:
+    """Those of styles walk from the styles of the w+ that those of w have reached, whatever the order of the names."""
+    styled, unlabelled = make_linear(generator, "styled", 40), LinearDirection(
+        name="component", found_by="ganspace", directions=torch.eye(generator.w_dim)[:1])
+    editor = Editor(generator, Controls([*controls.values(), styled, unlabelled]))
+    editor.set_latents(generator.sample(range(3)))
+    mixed = editor.displace({"styled": 2.0, "smile": 1.0, "component": 0.5})
+    in_w = editor.displace({"smile": 1.0, "component": 0.5})
+    assert torch.equal(mixed.latent, in_w.latent)
+    assert mixed.styles is not None
+    assert torch.allclose(mixed.styles[:, 40], torch.full([3], 2.0))
+    assert int((mixed.styles != 0).sum()) == 3
+    other = editor.displace({"component": 0.5, "smile": 1.0, "styled": 2.0})
+    assert torch.allclose(other.latent, mixed.latent, atol=1e-6)
+    alone = editor.displace({"component": 0.5}).latent - editor.latent
+    assert torch.allclose(alone, 0.5 * torch.eye(generator.w_dim)[0].expand_as(alone), atol=1e-6)
+    with pytest.raises(InputError, match="component: is a direction without classes"):
+        editor.strengths_to("component")
+    with pytest.raises(InputError,
+                       match="styled: was found by stylespace, and smile, found by gradctrl, cannot keep it"):
+        editor.displace({"smile": 1.0}, keep=["styled"])
 
 
 # ---- edited latents, and the style space
@@ -259,7 +283,7 @@ def test_states_are_what_a_control_looks_at(editor: Editor, generator: Generator
     smile, styled = controls["smile"], make_linear(generator, "styled", 0)
     assert torch.equal(editor.states(smile), editor.latent[:, 2:6].mean(dim=1))
     assert torch.equal(editor.states(smile, w_plus), w_plus[:, 2:6].mean(dim=1))
-    assert torch.equal(editor.states(smile, w_plus, layers=(0, 2)), w_plus[:, :2].mean(dim=1))
+    assert torch.equal(editor.states(smile, w_plus, layers=(4, 12)), w_plus[:, :2].mean(dim=1))
     assert torch.allclose(editor.states(smile, w_plus[:, 0]), w_plus[:, 0], atol=1e-6)
     styles = generator.styles(w_plus)
     assert torch.equal(editor.states(styled, w_plus), styles)
@@ -267,7 +291,7 @@ def test_states_are_what_a_control_looks_at(editor: Editor, generator: Generator
     assert torch.equal(editor.states(styled, EditedLatents(w_plus, change)), styles + change)
 
 
-@pytest.mark.parametrize("layers", [(0, 8), (1, 3), (4, 8)])
+@pytest.mark.parametrize("layers", [(4, 2048), (8, 16), (24, 2048)])
 def test_a_style_edit_changes_the_styles_of_its_layers_alone(generator: Generator, layers: tuple[int, int]) -> None:
     """A direction over all styles, of which the layer range lets some through; w+ stays bit for bit."""
     width = generator.layers[-1].stop
@@ -281,7 +305,8 @@ def test_a_style_edit_changes_the_styles_of_its_layers_alone(generator: Generato
     assert torch.equal(edited.latent, editor.latent)
     for part in generator.layers:
         changed = edited.styles[:, part.start:part.stop]
-        if layers[0] <= part.row < layers[1]:
+        start, stop = generator.rows(layers)
+        if start <= part.row < stop:
             assert torch.allclose(changed, 1.5 * n[:, part.start:part.stop].expand(2, -1), atol=1e-6)
         else:
             assert torch.equal(changed, torch.zeros_like(changed))
@@ -290,21 +315,13 @@ def test_a_style_edit_changes_the_styles_of_its_layers_alone(generator: Generato
     assert not np.array_equal(editor.edit({"smile": 1.5}), editor.edit({}))
 
 
-def test_a_style_edit_is_no_w_plus(generator: Generator) -> None:
-    editor = Editor(generator, Controls([make_linear(generator, "smile", 0)], source="some file"))
-    editor.set_latent(generator.sample([1])[0])
-    with pytest.raises(InputError, match=r"some file: these controls change styles, which no w\+ holds"):
-        editor.displace({"smile": 1.0}).latent
-    assert torch.equal(editor.displace({"smile": 0.0}).latent, editor.latent)
-
-
 def test_edits_go_on_from_edits(editor: Editor, generator: Generator, controls: Controls) -> None:
     """In w, and in the styles: one after the other is both at once, where directions are the same everywhere."""
     editor.set_latents(generator.sample(range(3)))
     first = editor.displace({"smile": 1.0})
     editor.set_latents(first)
     assert torch.equal(editor.latent, first.latent)
-    made = [make_linear(generator, "smile", 3, layers=(0, 8)), make_linear(generator, "age", 40, layers=(0, 8))]
+    made = [make_linear(generator, "smile", 3), make_linear(generator, "age", 40)]
     styled = Editor(generator, Controls(made))
     styled.set_latents(generator.sample(range(3)))
     both = styled.displace({"smile": 1.0, "age": -2.0})
@@ -319,10 +336,10 @@ def test_strip_and_frames(editor: Editor) -> None:
     assert row.shape == (32, 96, 3)
     for index, strength in enumerate((-1.0, 0.0, 1.0)):
         assert np.abs(row[:, 32 * index:32 * index + 32].astype(int) - editor.edit({"smile": strength})).max() <= 1
-    path = frames(editor, {"smile": 1.0, "age": 2.0}, 3)
+    path = frames(editor, Edit(strengths={"smile": 1.0, "age": 2.0}), 3)
     assert np.abs(path[2].astype(int) - editor.edit({"smile": 1.0, "age": 2.0})).max() <= 1
     assert np.abs(path[0].astype(int) - editor.edit({})).max() <= 1
-    assert join(edit_each(editor, [{}, {"age": 1.0}])).shape == (32, 64, 3)
+    assert join(edit_each(editor, [Edit(), Edit(strengths={"age": 1.0})])).shape == (32, 64, 3)
 
 
 def test_wrong_order_names_the_call_to_make_first(generator: Generator, controls: Controls) -> None:
@@ -342,8 +359,8 @@ def test_unknown_attributes_are_refused(editor: Editor, strengths: dict[str, flo
 def test_bad_settings_are_refused(editor: Editor) -> None:
     with pytest.raises(InputError, match="no such attribute"):
         editor.edit({"smile": 1.0}, keep=["beard"])
-    for layers in ((3, 3), (-1, 2), (0, 9)):
-        with pytest.raises(InputError, match="8 layers"):
+    for layers in ((16, 16), (0, 3), (64, 2048)):
+        with pytest.raises(InputError, match="holds none of this generator's layers; their sides are 4, 8, 16, 32"):
             editor.edit({"smile": 1.0}, layers=layers)
     with pytest.raises(InputError, match="step"):
         editor.edit({"smile": 1.0}, step=-1.0)
@@ -351,9 +368,25 @@ def test_bad_settings_are_refused(editor: Editor) -> None:
         editor.set_latent(torch.zeros(7))
 
 
-def test_controls_of_another_generator_are_refused(generator: Generator, controls: Controls) -> None:
-    with pytest.raises(InputError, match="belong to generator"):
-        Editor(generator, Controls(list(controls.values()), generator_hash="0" * 64))
-    beyond = replace(controls["smile"], layers=(0, 99))
-    with pytest.raises(InputError, match="layers up to 99"):
+def test_controls_of_another_space_are_refused(generator: Generator, controls: Controls) -> None:
+    rounded = Space.of("w", generator.sample(range(4)) * (1 + 1e-3))
+    Editor(generator, Controls(list(controls.values()), spaces={"w": rounded}))
+    other = Space.of("w", generator.sample(range(4, 8)))
+    with pytest.raises(InputError, match=f"space {other.short}.*has {generator.space.short}"):
+        Editor(generator, Controls(list(controls.values()), spaces={"w": other}))
+    beyond = replace(controls["smile"], layers=(99, 100))
+    with pytest.raises(InputError, match="none of this generator's layers"):
         Editor(generator, Controls([beyond]))
+    narrow = make_linear(generator, "smile", 0)
+    narrow = replace(narrow, directions=narrow.directions[:, :9], weights=narrow.weights[:, :9])
+    with pytest.raises(InputError, match="moves styles of 9 numbers, and the generator has"):
+        Editor(generator, Controls([narrow]))
+
+
+def test_a_trial_refuses_what_editing_would_refuse(editor: Editor) -> None:
+    editor.check(Edit(strengths={"smile": 20.0}))
+    for edit in (Edit(strengths={"beard": 1.0}), Edit(strengths={"smile": 21.0}),
+                 Edit(strengths={"smile": 1.0}, step=-1.0),
+                 Edit(strengths={"smile": 1.0}, layers=(99, 100)), Edit(strengths={"smile": 1.0}, keep=("beard",))):
+        with pytest.raises(InputError):
+            editor.check(edit)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from directions import Controls, EditedLatents, GradCtrlControl, LinearControl
+from directions import Controls, Edit, EditedLatents, GradCtrlControl, LinearControl
 from editing import Editor
 from editing.increments import round_up, through
 from generators import Generator, StyleGAN2, StyleGAN2Config
@@ -35,14 +35,14 @@ def pose(generator: Generator) -> GradCtrlControl:
     centres = torch.tensor([-1.0, 0.0, 1.0])
     first = torch.stack([way, -way]) / p
     second = 4 * torch.stack([2 * centres, -2 * centres], dim=1) / 1.1  # leaky(x) - leaky(-x) = 1.1 x
-    return GradCtrlControl(name="pose", classes=CLASSES, layers=(1, 5), ordered=True, step=0.1, units=(1.0, 2.0, 1.0),
+    return GradCtrlControl(name="pose", classes=CLASSES, layers=(8, 32), ordered=True, step=0.1, units=(1.0, 2.0, 1.0),
                    classifier=Classifier(hidden_weight=first, hidden_bias=-(first @ w.mean(dim=0)),
                                          out_weight=second, out_bias=-4 * centres ** 2))
 
 
 def smile(generator: Generator) -> GradCtrlControl:
     rng = torch.Generator().manual_seed(5)
-    return GradCtrlControl(name="smile", classes=("no", "yes"), layers=(0, 8), step=0.1, classifier=Classifier(
+    return GradCtrlControl(name="smile", classes=("no", "yes"), step=0.1, classifier=Classifier(
         hidden_weight=torch.randn(6, 16, generator=rng), hidden_bias=torch.zeros(6),
         out_weight=torch.randn(1, 6, generator=rng), out_bias=torch.zeros(1)))
 
@@ -54,7 +54,7 @@ def in_styles(generator: Generator) -> LinearControl:
     middle, spread = styles[:, channel].mean(), styles[:, channel].std()
     directions = torch.zeros(3, styles.shape[1])
     directions[:, channel] = torch.tensor([-1.0, 1.0, 1.0])
-    return LinearControl(name="pose", classes=CLASSES, layers=(0, 8), found_by="stylespace", ordered=True,
+    return LinearControl(name="pose", classes=CLASSES, found_by="stylespace", ordered=True,
                          directions=directions, weights=directions / spread, step=0.1, units=(1.0,) * 3,
                          bias=torch.stack([middle, -middle, -middle]) / spread - 0.5 * torch.tensor([1.0, -1.0, 1.0]))
 
@@ -101,7 +101,7 @@ def test_neighbours_are_reached_from_neighbours(generator: Generator, control: G
         hop = Editor(generator, Controls([control]))
         hop.set_latents(found[source].select(far))
         key = f"pose:{CLASSES[class_index]}"
-        moved = hop.displace({key: round_up(hop.strengths_to(key)).float()})
+        moved = hop.displace({}, strengths={key: round_up(hop.strengths_to(key)).float()})
         assert torch.equal(moved.latent, found[class_index].latent[far])
         if moved.styles is not None:
             ends = found[class_index].styles
@@ -137,11 +137,11 @@ def test_rows_that_differ_are_judged_by_those_that_are_edited(generator: Generat
         assert (editor.scores(edited.latent)["pose"].argmax(dim=1) == class_index).all()
     for name, sign in (("smile:yes", 1), ("smile:no", -1)):
         strengths = round_up(editor.strengths_to(name)).float()
-        scores = editor.scores(editor.displace({"smile": strengths}).latent)["smile"]
+        scores = editor.scores(editor.displace({}, strengths={"smile": strengths}).latent)["smile"]
         assert (sign * scores >= 0).all()
-    narrow = round_up(editor.strengths_to("smile:yes", layers=(2, 4))).float()
-    after = editor.displace({"smile": narrow}, layers=(2, 4))
-    assert (editor.controls["smile"].scores(editor.states(editor.controls["smile"], after, layers=(2, 4))) >= 0).all()
+    narrow = round_up(editor.strengths_to("smile:yes", layers=(12, 24))).float()
+    after = editor.displace({}, strengths={"smile": narrow}, layers=(12, 24))
+    assert (editor.controls["smile"].scores(editor.states(editor.controls["smile"], after, layers=(12, 24))) >= 0).all()
 
 
 def test_edits_go_on_from_edits(generator: Generator, latents: Tensor) -> None:
@@ -165,14 +165,13 @@ def test_settings_reach_the_walk(generator: Generator, latents: Tensor) -> None:
     editor = Editor(generator, Controls([control, other]))
     editor.set_latents(latents)
     own = control.predict(editor.states(control))
-    for how in ({"layers": (2, 4)}, {"keep": {"smile": 5}}, {"step": 0.3},
-                {"method": "project", "keep": {"smile": 5}}):
-        found = through(editor, "pose", **how)  # type: ignore[arg-type]
+    for how in ({"layers": (12, 24)}, {"keep": {"smile": 5}}, {"step": 0.3}):
+        found = through(editor, "pose", Edit(**how))  # type: ignore[arg-type]
         assert not torch.equal(found[1].latent, through(editor, "pose")[1].latent), how
-    narrow = through(editor, "pose", layers=(2, 4))
+    narrow = through(editor, "pose", Edit(layers=(12, 24)))
     assert torch.equal(narrow[0].latent[:, 4:], editor.latent[:, 4:])
     assert torch.equal(narrow[0].latent[:, :2], editor.latent[:, :2])
-    assert (control.predict(editor.states(control, narrow[0], layers=(2, 4))) == 0).all()
+    assert (control.predict(editor.states(control, narrow[0], layers=(12, 24))) == 0).all()
     assert torch.equal(narrow[2].latent[own == 2], editor.latent[own == 2])
     two = through(editor, "smile")
     assert all((other.predict(editor.states(other, two[j])) == j).all() for j in (0, 1))
@@ -195,7 +194,7 @@ def test_what_is_out_of_reach_is_named(generator: Generator, latents: Tensor) ->
         through(editor, "pose")
     with pytest.raises(InputError, match="no such attribute"):
         through(editor, "beard")
-    with pytest.raises(InputError, match="8 layers"):
-        through(editor, "pose", layers=(3, 99))
+    with pytest.raises(InputError, match="none of this generator's layers"):
+        through(editor, "pose", Edit(layers=(64, 99)))
     with pytest.raises(RuntimeError, match="set_latent"):
         through(Editor(generator, Controls([control])), "pose")

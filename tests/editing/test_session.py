@@ -19,7 +19,7 @@ from inversion import Face, Inversion, Photo, ProjectorSettings
 from weights.errors import InputError
 
 SETTINGS = ProjectorSettings(start="mean", steps=3)
-EDIT = Edit(strengths={"smile": 2.0, "hair:blond": -0.5}, keep=("age",), layers=(2, 8), step=0.3, keeping="masks")
+EDIT = Edit(strengths={"smile": 2.0, "hair:blond": -0.5}, keep=("age",), layers=(12, 96), step=0.3, method="gradctrl")
 
 
 @pytest.fixture

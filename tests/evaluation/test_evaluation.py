@@ -19,17 +19,18 @@ from evaluation.dependency import Dependency, dependency, draw_edits
 from evaluation.evaluation import judged_scores
 from evaluation.folder import EvaluationFolder
 from evaluation.tables import accuracy_rows
+from generators import Space
 from learning import TuneSettings
 from learning.bank import SampleBank, write_bank
 from learning.contenders import split_bank
-from tests.learning.glass import Glass, Reader, along, binary
+from tests.learning.glass import Glass, Reader, along, binary, latents
 from weights.errors import InputError
 
 COUNT = 900
 SETTINGS = EvaluationSettings(
     methods=("gradctrl", "paper", "interfacegan", "ganspace"), trials=40, edits=12, ablation=10, counts=(0, 4),
     examples=(5, 10_000), tune=TuneSettings(samples=6, margins=(0.3,), search_margins=(0.3,), margin_samples=6,
-                                            counts=(0, 4), layer_parts=((0, 1),)))
+                                            counts=(0, 4), layer_ranges=((4, 2048),)))
 
 
 class Stop(Exception):
@@ -119,12 +120,12 @@ def test_the_report_says_what_was_measured(whole: tuple[Evaluation, Results]) ->
     assert {"report.md", "accuracy.csv", "dependency.csv", "scatter.csv", "ablations.csv", "dependency.png",
             "scatter.png", "masks.png", "channels.png", "examples.png", "gradctrl-successes.png"} <= names
     text = paths[0].read_text()
-    found = {(row["method"], row["attribute"]): row for row in rows_of(evaluation.cells.folder / "accuracy.csv")}
+    found = {(row["method"], row["attribute"]): row for row in rows_of(evaluation.folder.path / "accuracy.csv")}
     share = float(results.verdicts["gradctrl"].correct.float().mean())
     assert float(found["gradctrl", "all"]["accuracy"]) == pytest.approx(share, abs=1e-4)
     assert f"{share:.3f}" in text
     assert "hat is not judged" in text
-    ablations = rows_of(evaluation.cells.folder / "ablations.csv")
+    ablations = rows_of(evaluation.folder.path / "ablations.csv")
     assert {row["value"] for row in ablations if row["figure"] == "masks"} == {"none", "smile", "age", "hair", "all"}
     assert [row["edits"] for row in ablations if row["value"] == "10000"] == ["0", "0"]  # Too few samples for it.
 
@@ -143,8 +144,8 @@ def test_measured_controls_can_be_loaded_and_say_how_good_they_are(whole: tuple[
     evaluation, results = whole
     write_report(evaluation, results)
     for method in SETTINGS.methods:
-        loaded = load_controls(evaluation.cells.folder / "measured" / f"{method}.safetensors")
-        assert loaded.generator_hash == evaluation.generator.hash
+        loaded = load_controls(evaluation.folder.path / "measured" / f"{method}.safetensors")
+        assert loaded.spaces["w"].matches(evaluation.generator.space)
         told = loaded["smile"].report["measured"]
         own = results.trials.of("smile")
         assert told["edits"] == len(own)  # type: ignore[index]
@@ -173,7 +174,8 @@ def test_controls_and_banks_of_another_generator_are_refused(glass: Glass, reade
                                                              tmp_path: Path) -> None:
     with pytest.raises(InputError, match="load that generator"):
         Evaluation(glass, reader, replace(bank, generator_hash="0" * 64), tmp_path / "a", SETTINGS)
-    foreign = Controls(list(whole[1].controls["gradctrl"].values()), generator_hash="0" * 64, source="theirs")
+    foreign = Controls(list(whole[1].controls["gradctrl"].values()), spaces={"w": Space.of("w", latents(4))},
+                       source="theirs")
     with pytest.raises(InputError, match="theirs"):
         Evaluation(glass, reader, bank, tmp_path / "b", SETTINGS, given={"gradctrl": foreign}).run()
 

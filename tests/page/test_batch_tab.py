@@ -11,8 +11,8 @@ from typing import Any
 
 import gradio as gr
 import pytest
-
 from batch.batch import Row
+
 from editing import Edit, Editor, PhotoSource, Recipe, save_recipe
 from inversion import PRESETS, InversionCache, ProjectorSettings, read_picture_metadata
 from page import KEPT_SECONDS
