@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from math import log2
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ SMALLEST_PICTURE = 16  # Pixels; at 4 and 8 there is nothing to be seen.
 class StyleGAN2Config:
     """Sizes and constants of a StyleGAN2 generator; everything else about it is in its weights."""
 
+    architecture: ClassVar[str] = "stylegan2"
     img_resolution: int                  # Side of the picture in pixels, a power of two from 32 to 1024.
     channels: tuple[int, ...]            # Feature maps at 4, 8, ... img_resolution pixels.
     z_dim: int = 512                     # Length of z.
@@ -183,7 +185,7 @@ class StyleGAN2(Generator):
     Built with random weights; `generators.load` fills one from a file.
     """
 
-    architecture = "stylegan2"
+    architecture = StyleGAN2Config.architecture
     mapping: MappingNetwork
     config: StyleGAN2Config
 

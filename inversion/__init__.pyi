@@ -1,9 +1,9 @@
+from .alignment import Face as Face
 from .alignment import FaceTooSmallError as FaceTooSmallError
 from .alignment import align as align
 from .alignment import quad_of as quad_of
 from .cache import InversionCache as InversionCache
 from .faces import SAME_PERSON as SAME_PERSON
-from .faces import Face as Face
 from .faces import NoFaceError as NoFaceError
 from .faces import SeveralFacesError as SeveralFacesError
 from .faces import choose_face as choose_face

@@ -1,17 +1,15 @@
-"""The FFHQ alignment: from 68 landmarks to a quad, and from a quad to the square crop."""
+"""A face in its photo, and the FFHQ alignment: from 68 landmarks to a quad, and from a quad to the square crop."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from inversion.photo import Photo
 from weights.errors import InputError
-
-if TYPE_CHECKING:
-    from inversion.faces import Face
-    from inversion.photo import Photo
 
 MIN_QUAD_SIDE = 32.0
 """Photo pixels; a face whose quad is smaller holds too little to be inverted."""
@@ -23,6 +21,43 @@ _Floats = npt.NDArray[np.float32]
 
 class FaceTooSmallError(InputError):
     """The face is there, but has too few pixels to be edited."""
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face found in a photo. Coordinates are photo pixels; whole numbers are pixel centres.
+
+    box: left, top, right, bottom of the detector's box; may reach beyond the photo.
+    score: the detector's confidence; 0 is its threshold, clear faces have 1 and more.
+    landmarks: float64 [68, 2], read-only, in dlib's (iBUG 300-W) order.
+    quad: float64 [4, 2], read-only: the FFHQ square (top left, bottom left, bottom right, top right of the crop).
+    """
+
+    box: tuple[int, int, int, int]
+    score: float
+    landmarks: npt.NDArray[np.float64]
+    quad: npt.NDArray[np.float64]
+
+    @property
+    def size(self) -> float:
+        """The quad's side in photo pixels."""
+        return quad_side(self.quad)
+
+    @property
+    def roll(self) -> float:
+        """In-plane tilt in degrees, -180..180: 0 for level eyes, positive when turned clockwise in the photo."""
+        x, y = self.quad[3] - self.quad[0]
+        return float(np.degrees(np.arctan2(y, x)))
+
+    @property
+    def yaw(self) -> float:
+        """A rough turn of the head in degrees, -90..90: 0 is frontal, positive looks to the photo's right.
+
+        From where the tip of the nose stands between the two ends of the jaw line, along the face's own x axis.
+        """
+        x = (self.quad[3] - self.quad[0]) / self.size
+        left, nose, right = (self.landmarks[[0, 30, 16]] @ x).tolist()
+        return float(np.degrees(np.arcsin(np.clip((2 * nose - left - right) / max(right - left, 1e-9), -1, 1))))
 
 
 def quad_of(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

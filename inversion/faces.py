@@ -6,18 +6,15 @@ import functools
 import importlib.util
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from inversion.alignment import check_face_size, quad_of, quad_side
+from inversion.alignment import Face, check_face_size, quad_of
+from inversion.photo import Photo
 from weights.errors import InputError
-
-if TYPE_CHECKING:
-    from inversion.photo import Photo
 
 SAME_PERSON = 0.6
 """Below this `identity_distance`, dlib's authors call two descriptors the same person."""
@@ -46,43 +43,6 @@ class NoFaceError(InputError):
 
 class SeveralFacesError(InputError):
     """The photo holds several faces, and none, or one that is not there, was chosen."""
-
-
-@dataclass(frozen=True, eq=False)
-class Face:
-    """One face found in a photo. Coordinates are photo pixels; whole numbers are pixel centres.
-
-    box: left, top, right, bottom of the detector's box; may reach beyond the photo.
-    score: the detector's confidence; 0 is its threshold, clear faces have 1 and more.
-    landmarks: float64 [68, 2], read-only, in dlib's (iBUG 300-W) order.
-    quad: float64 [4, 2], read-only: the FFHQ square (top left, bottom left, bottom right, top right of the crop).
-    """
-
-    box: tuple[int, int, int, int]
-    score: float
-    landmarks: npt.NDArray[np.float64]
-    quad: npt.NDArray[np.float64]
-
-    @property
-    def size(self) -> float:
-        """The quad's side in photo pixels."""
-        return quad_side(self.quad)
-
-    @property
-    def roll(self) -> float:
-        """In-plane tilt in degrees, -180..180: 0 for level eyes, positive when turned clockwise in the photo."""
-        x, y = self.quad[3] - self.quad[0]
-        return float(np.degrees(np.arctan2(y, x)))
-
-    @property
-    def yaw(self) -> float:
-        """A rough turn of the head in degrees, -90..90: 0 is frontal, positive looks to the photo's right.
-
-        From where the tip of the nose stands between the two ends of the jaw line, along the face's own x axis.
-        """
-        x = (self.quad[3] - self.quad[0]) / self.size
-        left, nose, right = (self.landmarks[[0, 30, 16]] @ x).tolist()
-        return float(np.degrees(np.arcsin(np.clip((2 * nose - left - right) / max(right - left, 1e-9), -1, 1))))
 
 
 def find_faces(photo: Photo, *, limit: int | None = None, doubtful: bool = False) -> list[Face]:
@@ -186,9 +146,9 @@ def _detect(pixels: npt.NDArray[np.uint8], scale: float) -> list[tuple[tuple[flo
     """Boxes (left, top, right, bottom) in photo pixels and scores, of the photo seen at one scale."""
     seen, factor = _scaled(pixels, scale)
     with _lock:
-        found, scores, _ = _detector().run(seen, 0, 0.0)
+        rectangles, scores, _ = _detector().run(seen, 0, 0.0)
     boxes = []
-    for box, score in zip(found, scores, strict=True):
+    for box, score in zip(rectangles, scores, strict=True):
         start = np.array([box.left(), box.top()]) / factor - 0.5 + 0.5 / factor
         stop = np.array([box.right(), box.bottom()]) / factor - 0.5 + 0.5 / factor
         boxes.append(((*start, *stop), float(score)))
@@ -209,9 +169,9 @@ def _is_confirmed(pixels: npt.NDArray[np.uint8], box: tuple[float, float, float,
             if mirrored:
                 seen, place[0] = np.ascontiguousarray(seen[:, ::-1]), seen.shape[1] - place[0]
             with _lock:
-                found, again, _ = _detector().run(seen, 0, -0.5)
+                rectangles, rectangle_scores, _ = _detector().run(seen, 0, -0.5)
             near = [-1.0]
-            for other, score in zip(found, again, strict=True):
+            for other, score in zip(rectangles, rectangle_scores, strict=True):
                 centre = np.array([other.left() + other.right(), other.top() + other.bottom()]) / 2
                 if np.abs(centre - place).max() < 0.3 * side and 0.6 < other.width() / side < 1.6:
                     near.append(score)
@@ -239,14 +199,14 @@ def _landmarks(
     region, origin = _cut(pixels, (box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin))
     seen, factor = _scaled(region, _LANDMARK_BOX / width)
     centre = ((np.array(box[:2]) + box[2:]) / 2 - origin + 0.5) * factor
-    found = []
+    measured = []
     for right, down, grown in _NEIGHBOURS:
         middle, reach = centre + np.array((right, down)) * width * factor, width * factor * grown / 2
         rectangle = dlib.rectangle(*(round(edge) for edge in (*(middle - reach), *(middle + reach))))
         with _lock:
             parts = _predictor()(seen, rectangle).parts()
-        found.append([(point.x, point.y) for point in parts])
-    mean: npt.NDArray[np.float64] = np.mean(found, axis=0)
+        measured.append([(point.x, point.y) for point in parts])
+    mean: npt.NDArray[np.float64] = np.mean(measured, axis=0)
     return (mean + 0.5) / factor - 0.5 + origin
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from inversion.alignment import quad_side
+from inversion.alignment import Face, quad_side
 from inversion.blending import Blending
-
-if TYPE_CHECKING:
-    from inversion.faces import Face
-    from inversion.photo import Photo
+from inversion.photo import Photo
 
 MASK_EDGE = 0.96
 """Where the mask ends, as a fraction of the way from the quad's middle to its sides."""

@@ -9,6 +9,7 @@ import os
 import struct
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -50,10 +51,7 @@ _FTYP_BRANDS = {
     b"mif1": "a HEIC", b"msf1": "a HEIC", b"avif": "an AVIF", b"avis": "an AVIF",
 }  # fmt: skip
 
-# EXIF tag 0x0112 -> the PIL transposition that puts the picture upright.
-_TRANSPOSITIONS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
-                   7: "TRANSVERSE", 8: "ROTATE_90"}  # fmt: skip
-_ORIENTATION, _EXIF_IFD, _USER_COMMENT = 0x0112, 0x8769, 0x9286
+_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _PNG_XMP = "XML:com.adobe.xmp"  # Under which a PNG holds XMP.
 MARK = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -124,7 +122,7 @@ def photo_from_array(picture: npt.NDArray[np.uint8] | Image.Image, *, name: str 
         InputError: more than 40 megapixels.
         TypeError, ValueError: not uint8, or not [H, W, 3].
     """
-    pixels = _checked(picture).copy() if isinstance(picture, np.ndarray) else _upright_rgb(picture)
+    pixels = _checked(picture).copy() if isinstance(picture, np.ndarray) else _upright_rgb(picture.copy())
     if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
         raise InputError(name,
                          f"{pixels.shape[1]} x {pixels.shape[0]} pixels are more than {MAX_PIXELS // 10 ** 6} "
@@ -296,11 +294,12 @@ def _decode(data: bytes, name: str) -> npt.NDArray[np.uint8]:
 
 
 def _upright_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Orientation applied, colours in sRGB, transparency over white: uint8 [H, W, 3]."""
-    from PIL import Image
+    """Orientation applied (to the image itself), colours in sRGB, transparency over white: uint8 [H, W, 3]."""
+    from PIL import Image, ImageOps
 
     profile = image.info.get("icc_profile")
-    turn = _TRANSPOSITIONS.get(_orientation(image))
+    with suppress(*_DECODER_ERRORS):  # Damaged EXIF is no reason to refuse a photo.
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it at 255
         grey = np.clip(np.rint(np.asarray(image, np.float64) / 257.0), 0, 255)
         image, profile = Image.fromarray(grey.astype(np.uint8)), None
@@ -313,18 +312,7 @@ def _upright_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     image = _to_srgb(image, profile)
     if alpha is not None:
         image = Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
-    if turn is not None:
-        image = image.transpose(Image.Transpose[turn])
     return np.array(image, np.uint8)
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8; 1 where the EXIF is absent or damaged, which is no reason to refuse a photo."""
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except _DECODER_ERRORS:
-        return 1
-    return value if isinstance(value, int) else 1
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

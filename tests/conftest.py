@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from inversion import Face, find_faces
 from inversion.alignment import align
-from inversion.faces import Face, find_faces
 from inversion.photo import Photo, open_photo
 
 

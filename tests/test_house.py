@@ -19,7 +19,7 @@ NEVER = {"gradctrl": {"inversion", "generators"}}  # Beside that imports go down
 TOOLS = ("tools", "benchmarks", "tests")  # May import all of the house; nothing imports them.
 ROOMS = {
     "dlib": {"inversion/faces.py"}, "lpips": {"inversion/perceptual.py"}, "av": {"editing/video.py"},
-    "cv2": {"inversion/*"}, "gradio": {"app.py", "page/*"}, "sklearn": {"directions/svm.py"},
+    "cv2": {"inversion/*"}, "gradio": {"app.py", "page/*"}, "sklearn": {"directions/boundaries.py"},
     "click": {"cli.py", "commands/*"}, "onnxruntime": {"learning/scorers/models.py"},
     "matplotlib": {"evaluation/plots.py"},
 }

@@ -1,6 +1,6 @@
-"""The exact list of names that a checkpoint may hold, and the inert thing that stands in for each.
+"""The exact list of names that a checkpoint may hold, and the harmless function of ours that each of them means here.
 
-A stand-in is a function of plain values that builds plain values; none of them imports, evaluates or looks anything up.
+These functions build plain values of plain values; none of them imports, evaluates or looks anything up.
 Everything that a file could make large is charged to the session that reads it.
 """
 
@@ -104,7 +104,7 @@ class _NumberType:
 
 
 def look_up(module: object, name: object) -> object:
-    """Return the stand-in for `module.name`.
+    """Return what `module.name` means here.
 
     Raises:
         RefusedError: it is not on the list.
@@ -115,7 +115,7 @@ def look_up(module: object, name: object) -> object:
 
 
 def call(function: object, arguments: object, session: Session) -> object:
-    """Call a stand-in with the file's arguments."""
+    """Call a function of the list with the file's arguments."""
     if not isinstance(function, Global) or function.function is None:
         raise RefusedError(f"a call of {_shown(getattr(function, 'name', type(function).__name__))}")
     if not isinstance(arguments, tuple):

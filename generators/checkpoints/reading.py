@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -14,18 +15,20 @@ from generators.checkpoints.nvidia_torch import read_nvidia_torch
 from generators.checkpoints.own import read_own
 from generators.checkpoints.rosinality import read_rosinality
 from generators.checkpoints.unpickle import ZIP_START, read_pickle
-from generators.stylegan2 import StyleGAN2Config
 
 PICKLE_START = b"\x80"  # Protocols 2 and later, which all of these repositories write.
 KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (PyTorch or TensorFlow, StyleGAN2) and "
          "rosinality's .pt with g_ema")
 
 
-def read(path: str | os.PathLike[str]) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
-    """Read a StyleGAN2 generator from a file of any known kind, whatever its name ends in.
+def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Tensor]]:
+    """Read a generator from a file of any known kind, whatever its name ends in.
 
-    Nothing that a file names is imported or run. The weights are float32 on the CPU, by NVIDIA's names, complete and
-    finite, so that they load strictly.
+    Nothing that a file names is imported or run.
+
+    Returns:
+        The configuration, which names its architecture, and the weights: float32 on the CPU, by the names of our own
+        parameters (NVIDIA's for StyleGAN2), complete and finite, so that they load strictly.
 
     Raises:
         InputError: one line with the file, what is wrong with it, and what to do.

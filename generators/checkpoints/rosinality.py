@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from generators.checkpoints.check import check_state, expected_shapes, read_config, refusal
-from generators.stylegan2 import MappingNetwork, StyleGAN2Config
+from generators.checkpoints.check import check_state, expected_shapes, refusal
+from generators.checkpoints.stylegan2_sizes import read_config
+from generators.stylegan2 import MappingNetwork, StyleGAN2, StyleGAN2Config
 from generators.stylegan2_layers import fir_filter
 
 LR_MULTIPLIER = 0.01
@@ -37,12 +38,12 @@ def read_rosinality(path: Path, checkpoint: Mapping[object, object]) -> tuple[St
         except (RuntimeError, IndexError) as error:
             raise refusal(path, f"the weight {source} has the shape {list(value.shape)}", "use another file") from error
     config = read_config(path, state, mapping_lr_multiplier=LR_MULTIPLIER)
-    for name in expected_shapes(config):  # That repository stores the filter only where something is doubled.
+    for name in expected_shapes(StyleGAN2, config):  # There the filter is stored only where something is doubled.
         if name.endswith(("conv1.resample_filter", "b4.resample_filter")):
             state.setdefault(name, fir_filter())
     average = checkpoint.get("latent_avg")
     state["mapping.w_avg"] = average.reshape(-1) if isinstance(average, Tensor) else torch.zeros(config.w_dim)
-    state = check_state(path, config, state)
+    state = check_state(path, StyleGAN2, config, state)
     if not isinstance(average, Tensor):
         state["mapping.w_avg"] = _mean_w(config, state)
     return config, state

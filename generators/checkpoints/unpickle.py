@@ -2,7 +2,7 @@
 
 A pickle is a program for a small stack machine, which may import any module and call any function. This module is such
 a machine of its own: the opcodes are told apart by the standard library's `pickletools.genops`, and a name in a file
-is looked up in one exact table of inert stand-ins (see `allow_list`). Nothing is imported, no attribute is looked up,
+is looked up in one exact table of harmless functions (`allow_list`). Nothing is imported, no attribute is looked up,
 and what is not in the table is refused by name. Python source that a file carries is dropped unread.
 
 Also here are the three ways in which tensors travel: torch's zip files, its older stream files (which NVIDIA's pickles
@@ -296,7 +296,7 @@ _OPCODES: dict[str, Callable[[_Machine, object], object]] = {
     "GLOBAL": lambda m, a: m.name(*_pair(a)),
     "STACK_GLOBAL": lambda m, a: m.name(*m.take(2)),
     "REDUCE": lambda m, a: m.reduce(),
-    "NEWOBJ": lambda m, a: m.reduce(),  # A class and its arguments: for a stand-in the same as a call.
+    "NEWOBJ": lambda m, a: m.reduce(),  # A class and its arguments: here the same as a call.
     "INST": lambda m, a: m.instance([look_up(*_pair(a)), *m.since_mark()]),
     "OBJ": lambda m, a: m.instance(m.since_mark()),
     "BUILD": lambda m, a: m.build(),

@@ -31,7 +31,7 @@ from weights.errors import InputError
 
 COUNT = 500
 QUICK = partial(TuneSettings, margins=(0.0, 1.0), search_margins=(0.0,), margin_samples=5,
-                layer_parts=((0, 1), (0, 0.5)), counts=(0, 50))
+                layer_ranges=((4, 2048), (12, 2048)), counts=(0, 50))
 
 
 class Colours(nn.Module):
@@ -136,7 +136,8 @@ def classifier(path: Path, name: str) -> GradCtrlControl:
 
 def test_controls_are_the_library_s_and_know_their_bank(world: World, trained: Path) -> None:
     found = load_controls(trained)
-    assert found.spaces and all(space.matches(world.generator.spaces[kind]) for kind, space in found.spaces.items())
+    assert found.spaces
+    assert all(space.matches(world.generator.spaces[kind]) for kind, space in found.spaces.items())
     assert list(found) == ["bright", "red"]
     assert found.hash == Controls(fit_from_bank(world.bank, list(world.bank.scores().values()), {})).hash
     split = split_bank(COUNT)
@@ -263,7 +264,8 @@ def test_other_methods(method: str, world: World, tmp_path: Path) -> None:
     [path], told = fine("train", world.bank.folder, "--out", tmp_path / "f.safetensors", "--method", method,
                         "--generator", world.generator_file, "--with", world.scorer_file)
     found = load_controls(path)
-    assert found.spaces and all(space.matches(world.generator.spaces[kind]) for kind, space in found.spaces.items())
+    assert found.spaces
+    assert all(space.matches(world.generator.spaces[kind]) for kind, space in found.spaces.items())
     split, latents = split_bank(COUNT), world.bank.latents()
     expected = fit_contender(method, world.generator, load_scorer(world.scorer_file), latents,  # type: ignore[arg-type]
                             world.bank.scores(), split)
@@ -328,15 +330,6 @@ def test_how_an_attribute_is_trained_by_default(world: World) -> None:
     assert choose_fit(replace(scores, known=torch.arange(COUNT) < 200), split) == "scores"
 
 
-def test_agreement_is_the_accuracy_report_s(world: World, trained: Path) -> None:
-    control, x = classifier(trained, "red"), world.bank.latents()
-    labels = world.bank.scores()["red"].labels
-    expected = accuracy_report(control, x, labels)
-    assert(control, x, labels) == {key: expected[key] for key in expected if key != "calibration error"}
-    one =(control, x[:1], labels[:1])
-    assert one["balanced accuracy"] == one["accuracy"]
-
-
 # --- tune ---
 
 
@@ -354,7 +347,8 @@ def test_tuned_controls_are_the_library_s(world: World, trained: Path, tmp_path:
     before = load_controls(trained)
     expected = tuner.tune(before)
     found = load_controls(path)
-    assert found.spaces and all(space.matches(world.generator.spaces[kind]) for kind, space in found.spaces.items())
+    assert found.spaces
+    assert all(space.matches(world.generator.spaces[kind]) for kind, space in found.spaces.items())
     assert [dict(found[name].report) for name in found] == [dict(expected[name].report) for name in found]
     assert found.hash == expected.hash
     assert sum(counted) == renders(tuner, before, list(before))

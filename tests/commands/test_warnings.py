@@ -11,8 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import cli
-from inversion import InversionCache, Photo, ProjectorSettings, load_inversion
-from inversion.faces import Face
+from inversion import Face, InversionCache, Photo, ProjectorSettings, load_inversion
 from inversion.settings import PRESETS
 from page.jobs.inverting import invert
 from page.jobs.opening import choose, take_photo

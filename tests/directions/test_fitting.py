@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from directions import ALL_LAYERS, LinearControl, fit_interfacegan, ganspace_candidates, stylespace_candidates
-from directions.examples import belonging, most_confident, outputs_of
+from directions.boundaries import belonging, most_confident, outputs_of
 from directions.ganspace import fit_components
 from directions.stylespace import attribute_channels, styles_of
 from generators import Generator, StyleGAN2, StyleGAN2Config

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from inversion import Face, find_faces
 from inversion import alignment as align_module
 from inversion.alignment import FaceTooSmallError, align, check_face_size, quad_of, quad_side
-from inversion.faces import Face, find_faces
 from inversion.photo import Photo, photo_from_array
 
 Faces = list[Face]

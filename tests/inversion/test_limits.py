@@ -12,9 +12,8 @@ from PIL import Image, ImageFilter
 
 import generators
 from generators import Generator, Space, to_pixels
-from inversion import limits
+from inversion import SAME_PERSON, Face, limits
 from inversion.alignment import FaceTooSmallError, align
-from inversion.faces import SAME_PERSON, Face
 from inversion.limits import REGIONS, Region, excesses, limits_of_face, limits_of_inversion, sharpness, with_warnings
 from inversion.perceptual import PerceptualDistance
 from inversion.photo import Photo, photo_from_array

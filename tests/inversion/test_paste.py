@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inversion import Face
 from inversion.alignment import align
-from inversion.faces import Face
 from inversion.paste import MASK_EDGE, PasteBack, paste_back, paste_mask
 from inversion.photo import Photo, photo_from_array
 

@@ -65,6 +65,25 @@ def test_a_photo_saved_again_is_not_turned_again(picture: np.ndarray, tmp_path: 
     assert np.array_equal(open_photo(tmp_path / "again.png").pixels, picture)
 
 
+def test_a_picture_in_memory_is_turned_and_left_as_it_is(picture: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.ascontiguousarray(STORED[6](picture))
+    image = Image.open(encoded(stored, exif=exif))
+    assert np.array_equal(photo_from_array(image).pixels, picture)
+    assert np.array_equal(np.asarray(image), stored)
+    assert image.getexif()[0x0112] == 6
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_orientation_counts_where_other_entries_are_damaged(picture: np.ndarray) -> None:
+    """Orientation 6, and an EXIF block that lies beyond the end."""
+    exif = (b"Exif\0\0MM\0*\0\0\0\x08\0\x02" b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
+            b"\x87\x69\0\x04\0\0\0\x01\xff\xff\xff\0" b"\0\0\0\0")
+    photo = open_photo(encoded(np.ascontiguousarray(STORED[6](picture)), "PNG", exif=exif))
+    assert np.array_equal(photo.pixels, picture)
+
+
 def test_photo_is_read_only_and_knows_its_file(astronaut_file: Path) -> None:
     photo = open_photo(astronaut_file)
     assert photo.name == "astronaut.jpg"

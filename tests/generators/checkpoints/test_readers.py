@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from generators.checkpoints import read, write
-from generators.checkpoints.check import expected_shapes
 from generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from tests.generators.checkpoints import reader_files as files
 from weights.errors import InputError
@@ -160,10 +160,8 @@ def test_clamped_pictures_equal_the_reference(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", WRITERS)
 def test_weights_are_complete_float32_with_memory_of_their_own(kind: str, tmp_path: Path) -> None:
     config, state = read(WRITERS[kind](tmp_path / "file"))
-    assert {name: tuple(value.shape) for name, value in state.items()} == expected_shapes(config)
-    assert {name: tuple(value.shape) for name, value in StyleGAN2(config).state_dict().items()} == expected_shapes(
-        config
-    )
+    assert {name: value.shape for name, value in state.items()} == {
+        name: value.shape for name, value in StyleGAN2(config).state_dict().items()}
     assert all(value.dtype == torch.float32 and value.is_contiguous() for value in state.values())
     assert len({value.data_ptr() for value in state.values()}) == len(state)
 
@@ -340,6 +338,14 @@ def change(
     return out
 
 
+def test_a_file_names_its_architecture(own: Path, tmp_path: Path) -> None:
+    with safe_open(own, "pt") as file:
+        assert file.metadata()["architecture"] == "stylegan2"
+    for former in ("skip", None):  # Files of former versions.
+        path = change(own, tmp_path / "former.safetensors", metadata={"architecture": former})
+        assert read(path)[0] == read(own)[0]
+
+
 def test_own_format_with_errors(own: Path, tmp_path: Path) -> None:
     out = tmp_path / "bad.safetensors"
     name = "synthesis.b8.conv1.bias"
@@ -348,11 +354,13 @@ def test_own_format_with_errors(own: Path, tmp_path: Path) -> None:
     refused(change(own, out, **{name: torch.full([24], float("inf"))}), name, "infinity")
     refused(change(own, out, **{name: torch.zeros(24, dtype=torch.int32)}), name, "int32")
     refused(change(own, out, more=torch.zeros(2)), "'more'")
+    for shape in ([0, 24, 3, 3], [10 ** 15, 0, 3, 3]):
+        refused(change(own, out, **{"synthesis.b8.conv1.weight": torch.zeros(shape)}), "b8.conv1.weight has the shape")
     refused(change(own, out, metadata={"mapping_lr_multiplier": None}), "without the metadata")
     refused(change(own, out, metadata={"mapping_lr_multiplier": "much"}), "mapping_lr_multiplier", "'much'")
     refused(change(own, out, metadata={"mapping_lr_multiplier": "nan"}), "mapping_lr_multiplier", "'nan'")
     refused(change(own, out, metadata={"img_resolution": "64"}), "img_resolution 64", "32")
-    refused(change(own, out, metadata={"architecture": "resnet"}), "'resnet'")
+    refused(change(own, out, metadata={"architecture": "resnet"}), "'resnet'", "are stylegan2")
     refused(change(own, out, metadata={"c_dim": "3"}), "labels")
 
 

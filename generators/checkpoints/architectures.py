@@ -1,0 +1,23 @@
+"""The architectures of generators that files can hold, by the names in our own files' metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from generators.base import Generator
+from generators.checkpoints.stylegan2_sizes import config_of, metadata_of
+from generators.stylegan2 import StyleGAN2
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How generators of one architecture are built and described."""
+
+    build: Callable[[Any], Generator]             # A generator with random weights, of a configuration.
+    config_of: Callable[..., Any]                 # The configuration, from a file's path, metadata and weights.
+    metadata_of: Callable[[Any], dict[str, str]]  # What a file must say of a configuration.
+
+
+ARCHITECTURES = {StyleGAN2.architecture: Architecture(StyleGAN2, config_of, metadata_of)}

@@ -1,0 +1,102 @@
+"""The sizes of a StyleGAN2 generator: from its weights, and to and from the metadata of our own files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from generators.checkpoints.check import refusal
+from generators.stylegan2 import StyleGAN2Config
+from weights.errors import InputError
+
+LARGEST_SIDE = 1024
+WIDEST = 1 << 16  # Features of a layer; NVIDIA's have 512.
+SIZES = ("img_resolution", "z_dim", "w_dim", "img_channels", "mapping_layers")
+REMEDY = "convert the original checkpoint again, or use another file"
+
+
+def read_config(path: Path, state: Mapping[str, Tensor], *, mapping_lr_multiplier: float,
+                conv_clamp: float | None = None) -> StyleGAN2Config:
+    """Derive all sizes from the shapes of the weights, named as NVIDIA names them.
+
+    Raises:
+        InputError: a weight that is needed for it is missing, or the sizes are none that the program can render.
+    """
+    sides = sorted(int(name[11:-13]) for name in state if re.fullmatch(r"synthesis\.b\d{1,5}\.conv1\.weight", name))
+    layers = sum(re.fullmatch(r"mapping\.fc\d{1,3}\.weight", name) is not None for name in state)
+    if not sides or sides[-1] > LARGEST_SIDE:
+        raise refusal(path, f"synthesis of {sides[-1] if sides else 0} pixels",
+                      "use a StyleGAN2 generator of 32 to 1024 pixels")
+    if not 1 <= layers <= 64:
+        raise refusal(path, f"{layers} layers in the mapping network", "use a whole StyleGAN2 generator")
+
+    def size(name: str, axis: int) -> int:
+        if name not in state:
+            raise refusal(path, f"the weight {name} is missing", "download the file again or use another one")
+        if state[name].ndim <= axis or not 1 <= state[name].shape[axis] <= WIDEST:
+            raise refusal(path, f"the weight {name} has the shape {list(state[name].shape)}", "use another file")
+        return int(state[name].shape[axis])
+
+    resolutions = [4 * 2 ** i for i in range((sides[-1] // 4).bit_length())]
+    try:
+        return StyleGAN2Config(
+            img_resolution=sides[-1],
+            channels=tuple(size(f"synthesis.b{side}.conv1.weight", 0) for side in resolutions),
+            z_dim=size("mapping.fc0.weight", 1),
+            w_dim=size("mapping.fc0.weight", 0),
+            img_channels=size("synthesis.b4.torgb.weight", 0),
+            mapping_layers=layers,
+            mapping_lr_multiplier=mapping_lr_multiplier,
+            conv_clamp=conv_clamp,
+        )
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(path, str(error), "use another generator") from error
+
+
+def config_of(path: Path, metadata: Mapping[str, str], state: Mapping[str, Tensor]) -> StyleGAN2Config:
+    """The sizes that the metadata and the weights of one of our own files tell.
+
+    Raises:
+        InputError: something is missing, or they do not fit each other.
+    """
+    if "mapping_lr_multiplier" not in metadata:
+        raise refusal(path, "a safetensors file without the metadata of a generator (mapping_lr_multiplier ...)",
+                      REMEDY)
+    if _number(path, metadata, "c_dim", 0) != 0:
+        raise refusal(path, "a generator that needs class labels", "only one without labels (c_dim 0) can be rendered")
+    clamp = _number(path, metadata, "conv_clamp") if "conv_clamp" in metadata else None
+    config = read_config(path, state, mapping_lr_multiplier=_number(path, metadata, "mapping_lr_multiplier"),
+                         conv_clamp=clamp)
+    for name in SIZES:
+        if _number(path, metadata, name, getattr(config, name)) != getattr(config, name):
+            raise refusal(path, f"its metadata say {name} {metadata[name]}, its weights {getattr(config, name)}",
+                          REMEDY)
+    return config
+
+
+def _number(path: Path, metadata: Mapping[str, str], name: str, default: float | None = None) -> float:
+    text = metadata.get(name, default)
+    try:
+        number = float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise refusal(path, f"{name} is {text!r} in its metadata, which is no number", REMEDY) from error
+    if not 0 <= number < 1e9:
+        raise refusal(path, f"{name} is {text!r} in its metadata", REMEDY)
+    return number
+
+
+def metadata_of(config: StyleGAN2Config) -> dict[str, str]:
+    """What `config_of` needs beside the weights, and the names of sizes in NVIDIA's code."""
+    result = {name: str(getattr(config, name)) for name in (*SIZES, "mapping_lr_multiplier")}
+    result["c_dim"] = "0"
+    if config.conv_clamp is not None:
+        result["conv_clamp"] = str(config.conv_clamp)
+    base, most = config.channels[-1] * config.img_resolution, max(config.channels)
+    if config.channels == tuple(min(base // side, most) for side in config.resolutions):
+        result |= {"channel_base": str(base), "channel_max": str(most)}  # How NVIDIA's code names these counts.
+    return result
