@@ -38,9 +38,9 @@ class AgentServer(mcp.GradioMCPServer):
         return list(result) if isinstance(result, tuple) else [result]
 
     def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
-        told = [json.dumps(item) if isinstance(item, (dict, list)) and not is_file_obj_with_meta(item) else item
+        texts = [json.dumps(item) if isinstance(item, (dict, list)) and not is_file_obj_with_meta(item) else item
                 for item in data]
-        return list(super().postprocess_output_data(told, root_url))
+        return list(super().postprocess_output_data(texts, root_url))
 
     def convert_strings_to_filedata(self, value: Any, filedata_positions: list[list[str | int]]) -> Any:
         names = {position[0] for position in filedata_positions}
@@ -63,9 +63,9 @@ def _as_files(value: Any) -> Any:
         timer.daemon = True
         timer.start()
         return handle_file(str(path))
-    own = _own_file(value)
-    if own is not None:
-        return handle_file(str(own))
+    file = _own_file(value)
+    if file is not None:
+        return handle_file(str(file))
     if not value.startswith(("http://", "https://")):
         raise ValueError(f"{value[:200]}: not the address of a file; give one that begins with http, https or data:")
     return handle_file(value)

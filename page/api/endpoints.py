@@ -208,7 +208,7 @@ class Endpoints:
         Returns:
             The edited picture, a PNG with the recipe in its metadata; and identity distance, attributes and recipe.
         """
-        models = self._bench(controls)
+        models = self._models_with(controls)
         wanted = _edit(strengths, keep, layers, step, method)
         visitor = Visitor()
         with received(session) as (path, name):
@@ -289,7 +289,7 @@ class Endpoints:
         save_directions(path, [control], spaces=models.generator.spaces)
         return _file(path), _trained(control)
 
-    def _bench(self, file: FileData | None) -> EditingModels:
+    def _models_with(self, file: FileData | None) -> EditingModels:
         """The server's models; with a file, its controls in place of those of the same name, or of another method."""
         models = self.services.models
         if file is None:
@@ -322,14 +322,14 @@ def _check_sample(seed: int, truncation: float) -> None:
 
 def _in_words(controls: Iterable[Direction]) -> str:
     """Which attributes there are, and how far they go safely, for whoever cannot see the sliders."""
-    told = []
+    words = []
     for control in controls:
         low, high = control.limits
         ends = ""
         if isinstance(control, Control) and control.binary:
             ends = f", {control.classes[0]} to {control.classes[1]}"
-        told.append(f"{' or '.join(control.keys)} ({low:g} to {high:g}{ends})")
-    return "; ".join(told)
+        words.append(f"{' or '.join(control.keys)} ({low:g} to {high:g}{ends})")
+    return "; ".join(words)
 
 
 def _trained(control: Control) -> Trained:

@@ -33,9 +33,9 @@ class Describer:
     def __call__(self, crop: np.ndarray) -> np.ndarray:
         """dlib's descriptor of a crop uint8 [R, R, 3]: float32 [128]."""
         for _ in range(TRIES):
-            found = self._asked(crop)
-            if found is not None:
-                return found
+            descriptor = self._asked(crop)
+            if descriptor is not None:
+                return descriptor
         return _describe(crop)
 
     def _asked(self, crop: np.ndarray) -> np.ndarray | None:

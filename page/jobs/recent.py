@@ -26,10 +26,10 @@ class Recent(Generic[Owner, Made]):
     def get(self, owner: Owner, make: Callable[[], Made]) -> Made:
         """The owner's, made if it is not there. Two that ask at the same time may both make it."""
         with self._lock:
-            found = self._made.pop(owner, None)
-            if found is not None:
-                self._made[owner] = found  # The newest is the last one.
-                return found
+            made = self._made.pop(owner, None)
+            if made is not None:
+                self._made[owner] = made  # The newest is the last one.
+                return made
         made = make()
         with self._lock:
             self._made[owner] = made

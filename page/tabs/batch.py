@@ -181,7 +181,8 @@ class BatchTab:
         try:
             recipe.check(Editor(models.generator, models.controls_of(recipe.edit.method)))
         except InputError as error:
-            raise InputError(name, f"{error} in the tab Models, or set the edit in the tab Edit") from error
+            raise InputError(name, error.problem,
+                             f"{error.remedy} in the tab Models, or set the edit in the tab Edit") from error
 
     def _edit(self, visitor: Visitor, edit_from: str, recipe: tuple[str, Recipe] | None) -> Edit:
         """What is to be done to each face.
@@ -223,8 +224,7 @@ class BatchTab:
 
     def on_cancel(self, visitor: Visitor) -> Update:
         """End the batch after the step that is running; what is done is kept."""
-        if visitor.batch_stop is not None:
-            visitor.batch_stop.set()
+        visitor.end_batch()
         return {self.cancel: gr.update(interactive=False)}
 
     def on_run(self, visitor: Visitor, chosen: list[str], edit_from: str, recipe: tuple[str, Recipe] | None,

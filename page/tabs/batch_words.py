@@ -55,9 +55,9 @@ def counts(rows: Sequence[Row]) -> tuple[int, int, int, int]:
     states: dict[int, set[str]] = {}
     for row in rows:
         states.setdefault(row.index, set()).add(row.state)
-    ended = [found for found in states.values() if found <= set(ENDED)]
-    done = sum("done" in found for found in ended)
-    failed = sum("done" not in found and "failed" in found for found in ended)
+    ended = [faces for faces in states.values() if faces <= set(ENDED)]
+    done = sum("done" in faces for faces in ended)
+    failed = sum("done" not in faces and "failed" in faces for faces in ended)
     return len(states), done, failed, len(ended) - done - failed
 
 

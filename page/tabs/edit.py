@@ -23,7 +23,7 @@ from page.state.models import EditingModels
 from page.state.visitor import EditSubject, Visitor
 from page.tabs import words
 from page.tabs.outputs import Outputs
-from page.tabs.photo_handlers import Beginning
+from page.tabs.photo_handlers import PhotoHandlers
 from page.tabs.photo_stage import PhotoStage
 from page.tabs.result import BEFORE, EMPTY, FORGOTTEN, INVERSION, PINNED, ResultSide
 from page.tabs.sliders import Sliders
@@ -36,7 +36,7 @@ LOOK = 0.1      # Seconds between two looks at whether a visitor whose edit is t
 _MOVES = itertools.count(1)
 
 
-class EditTab(Beginning):
+class EditTab(PhotoHandlers):
     """Its components and handlers. Build it within `gr.Blocks`.
 
     Args:
@@ -233,10 +233,10 @@ class EditTab(Beginning):
 
     async def on_measured(self, visitor: Visitor) -> Update:
         """The numbers of an edit whose picture did not wait for them."""
-        found = self._measuring.pop(visitor, None)
-        if found is None:
+        measured = self._measuring.pop(visitor, None)
+        if measured is None:
             return gr.skip()
-        measuring, wanted = found
+        measuring, wanted = measured
         waiting = asyncio.wrap_future(measuring)
         while not waiting.done() and visitor.wanted == wanted:
             await asyncio.wait({waiting}, timeout=LOOK)

@@ -151,8 +151,8 @@ def card_of(models: EditingModels) -> str:
         InputError: the generator cannot be loaded.
     """
     generator = models.generator
-    told = [entry for entry in entries().values() if entry.name == models.title]
-    about = (f"{told[0].what}. Licence: {told[0].licence}." if told else
+    known = [entry for entry in entries().values() if entry.name == models.title]
+    about = (f"{known[0].what}. Licence: {known[0].licence}." if known else
              "A file of your own: its licence is its author's.")
     rows = "".join(_row(control) for control in models.controls.values())
     table = ("<table class='effect card'><thead><tr><th>Control</th><th>Classes</th><th>Trained on</th><th>Right</th>"

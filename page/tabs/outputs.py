@@ -82,9 +82,9 @@ class Outputs:
             (self.save_recipe, self.on_recipe, "recipe", []),
             (self.save_film, self.on_film, "film", [pasted, self.of, self.kind]),
             (self.save_session, self.on_session, "session", [self.with_photo]))
-        for button, handler, link, own in makers:
-            button.click(handler, [self.visitor, *own, *settings], [self.notice, self.links[link]], **SAVING).success(
-                None, js=FOLLOW % f"{link}-link", api_visibility="private")
+        for button, handler, link, inputs in makers:
+            button.click(handler, [self.visitor, *inputs, *settings], [self.notice, self.links[link]], **SAVING
+                         ).success(None, js=FOLLOW % f"{link}-link", api_visibility="private")
         self.make_strip.click(self.on_strip, [self.visitor, self.of, *settings], [self.notice, self.strip], **SAVING)
 
     @property

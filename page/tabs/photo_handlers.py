@@ -34,7 +34,7 @@ SHOW_SLIDERS = """() => setTimeout(() => document.querySelector('#edit') && matc
   && document.querySelector('#edit-columns').scrollIntoView(), 300)"""
 
 
-class Beginning(ABC):
+class PhotoHandlers(ABC):
     """The handlers of the tab Edit's first stage, and their wiring. `EditTab` has the components."""
 
     services: Services
@@ -64,15 +64,15 @@ class Beginning(ABC):
         return [self.notice, side.status, side.empty, side.area, side.tools, self.outputs.area, side.result, side.pair]
 
     def wire_photo(self) -> None:
-        photo, found = self.photo, [self.visitor, self.notice, *self.photo.outputs]
+        photo, shown = self.photo, [self.visitor, self.notice, *self.photo.outputs]
         # preprocess=False: the file goes to our own reader as it came; Gradio's would decode it first.
-        photo.upload.upload(self.on_upload, [self.visitor, photo.upload], found, preprocess=False, concurrency_limit=2,
+        photo.upload.upload(self.on_upload, [self.visitor, photo.upload], shown, preprocess=False, concurrency_limit=2,
                             concurrency_id="photos", show_progress_on=photo.upload, **PRIVATE
                             ).then(self.on_times, self.visitor, photo.preset, concurrency_limit=None,
                                    **HIDDEN, **PRIVATE)
-        photo.face.input(self.on_choose, [self.visitor, photo.face], found, **QUICK)
-        photo.outlined.select(self.on_click, self.visitor, found, **QUICK)
-        photo.another.click(self.on_another, self.visitor, found, **QUICK)
+        photo.face.input(self.on_choose, [self.visitor, photo.face], shown, **QUICK)
+        photo.outlined.select(self.on_click, self.visitor, shown, **QUICK)
+        photo.another.click(self.on_another, self.visitor, shown, **QUICK)
         # Before the queue, so that Stop reaches an inversion that still waits there.
         photo.invert.click(self.on_begin, [self.visitor, photo.preset], [self.notice, photo.invert, photo.stop],
                            queue=False, **HIDDEN, **PRIVATE
@@ -83,7 +83,7 @@ class Beginning(ABC):
         photo.invert.click(None, js=SHOW_RESULT, **PRIVATE)
         photo.stop.click(self.on_stop, self.visitor, photo.stop, queue=False, **HIDDEN, **PRIVATE)
         drawn = [
-            photo.examples.select(self.on_example, self.visitor, [*found, *self.subject_outputs], concurrency_limit=2,
+            photo.examples.select(self.on_example, self.visitor, [*shown, *self.subject_outputs], concurrency_limit=2,
                                   concurrency_id="photos", show_progress_on=photo.examples, **PRIVATE),
             photo.surprise.click(self.on_surprise, [self.visitor, photo.truncation],
                                  [photo.seed, *self.subject_outputs], **EDITS),
@@ -93,7 +93,7 @@ class Beginning(ABC):
         for event in drawn:
             event.then(None, js=SHOW_SLIDERS, **PRIVATE)
         stages = [self.stage, self.edit_area, self.onward]
-        self.back.click(self.on_back, self.visitor, [*stages, *found], **QUICK)
+        self.back.click(self.on_back, self.visitor, [*stages, *shown], **QUICK)
         self.onward.click(lambda: {self.stage: gr.update(visible=False), self.edit_area: gr.update(visible=True)},
                           None, stages, **QUICK)
 
@@ -147,9 +147,9 @@ class Beginning(ABC):
 
     def on_back(self, visitor: Visitor) -> Update:
         """Go back to the photo, or to the drop area where there is none."""
-        there = self.photo.show(visitor, self.services.models_of(visitor)) if visitor.photo else self.photo.free()
+        stage = self.photo.show(visitor, self.services.models_of(visitor)) if visitor.photo else self.photo.free()
         return {self.notice: "", self.stage: gr.update(visible=True), self.edit_area: gr.update(visible=False),
-                self.onward: gr.update(visible=visitor.subject is not None), **there}
+                self.onward: gr.update(visible=visitor.subject is not None), **stage}
 
     @shown_errors
     def on_example(self, visitor: Visitor, event: gr.SelectData) -> Update:

@@ -82,9 +82,9 @@ def presets_in_words(models: EditingModels) -> list[tuple[str, str]]:
 
 def words_of(visitor: Visitor, models: EditingModels) -> str:
     """How many faces there are, what the chosen one is like, and what that means for the result, as HTML."""
-    found = words.faces_in_words(visitor.faces, visitor.chosen)
+    count = words.faces_in_words(visitor.faces, visitor.chosen)
     if visitor.chosen is None or visitor.photo is None:
-        return f"<p>{found}</p>"
+        return f"<p>{count}</p>"
     face = visitor.faces[visitor.chosen]
     warnings = limits_of_face(visitor.photo, face, visitor.faces, resolution=models.generator.img_resolution)
-    return f"<p>{found} {words.face_in_words(face)}</p>{words.warnings_in_words(warnings)}"
+    return f"<p>{count} {words.face_in_words(face)}</p>{words.warnings_in_words(warnings)}"

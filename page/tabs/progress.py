@@ -1,4 +1,4 @@
-"""A running inversion in words: its place in the lane, its steps, and how near it has come."""
+"""A running inversion in words: its place in the queue, its steps, and how near it has come."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def starting() -> str:
 
 
 def waiting(state: Waiting) -> str:
-    """A place in the lane, as HTML."""
+    """A place in the queue, as HTML."""
     who = "1 inversion is" if state.ahead == 1 else f"{state.ahead} inversions are"
     about = f", about {state.seconds:.0f} s" if state.seconds else ""
     return _bar(f"You are number {state.ahead + 1} in the queue: {who} before yours{about}. "

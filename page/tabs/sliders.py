@@ -84,13 +84,13 @@ class Sliders:
         for name, strength, target in zip(controls, sliders, classes, strict=False):
             if strength:
                 strengths[name if controls[name].binary else f"{name}:{target}"] = float(strength)
-        kept: dict[str, int] | tuple[str, ...] | None = tuple(keep)
+        keep_list: dict[str, int] | tuple[str, ...] | None = tuple(keep)
         if set(keep) == set(own_keep(models.controls_of(method))) or not keeps(models.controls_of(method)):
-            kept = None
+            keep_list = None
         masked = _channels(channels)
         if masked is not None and keeps(models.controls_of(method)):
-            kept = dict.fromkeys(keep, masked)
-        edit = Edit(strengths=strengths, keep=kept, layers=_layers(layers), step=_step(step),
+            keep_list = dict.fromkeys(keep, masked)
+        edit = Edit(strengths=strengths, keep=keep_list, layers=_layers(layers), step=_step(step),
                     method=None if method == OWN else method or None)
         edit.check()  # A browser keeps to the sliders' ends; other programs need not.
         return edit
@@ -135,9 +135,9 @@ class Sliders:
 
     def _keep(self, models: EditingModels, method: str, edit: Edit) -> Update:
         able = keeps(models.controls_of(method))
-        kept = list(own_keep(models.controls_of(method)) if edit.keep is None else edit.keep)
+        ticked = list(own_keep(models.controls_of(method)) if edit.keep is None else edit.keep)
         return {self.keep: gr.update(choices=[(words.title_of(name), name) for name in models.controls],
-                                     value=kept if able else [], interactive=able,
+                                     value=ticked if able else [], interactive=able,
                                      info=KEEP_INFO if able else KEEPS_NOTHING)}
 
 
@@ -154,14 +154,15 @@ def own_keep(controls: Controls) -> tuple[str, ...]:
 
 def _methods(models: EditingModels) -> list[tuple[str, str]]:
     """The methods that there are to choose from, in words and by name."""
-    own = METHODS[models.own_method].title if models.own_method else "each control's own"
-    return [(own, OWN), *((METHODS[name].title, name) for name in models.methods[1:])]
+    title = METHODS[models.own_method].title if models.own_method else "each control's own"
+    return [(title, OWN), *((METHODS[name].title, name) for name in models.methods[1:])]
 
 
 def _of_control(edit: Edit, control: Direction) -> tuple[str, float]:
     """The name and the strength by which an edit changes an attribute; of several classes the last."""
-    found = [(name, float(value)) for name, value in edit.strengths.items() if name.partition(":")[0] == control.name]
-    return found[-1] if found else ("", 0.0)
+    strengths = [(name, float(value)) for name, value in edit.strengths.items()
+                 if name.partition(":")[0] == control.name]
+    return strengths[-1] if strengths else ("", 0.0)
 
 
 def _reach(safe: tuple[float, float], strength: float) -> tuple[float, float]:
@@ -179,10 +180,10 @@ def _marks(low: float, high: float, safe: tuple[float, float]) -> list[str]:
 def _layers(text: str | None) -> tuple[int, int] | None:
     if not (text or "").strip():
         return None
-    found = re.fullmatch(r"\s*(\d+)\s*[:-]\s*(\d+)\s*", str(text))
-    if not found:
+    layers = re.fullmatch(r"\s*(\d+)\s*[:-]\s*(\d+)\s*", str(text))
+    if not layers:
         raise InputError("Layers", f"{text!r} is no layer range", "write START:STOP, as in 8:64, or nothing")
-    return int(found[1]), int(found[2])
+    return int(layers[1]), int(layers[2])
 
 
 def _step(value: float | None) -> float | None:

@@ -402,17 +402,17 @@ def why_words(lesson: Lesson) -> str:
 
 def accuracy_words(control: Control) -> str:
     """How well a control tells samples that it was not trained on, as HTML."""
-    found = control.report["held out"]
-    assert isinstance(found, dict)
+    tested = control.report["held out"]
+    assert isinstance(tested, dict)
     examples = control.report["examples"]
     assert isinstance(examples, dict)
-    right = round(found["accuracy"] * found["samples"])
+    right = round(tested["accuracy"] * tested["samples"])
     each = ", ".join(f"{name} {round(row[index] * examples[name])} of {examples[name]}"
-                     for index, (name, row) in enumerate(zip(control.classes, found["confusion"], strict=True)))
-    words = (f"Trained. In a test, {right} of your {found['samples']} faces ({100 * found['accuracy']:.0f} %) were "
+                     for index, (name, row) in enumerate(zip(control.classes, tested["confusion"], strict=True)))
+    words = (f"Trained. In a test, {right} of your {tested['samples']} faces ({100 * tested['accuracy']:.0f} %) were "
              f"told right by classifiers that had not seen them: {each}.")
     chance = 1 / len(control.classes)
-    if found["balanced accuracy"] < chance + (WEAK - 0.5) * 2 * (1 - chance):
+    if tested["balanced accuracy"] < chance + (WEAK - 0.5) * 2 * (1 - chance):
         return (f"<p class='weak' role='status'>{escape(words)} That is little better than guessing: sort more faces, "
                 "or choose classes that can be told apart at a glance.</p>")
     return (f"<p class='good' role='status'>{escape(words)} You were asked for the hardest ones, so of other faces it "

@@ -20,7 +20,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # No sign of being at work, on no component: by default all outputs have one, and on each event Gradio's frontend goes
 # through all components that ever had one. That took a part of the time of each slider's move.
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": []}
-# Lanes of the queue: what is cheap never waits behind somebody's inversion.
+# Gradio's queue in parts: what is cheap never waits behind somebody's inversion.
 QUICK: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "quick", **HIDDEN, **PRIVATE}
 EDITS: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "edits", **HIDDEN, **PRIVATE}
 SAVING: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "saving", **PRIVATE}
@@ -46,11 +46,11 @@ def as_updates(handler: Callable[..., Any]) -> Callable[..., Any]:
     return several if inspect.isgeneratorfunction(handler) else once
 
 
-def _as_updates(found: Update) -> Update:
-    if "__type__" in found:
-        return found  # gr.skip().
+def _as_updates(values: Update) -> Update:
+    if "__type__" in values:
+        return values  # gr.skip().
     return {part: value if isinstance(part, gr.State) or isinstance(value, dict) else gr.update(value=value)
-            for part, value in found.items()}
+            for part, value in values.items()}
 
 
 def shown_errors(handler: Callable[..., Any]) -> Callable[..., Any]:

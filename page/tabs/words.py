@@ -43,8 +43,8 @@ def numbers(subject: EditSubject) -> str:
             + warnings_in_words(inversion.warnings))
 
 
-def _numbers_of(inversion: Inversion, kept: bool) -> str:
-    seconds = "kept from before" if kept else f"{inversion.seconds:.0f}\N{NO-BREAK SPACE}s"
+def _numbers_of(inversion: Inversion, from_cache: bool) -> str:
+    seconds = "kept from before" if from_cache else f"{inversion.seconds:.0f}\N{NO-BREAK SPACE}s"
     parts = [f"LPIPS {inversion.lpips:.3f}", seconds]
     if inversion.identity is not None:
         parts.insert(0, f"Inversion: {identity_in_words(inversion.identity)}")

@@ -1,4 +1,4 @@
-"""What the page promises of itself: lanes, privacy, ports, and that all of it ends with the program."""
+"""What the page promises of itself: queues, privacy, ports, and that all of it ends with the program."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ROOT = Path(app.__file__).parent
 
 def test_edits_never_wait_behind_inversions() -> None:
     functions = app.build_demo().fns.values()
-    lanes: dict[str, set[str | None]] = {}
+    queues: dict[str, set[str | None]] = {}
     for function in functions:
-        lanes.setdefault(function.name, set()).add(function.concurrency_id)
-        if function.name == "on_invert":  # Their own lane lets one after the other run.
+        queues.setdefault(function.name, set()).add(function.concurrency_id)
+        if function.name == "on_invert":  # Their own queue lets one after the other run.
             assert function.concurrency_limit is None
-    assert len(lanes["on_invert"]) == 1
-    assert all(not ids & lanes["on_invert"] for name, ids in lanes.items() if name != "on_invert")
+    assert len(queues["on_invert"]) == 1
+    assert all(not ids & queues["on_invert"] for name, ids in queues.items() if name != "on_invert")
     at_once = {getattr(function.fn, "__qualname__", "") for function in functions if not function.queue}
-    assert {"Beginning.on_begin", "Beginning.on_stop", "BatchTab.on_begin", "BatchTab.on_cancel",
+    assert {"PhotoHandlers.on_begin", "PhotoHandlers.on_stop", "BatchTab.on_begin", "BatchTab.on_cancel",
             "Page.on_forget"} <= at_once
 
 
