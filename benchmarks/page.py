@@ -169,7 +169,7 @@ class Load:
     async def _move(self, tab: Any, seed: int, until: float) -> None:
         rng = np.random.default_rng(seed)
         while time.monotonic() < until:
-            value = str(rng.uniform(-2, 2).round(2))
+            value = f"{rng.uniform(-2, 2):.2f}"
             try:
                 self.moves.append(float(await tab.evaluate(MOVE, ["#control-smile input[type=range]", value])))
             except Exception as error:  # noqa: BLE001 (an error is what is counted)
