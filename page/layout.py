@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gradio as gr
 
-from page import KEPT_SECONDS
+from page import KEPT_SECONDS, SWEEP_SECONDS
 from page.api.endpoints import Endpoints
 from page.jobs.forgetting import Visitors, forget
-from page.state.models import Models
+from page.jobs.services import Services
 from page.state.visitor import Visitor
 from page.tabs import examples
 from page.tabs.batch import BatchTab
@@ -24,49 +24,70 @@ PRIVACY = ("Photos are worked on by the computer that runs this program and are 
            "ends; *Forget my faces* deletes yours at once.")
 
 
+MOST_WAITING = 500  # Events in the queue; later ones are told to come back. Inversions have a queue of their own.
+
+
+class PageBlocks(gr.Blocks):
+    """The page as Gradio serves it; closed, it ends what its visitors still wait for."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(title="Face editor", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEPT_SECONDS))
+        self.services = services
+        with self:
+            Page(services).wire_visits(self)
+        self.queue(max_size=MOST_WAITING, default_concurrency_limit=8)
+
+    def close(self, verbose: bool = True) -> None:
+        self.services.close()
+        super().close(verbose)
+
+
 class Page:
     """The components of the page and their handlers. Build it within `gr.Blocks`."""
 
-    def __init__(self, models: Models) -> None:
-        self.models, self.visitors = models, Visitors(models.cache)
+    def __init__(self, services: Services) -> None:
+        self.services, self.visitors = services, Visitors(services.cache)
         # Gradio keeps one visitor in each browser tab's session, and deletes it when its time is over.
         self.visitor = gr.State(Visitor(), time_to_live=KEPT_SECONDS)
         gr.Markdown(INTRO, elem_id="intro")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Edit", id="edit"):
-                self.edit = EditTab(models, self.visitor)
+                self.edit = EditTab(services, self.visitor)
             with gr.Tab("Teach", id="teach"):
-                self.teach = TeachTab(models, self.visitor)
+                self.teach = TeachTab(services, self.visitor)
             with gr.Tab("Batch", id="batch") as batch_tab:
-                self.batch = BatchTab(models, self.visitor)
+                self.batch = BatchTab(services, self.visitor)
                 self.batch.follow(batch_tab)
             with gr.Tab("Models", id="models") as models_tab:
-                self.shelf = ModelsTab(models, self.visitor)
-        Endpoints(models)
+                self.models = ModelsTab(services, self.visitor)
+        Endpoints(services)
         with gr.Row(elem_id="foot"):
             gr.Markdown(PRIVACY, elem_id="privacy")
             self.forget = gr.Button("Forget my faces", size="sm", scale=0, min_width=160, elem_id="forget")
-        for event in (*self.shelf.changed, self.teach.saved):
-            event.then(self.edit.on_bench, self.visitor, self.edit.all_outputs, **QUICK)
-        models_tab.select(self.shelf.on_show, self.visitor, [self.shelf.notice, *self.shelf.outputs], **QUICK)
+        for event in (*self.models.changed, self.teach.saved):
+            event.then(self.edit.on_models, self.visitor, self.edit.all_outputs, **QUICK)
+        models_tab.select(self.models.on_show, self.visitor, [self.models.notice, *self.models.outputs], **QUICK)
         self.forget.click(self.on_forget, self.visitor, [*self.edit.all_outputs, *self.batch.forgotten], queue=False,
                           **HIDDEN, **PRIVATE)
 
     def on_forget(self, visitor: Visitor) -> Update:
         """Delete all that is there of a visitor, and begin again."""
-        forget(visitor, self.models.cache)
+        forget(visitor, self.services.cache)
         return {**self.edit.forgotten(visitor), **self.batch.on_forget()}
 
     def wire_visits(self, demo: gr.Blocks) -> None:
         """What happens when somebody opens the page, and closes it."""
         demo.load(self.on_load, self.visitor, [self.visitor, self.edit.photo.examples], **QUICK)
-        demo.unload(self.visitors.left)
+        demo.unload(self.on_unload)
+
+    def on_unload(self, request: gr.Request) -> None:
+        self.visitors.left(str(request.session_hash))
 
     def on_load(self, visitor: Visitor, request: gr.Request) -> Update:
         """Draw the examples."""
-        self.visitors.came(visitor, request)
+        self.visitors.came(visitor, str(request.session_hash))
         try:
-            pictures = examples.gallery(self.models.bench_of(visitor))
+            pictures = examples.gallery(self.services.models_of(visitor))
         except InputError:  # The visitor is told when the generator is needed.
             pictures = [examples.the_photo()]
         return {self.visitor: visitor, self.edit.photo.examples: pictures}

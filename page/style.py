@@ -1,12 +1,14 @@
-"""The page's style sheet and scripts: what Gradio's components do not bring themselves."""
+"""The page's looks: theme, style sheets and scripts, which Gradio's components do not bring themselves."""
 
 from __future__ import annotations
+
+import gradio as gr
 
 # Marks on a slider's track, in hundredths of its length. A thumb of 16 pixels stays within the track.
 _PLACES = "\n".join(f".safe-from-{n} {{ --from: {n}%; }} .safe-to-{n} {{ --to: {n}%; }} "
                     f".zero-at-{n} {{ --zero: calc({n}% + {(50 - n) * 0.16:.2f}px); }}" for n in range(101))
 
-CSS = """
+_PAGE = """
 .gradio-container { width: 100%; max-width: 1280px !important; margin: auto; overflow: visible !important; }
 .gradio-container .tabitem { overflow: visible; }
 #intro h1 { margin-bottom: 0; } #intro p { margin-top: .2em; }
@@ -92,7 +94,117 @@ table.card td { width: auto !important; white-space: normal !important; vertical
   #edit { order: 2; } #tools { order: 3; } #outputs { order: 4; } #edit-columns:has(#edit) #status { order: 5; }
   table.card { display: block; overflow-x: auto; }
 }
-""" + _PLACES
+"""
+
+# Gradio puts its own prefix behind every comma, also within :is() and :has(): there must be none.
+_BATCH = """
+#batch { gap: 14px; --batch-quiet: #475569; }
+.dark #batch { --batch-quiet: #cbd5e1; }
+#batch-link, #batch-notice:not(:has(.problem)), #batch-status:not(:has(div.running)):not(:has(p)),
+#batch-chosen:not(:has(p)) { display: none; }
+#batch-intro { max-width: 78ch; }
+#batch .html-container { padding: 0; }
+#batch-chosen .batch-chosen, #batch-edit .batch-edit, #batch-status .batch-outcome { margin: 0;
+  overflow-wrap: anywhere; }
+#batch-edit .batch-edit { padding: 10px 14px; border-radius: 6px; background: var(--background-fill-secondary);
+  border: 1px solid var(--border-color-primary); }
+#batch-status { scroll-margin-bottom: 40px; min-height: 62px; }
+#batch-status .running span { font-variant-numeric: tabular-nums; }
+#batch-status .batch-now { font-size: .9em; color: var(--batch-quiet); white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; }
+#batch-table .html-container { max-height: max(75vh, 480px); overflow: auto; border-radius: 6px;
+  border: 1px solid var(--border-color-primary); }
+#batch-table .html-container:has(.batch-empty) { border-style: dashed; }
+#batch-table .batch-empty { min-height: 150px; display: flex; align-items: center; justify-content: center;
+  text-align: center; padding: 16px; color: var(--batch-quiet); }
+#batch-table table { width: 100%; border-collapse: collapse; table-layout: fixed; margin: 0; font-size: .95em; }
+#batch-table caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+#batch-table table, #batch-table thead, #batch-table tbody, #batch-table tr, #batch-table th, #batch-table td {
+  border: 0; }
+#batch-table thead th { position: sticky; top: 0; z-index: 1; background: var(--background-fill-secondary);
+  text-align: left; font-weight: 600; padding: 8px 12px; }
+#batch-table th:nth-child(1) { width: 30%; }
+#batch-table th:nth-child(2), #batch-table th:nth-child(3) { width: 96px; }
+#batch-table tbody th, #batch-table td { padding: 6px 12px; text-align: left; vertical-align: middle; font-weight: 400;
+  border-top: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
+#batch-table tbody tr { background: var(--background-fill-primary); }
+#batch-table small { display: block; font-size: .87em; color: var(--batch-quiet); }
+#batch-table .batch-failed + small { color: var(--body-text-color); }
+#batch-table img, #batch-table td i { display: block; width: 72px; height: 72px; object-fit: cover; margin: 0;
+  border-radius: 6px; background: var(--background-fill-secondary); }
+#batch-table td i { border: 1px dashed var(--border-color-primary); background: none; }
+#batch-table .batch-state b { font-weight: 600; }
+#batch-table .batch-waiting, #batch-table .batch-cancelled { color: var(--batch-quiet); }
+#batch-table .batch-done { color: #15803d; } .dark #batch-table .batch-done { color: #86efac; }
+#batch-table .batch-failed { color: #b91c1c; } .dark #batch-table .batch-failed { color: #fca5a5; }
+#batch-table .batch-busy { color: #4338ca; }
+.dark #batch-table .batch-busy { color: #a5b4fc; }
+#batch-table .batch-busy::before { content: ""; display: inline-block;
+  width: .6em; height: .6em; margin-right: .45em; border-radius: 50%; background: currentColor;
+  animation: batch-pulse 1.1s ease-in-out infinite alternate; }
+@keyframes batch-pulse { to { opacity: .25; } }
+@media (prefers-reduced-motion: reduce) { #batch-table b::before { animation: none !important; } }
+#batch-table details { font-size: .87em; } #batch-table summary { cursor: pointer; }
+#batch-table details ul { margin: .2em 0 0; padding-left: 1.3em; list-style: disc; }
+@media (max-width: 640px) {
+  #batch-table .html-container { max-height: none !important; }
+  #batch-table thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  #batch-table table, #batch-table tbody { display: block !important; }
+  #batch-table tbody tr { display: grid !important; grid-template: "name name name" auto "before after state" auto
+    / 72px 72px 1fr; gap: 4px 10px; padding: 10px; border-top: 1px solid var(--border-color-primary) !important; }
+  #batch-table tbody tr:first-child { border-top: 0 !important; }
+  #batch-table tbody th { grid-area: name; font-weight: 600 !important; }
+  #batch-table tbody th, #batch-table td { padding: 0 !important; border: 0 !important; width: auto !important; }
+  #batch-table .batch-before { grid-area: before; } #batch-table .batch-after { grid-area: after; }
+  #batch-table .batch-state { grid-area: state; }
+}
+"""
+
+_TEACH = """
+#teach { --block-info-text-color: var(--neutral-500); } .dark #teach { --block-info-text-color: var(--neutral-400); }
+#teach .html-container, #teach .prose { padding: 0; }
+#teach-notice:not(:has(.problem)), #teach-link { display: none; }
+#teach .problem { border-left: 4px solid #dc2626; border-radius: 6px; padding: .6em .9em; background: #fef2f2;
+  color: #7f1d1d; }
+.dark #teach .problem { background: #450a0a; color: #fecaca; }
+#teach-intro p { max-width: 62em; }
+#teach-start { align-items: stretch; } #teach-begin { align-self: stretch; }
+#teach-lesson { align-items: flex-start; }
+#teach-picture { width: 100%; max-width: 384px; margin: 0 auto; aspect-ratio: 1; }
+#teach-picture img { width: 100%; height: 100%; object-fit: contain; }
+#teach-classes { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: .6em; }
+#teach-classes button { min-height: 52px; font-size: 1.05em; overflow-wrap: anywhere; }
+#teach button:focus-visible, #teach input:focus-visible { outline: 3px solid #6366f1; outline-offset: 2px; }
+#teach-question p { font-size: 1.15em; margin: 0; }
+#teach-keys { font-size: .85em; opacity: .85; }
+#teach-keys kbd { border: 1px solid var(--border-color-primary); border-radius: 4px; padding: 0 .35em; }
+#teach .counts { display: grid; grid-template-columns: max-content 1fr max-content; gap: .35em .8em; margin: 0;
+  align-items: center; }
+#teach .counts .name { max-width: 12em; overflow-wrap: anywhere; }
+#teach .counts progress { width: 100%; height: 10px; appearance: none; border: 0; border-radius: 5px; overflow: hidden;
+  background: var(--border-color-primary); }
+#teach .counts progress::-webkit-progress-bar { background: var(--border-color-primary); }
+#teach .counts progress::-webkit-progress-value { background: #6366f1; }
+#teach .counts progress::-moz-progress-bar { background: #6366f1; }
+#teach .counts .number { font-variant-numeric: tabular-nums; text-align: right; }
+#teach .why { margin: .7em 0 0; min-height: 3em; font-size: .92em; }
+#teach .good { border-left: 4px solid #16a34a; border-radius: 6px; padding: .6em .9em; background: #f0fdf4;
+  color: #14532d; margin: 0; }
+.dark #teach .good { background: #052e16; color: #bbf7d0; }
+#teach .weak { border-left: 4px solid #d97706; border-radius: 6px; padding: .6em .9em; background: #fffbeb;
+  color: #78350f; margin: 0; }
+.dark #teach .weak { background: #451a03; color: #fde68a; }
+#teach-strip { border: 0; padding: 0; } #teach-strip .image-frame { width: 100%; }
+#teach-strip img { width: 100%; height: auto; object-fit: contain; }
+#teach-strip-column { gap: .3em; }
+#teach .ends { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; text-align: center; font-size: .85em;
+  overflow-wrap: anywhere; }
+@media (max-width: 640px) { #teach-picture { max-width: 300px; } #teach .why { min-height: 4.5em; }
+  #teach-keys { display: none; } }
+"""
+
+CSS = _PAGE + _PLACES + _BATCH + _TEACH
+
 
 # A double click on a slider sets it to 0, as Gradio's own button beside it does.
 HEAD = """<script>
@@ -101,3 +213,16 @@ document.addEventListener('dblclick', event => {
   slider?.closest('.marked').querySelector('.reset-button')?.click();
 });
 </script>"""
+
+
+def theme() -> gr.themes.Default:
+    """Gradio's looks, with texts that are dark enough to be read (WCAG AA), and fonts that are there already."""
+    font = ["system-ui", "sans-serif"]  # Gradio's own would be fetched from a server of Google's.
+    plain = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=font, font_mono=["monospace"])
+    return plain.set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300",
+                     block_label_text_color="*neutral_600", block_label_text_color_dark="*neutral_200",
+                     block_title_text_color="*neutral_700", block_title_text_color_dark="*neutral_200",
+                     body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300",
+                     input_placeholder_color="*neutral_500", input_placeholder_color_dark="*neutral_400",
+                     color_accent="*primary_600", slider_color="*primary_600",
+                     button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700")

@@ -22,7 +22,7 @@ from gradio_client import handle_file
 from gradio_client.utils import is_file_obj_with_meta
 
 from page.api.arguments import is_held
-from page.state import files as showing
+from page.state import files
 
 MARK = "/gradio_api/file="  # Comes before a file's path in its address.
 KEPT = 60.0                 # Seconds for which a file that came within a call is kept; it is uploaded from there.
@@ -58,7 +58,7 @@ def _as_files(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value.startswith("data:"):
-        path = Path(mcp.processing_utils.save_base64_to_cache(value, str(showing.private_dir())))
+        path = Path(mcp.processing_utils.save_base64_to_cache(value, str(files.private_dir())))
         timer = threading.Timer(KEPT, path.unlink, kwargs={"missing_ok": True})
         timer.daemon = True
         timer.start()
@@ -83,4 +83,4 @@ def _own_file(address: str) -> Path | None:
 def serve_agents() -> None:
     """Let pages that are launched with `mcp_server=True` be served to agents this way."""
     mcp.GradioMCPServer = AgentServer
-    mcp.DEFAULT_TEMP_DIR = str(showing.private_dir())
+    mcp.DEFAULT_TEMP_DIR = str(files.private_dir())

@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from gradio.data_classes import FileData
 
-from page.state import files as showing
+from page.state import files
 from weights.errors import InputError
 
 OWNER = "api"  # Of the files that are made for other programs; they go after an hour.
@@ -87,7 +87,7 @@ def is_held(path: Path) -> bool:
 
 def _inside(path: Path) -> str:
     """A resolved path within the private directory; nothing for one elsewhere."""
-    root = showing.private_dir().resolve()
+    root = files.private_dir().resolve()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
 
 
@@ -104,16 +104,16 @@ def received(file: FileData) -> Iterator[tuple[Path, str]]:
 
 
 @contextmanager
-def own_copies(files: Sequence[FileData]) -> Iterator[list[str]]:
+def own_copies(uploads: Sequence[FileData]) -> Iterator[list[str]]:
     """Copies of uploads, each in a folder of its own, for work that lasts longer than an upload that others give too.
 
     Raises:
         InputError: one is gone.
     """
-    folder = showing.private_dir() / OWNER / secrets.token_hex(16)
-    copies = [folder / str(number) / Path(file.path).name for number, file in enumerate(files)]
+    folder = files.private_dir() / OWNER / secrets.token_hex(16)
+    copies = [folder / str(number) / Path(file.path).name for number, file in enumerate(uploads)]
     try:
-        for file, target in zip(files, copies, strict=True):
+        for file, target in zip(uploads, copies, strict=True):
             target.parent.mkdir(parents=True)
             try:
                 shutil.copyfile(file.path, target)

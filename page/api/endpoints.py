@@ -6,7 +6,6 @@ an example of each.
 
 from __future__ import annotations
 
-import copy
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,23 +15,29 @@ from typing import Any, Literal, TypedDict, get_type_hints
 
 import gradio as gr
 import numpy as np
-from batch.batch import BatchOptions
 from gradio.data_classes import FileData
 
+from batch.driver import BatchOptions
 from batch.files import MOST_PHOTOS
-from directions import Control, Controls, Steerable, save_controls
-from directions.files import load_any
+from directions import Control, Controls, Direction
+from directions import load as load_directions
+from directions import save as save_directions
 from editing import RECIPE_KEY, Edit, SampleSource, load_session, save_session
 from editing.session import ENDING
 from inversion import find_faces, limits_of_face, open_photo, save_picture
 from inversion import preset as preset_of
-from learning.from_labels import POOL, train_from_labels
+from learning.from_labels import POOL, fit_from_labels
 from page.api.arguments import OWNER, checked, own_copies, received
-from page.jobs.batches import Running
+from page.jobs.batches import BatchJob
+from page.jobs.editing import edited_picture, recipe_of, session_of
+from page.jobs.inverting import invert
 from page.jobs.measuring import effect_of
-from page.state import files as showing
-from page.state.models import Bench, Models
-from page.state.visitor import Visitor, recipe
+from page.jobs.opening import choose, draw_sample, resume, take_photo
+from page.jobs.services import Services
+from page.jobs.views import pasted_pictures
+from page.state import files
+from page.state.models import EditingModels
+from page.state.visitor import Visitor
 from weights.errors import InputError
 
 Preset = Literal["fast", "balanced", "faithful"]
@@ -104,21 +109,20 @@ class Endpoints:
     """The functions behind the endpoints, and their registration. Build it within `gr.Blocks`.
 
     Args:
-        models: Shared with the page. The endpoints use the page's own generator and controls.
+        services: Shared with the page. The endpoints use the page's own generator and controls.
     """
 
-    def __init__(self, models: Models) -> None:
-        self.models = models
-        self._uncached = copy.copy(models)  # The same lane and models; what a caller had inverted is kept for nobody.
-        self._uncached.cache = None
+    def __init__(self, services: Services) -> None:
+        self.services = services
         quick: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "api"}
-        # Inversions have no limit here, since they wait in the page's lane, where there is room for a few only.
+        # Inversions have no limit here, since they wait in the page's own queue, where there is room for a few only.
+        # What a caller has had inverted is kept for nobody.
         for function, options in ((self.find_faces, quick), (self.invert, {"concurrency_limit": None}),
                                   (self.sample, quick), (self.edit, quick), (self.batch, {"concurrency_limit": 2}),
                                   (self.train_control, {"concurrency_limit": 1})):
             description = inspect.cleandoc(function.__doc__ or "")
             if "strengths" in inspect.signature(function).parameters:
-                description += f"\n\nAttributes: {_in_words(models.bench.controls.values())}."
+                description += f"\n\nAttributes: {_in_words(services.models.controls.values())}."
             gr.api(_answering(function), api_name=function.__name__, api_description=description, **options)
 
     # Gradio takes what is said of each argument from its own line, and nothing from a second one.
@@ -134,7 +138,7 @@ class Endpoints:
         with received(photo) as (path, name):
             opened = open_photo(path, name=name)
         faces = find_faces(opened)
-        resolution = self.models.bench.generator.img_resolution
+        resolution = self.services.models.generator.img_resolution
         return [FoundFace(number=number, box=list(face.box), quad=face.quad.tolist(), pixels=float(face.size),
                           yaw=float(face.yaw), roll=float(face.roll),
                           warnings=list(limits_of_face(opened, face, faces, resolution=resolution)))
@@ -152,25 +156,22 @@ class Endpoints:
         Returns:
             A session file for edit, the inversion's picture, and how near it came: lpips, identity, seconds, warnings.
         """
-        bench, settings, visitor = self.models.bench, preset_of(preset), Visitor()
+        models, visitor = self.services.models, Visitor()
         with received(photo) as (path, name):
-            visitor.photo = open_photo(path, name=name)
-        visitor.faces = find_faces(visitor.photo)
-        try:
-            visitor.choose(face)
-        except InputError as error:  # Its words are the command line's.
-            remedy = error.remedy.replace("--face N", "the argument face")
-            raise InputError(error.subject, error.problem, remedy) from error
-        for _ in visitor.invert(bench.projector, settings, None, self.models.lane,
-                                bench.loaded.timing.seconds(settings) or 0.0):
+            take_photo(visitor, path, name)
+        if not 0 <= face < len(visitor.faces):
+            raise InputError(name, f"there is no face {face}",
+                             "choose one with the argument face, by its number as find_faces gives it")
+        choose(visitor, face)
+        for _ in invert(visitor, models, preset_of(preset), self.services.inversions):
             pass
         subject = visitor.subject
         if subject is None or subject.inversion is None:
             raise InputError(None, "the inversion was ended before it began", "call again")
-        found = subject.inversion
-        return (_session(visitor, bench, with_photo), _picture(found.picture, subject.name, "-inversion.png"),
-                Inverted(lpips=found.lpips, identity=found.identity, seconds=found.seconds,
-                         warnings=list(found.warnings)))
+        inversion = subject.inversion
+        return (_session(visitor, models, with_photo), _picture(inversion.picture, subject.name, "-inversion.png"),
+                Inverted(lpips=inversion.lpips, identity=inversion.identity, seconds=inversion.seconds,
+                         warnings=list(inversion.warnings)))
 
     def sample(self, seed: int, truncation: float = 0.7) -> tuple[FileData, FileData]:
         """Draw a synthetic face of nobody, to edit it or to show it.
@@ -182,10 +183,10 @@ class Endpoints:
             A session file for edit, and the picture.
         """
         _check_sample(seed, truncation)
-        visitor, bench = Visitor(), self.models.bench
-        visitor.sample(bench.generator, seed, truncation)
+        visitor, models = Visitor(), self.services.models
+        draw_sample(visitor, models.generator, seed, truncation)
         assert visitor.subject is not None
-        return (_session(visitor, bench, False),
+        return (_session(visitor, models, False),
                 _picture(visitor.subject.picture, visitor.subject.name, ".png"))
 
     def edit(self, session: FileData, strengths: dict[str, float], keep: list[str] | None = None,
@@ -198,16 +199,16 @@ class Endpoints:
             session: From invert or sample, or saved on the page.
             strengths: Signed, by attribute or attribute:class; 1 flips the attribute of a typical sample.
             keep: Attributes to leave alone; none given: as each control's own list says.
-            layers: Two numbers, the layer range [start, stop); none given: each control's own.
-            step: Length of a step in W, 0.05 or more; none given: each control's own.
-            method: project or paper, or interfacegan, ganspace or stylespace; none given: each control's own.
+            layers: Two numbers, the layer range [start, stop) in pixels along a side; none given: each control's own.
+            step: Length of a step in W, 0.01 or more; none given: each control's own.
+            method: gradctrl, interfacegan, ganspace or stylespace; none given: that of the controls.
             put_back: Give the photo with the edited face in it, where the session holds the photo.
             mark: Say in the picture's metadata that a generator edited it.
             controls: A control file, as train_control gives it, for more attributes than the server has.
         Returns:
             The edited picture, a PNG with the recipe in its metadata; and identity distance, attributes and recipe.
         """
-        bench = self._bench(controls)
+        models = self._bench(controls)
         wanted = _edit(strengths, keep, layers, step, method)
         visitor = Visitor()
         with received(session) as (path, name):
@@ -215,14 +216,14 @@ class Endpoints:
             if isinstance(loaded.source, SampleSource):
                 checked(loaded.source.seed, int, name)
                 _check_sample(loaded.source.seed, checked(loaded.source.truncation, float, name))
-            visitor.resume(loaded, bench.generator)
+            resume(visitor, loaded, models.generator)
         subject = visitor.subject
         assert subject is not None
-        picture = bench.edit(subject, wanted)
-        effect = effect_of(bench, subject, wanted, picture)
-        made = recipe(subject, bench.generator, bench.controls_of(method), wanted).to_json()
+        picture = edited_picture(models, subject, wanted)
+        effect = effect_of(models, subject, wanted, picture)
+        made = recipe_of(models, subject, wanted).to_json()
         if put_back and subject.photo is not None:
-            _, picture = subject.pasted(picture)
+            _, picture = pasted_pictures(subject, picture)
         attributes = [Changed(attribute=m.attribute, class_name=m.classes[m.leading], before=m.before[m.leading],
                               after=m.after[m.leading], asked=m.asked) for m in effect.measures]
         return (_picture(picture, subject.name, "-edited.png", {RECIPE_KEY: made}, mark=mark),
@@ -250,17 +251,17 @@ class Endpoints:
         options = BatchOptions(faces="all" if all_faces else "largest", paste=put_back, mark=True)
         try:
             with own_copies(photos) as paths:
-                running = Running(self._uncached, visitor, self.models.bench, wanted, preset_of(preset), options, paths,
-                                  threading.Event())
-                for _ in running.watch():
+                job = BatchJob(visitor, self.services.models, wanted, preset_of(preset), options, paths,
+                               threading.Event(), self.services.inversions)
+                for _ in job.run():
                     pass
-            if running.zip is None:
-                raise InputError(None, running.error)
-            file = _file(running.zip.rename(showing.download_path(running.zip.stem, OWNER, running.zip.suffix)))
+            if job.zip is None:
+                raise InputError(None, job.error)
+            file = _file(job.zip.rename(files.download_path(job.zip.stem, OWNER, job.zip.suffix)))
         finally:
-            showing.forget(visitor.folder)
+            files.forget(visitor.folder)
         return file, [BatchRow(file=row.name, face=row.face, state=row.state, reason=row.reason, lpips=row.lpips,
-                               identity=row.identity, warnings=list(row.warnings)) for row in running.rows]
+                               identity=row.identity, warnings=list(row.warnings)) for row in job.rows]
 
     def train_control(self, name: str, classes: list[str], labels: dict[str, str],
                       truncation: float = 1.0) -> tuple[FileData, Trained]:
@@ -274,7 +275,7 @@ class Endpoints:
         Returns:
             The control file, for edit, the tab Models and the command line; and how good it is.
         """
-        bench = self.models.bench
+        models = self.services.models
         if len(labels) > POOL:
             raise InputError("labels", f"{len(labels)} samples are more than the {POOL} that a control is trained on")
         by_seed = {}
@@ -283,30 +284,30 @@ class Endpoints:
                 raise InputError("labels", f"{seed!r} is not the seed of a sample", "give a whole number from 0 on")
             _check_sample(int(seed), truncation)
             by_seed[int(seed)] = class_name
-        control = train_from_labels(bench.generator, bench.controls, name, classes, by_seed, truncation=truncation)
-        path = showing.download_path(name, OWNER, ".control.safetensors")
-        save_controls(path, [control], generator_hash=bench.generator.hash)
+        control = fit_from_labels(models.generator, models.controls, name, classes, by_seed, truncation=truncation)
+        path = files.download_path(name, OWNER, ".control.safetensors")
+        save_directions(path, [control], spaces=models.generator.spaces)
         return _file(path), _trained(control)
 
-    def _bench(self, file: FileData | None) -> Bench:
-        """The server's bench; with a file, its controls in place of those of the same name, or of another family."""
-        bench = self.models.bench
+    def _bench(self, file: FileData | None) -> EditingModels:
+        """The server's models; with a file, its controls in place of those of the same name, or of another method."""
+        models = self.services.models
         if file is None:
-            return bench
+            return models
         with received(file) as (path, name):
-            found = load_any(path)
-        together: list[Steerable] = [control for control in bench.controls.values() if control.name not in found]
-        if not all(isinstance(control, Control) for control in (*together, *found.values())):
-            together = []
-        return bench.with_controls(Controls([*together, *found.values()], source=name,
-                                            generator_hash=found.generator_hash or bench.generator.hash))
+            loaded = load_directions(path)
+        others = [control for control in models.controls.values() if control.name not in loaded]
+        if len({control.method for control in (*others, *loaded.values())}) > 1:
+            others = []
+        return models.with_controls(Controls([*others, *loaded.values()], source=name,
+                                             spaces=loaded.spaces or models.generator.spaces))
 
 
 def _edit(strengths: Mapping[str, float], keep: Sequence[str] | None, layers: Sequence[int] | None = None,
           step: float | None = None, method: str | None = None) -> Edit:
     if layers is not None and len(layers) != 2:
         raise InputError("layers", f"{list(layers)} is no layer range",
-                         "give two numbers, start and stop, as in [2, 8]")
+                         "give two numbers, start and stop, as in [8, 64]")
     edit = Edit(strengths=dict(strengths), step=step, method=method, keep=None if keep is None else tuple(keep),
                 layers=None if layers is None else (layers[0], layers[1]))
     edit.check()
@@ -319,15 +320,16 @@ def _check_sample(seed: int, truncation: float) -> None:
                          f"give a seed from 0 to {MOST_SEED} and a truncation from 0 to {MOST_TRUNCATION:g}")
 
 
-def _in_words(controls: Iterable[Steerable]) -> str:
+def _in_words(controls: Iterable[Direction]) -> str:
     """Which attributes there are, and how far they go safely, for whoever cannot see the sliders."""
-    found = []
+    told = []
     for control in controls:
         low, high = control.limits
-        names = control.name if control.binary else " or ".join(f"{control.name}:{item}" for item in control.classes)
-        ends = f", {control.classes[0]} to {control.classes[1]}" if control.binary else ""
-        found.append(f"{names} ({low:g} to {high:g}{ends})")
-    return "; ".join(found)
+        ends = ""
+        if isinstance(control, Control) and control.binary:
+            ends = f", {control.classes[0]} to {control.classes[1]}"
+        told.append(f"{' or '.join(control.keys)} ({low:g} to {high:g}{ends})")
+    return "; ".join(told)
 
 
 def _trained(control: Control) -> Trained:
@@ -357,17 +359,17 @@ def _answering(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _session(visitor: Visitor, bench: Bench, with_photo: bool) -> FileData:
+def _session(visitor: Visitor, models: EditingModels, with_photo: bool) -> FileData:
     subject = visitor.subject
     assert subject is not None
-    path = showing.download_path(subject.name, OWNER, ENDING)
-    save_session(path, visitor.session(bench.generator, with_photo=with_photo))
+    path = files.download_path(subject.name, OWNER, ENDING)
+    save_session(path, session_of(visitor, models.generator, with_photo=with_photo))
     return _file(path)
 
 
 def _picture(picture: np.ndarray, name: str, ending: str, texts: Mapping[str, str] | None = None, *,
              mark: bool = False) -> FileData:
-    path = showing.download_path(name, OWNER, ending)
+    path = files.download_path(name, OWNER, ending)
     save_picture(path, picture, metadata=texts, mark=mark)
     return _file(path)
 

@@ -1,196 +1,192 @@
-"""Who works when: inversions one at a time, in the order in which they came, and edits before them."""
+"""Where work is done: edits a few at a time and at once, inversions one after the other, and the rest beside them."""
 
 from __future__ import annotations
 
-import asyncio
-import atexit
+import contextvars
 import functools
+import queue
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 
 from weights.errors import InputError
 
-MOST_WAITING = 20  # Inversions that wait; whoever comes later is asked to come back.
-DESKS = 2          # Edits that are made at once; more only take the processor and memory from each other.
-PATIENCE = 30      # Seconds that the program's end waits for an edit to be done.
-SWITCH = 0.0005     # Seconds after which a thread must let others of Python's go on; Python's own are 0.005.
+EDIT_WORKERS = 2         # Edits that are made at once; more only take the processor and memory from each other.
+BACKGROUND_WORKERS = 20  # Batches and downloads at once: they mostly wait.
+MOST_WAITING = 20        # Inversions that wait; whoever comes later is asked to come back.
+LOOK = 0.5               # Seconds between two looks at whether an inversion's turn has come.
+SWITCH = 0.0005          # Seconds after which a thread must let others of Python's go on; Python's own are 0.005.
 Result = TypeVar("Result")
 
 
-class Lane:
-    """Where inversions run one after the other, since they need all that the machine has.
+class EditExecutor(ThreadPoolExecutor):
+    """A few edits at a time, in the order in which they came, and a way to wait until all of them are done.
 
-    Args:
-        most: How many may wait.
+    Handlers of many visitors would otherwise all work at once, each in a thread that brings threads of PyTorch with it,
+    and every picture would come as late as the last one. Together its threads take as many cores as PyTorch was to take
+    for one piece of work.
     """
 
-    def __init__(self, most: int = MOST_WAITING) -> None:
-        self.most = most
-        self._tickets: list[Ticket] = []
-        self._turn = threading.Condition()
+    def __init__(self, workers: int = EDIT_WORKERS) -> None:
+        share = torch.get_num_threads()
+        super().__init__(workers, "edits", initializer=_take_cores, initargs=(max(1, share // EDIT_WORKERS),))
+        self._unfinished = 0
+        self._changed = threading.Condition()
+        all_started = threading.Barrier(workers + 1)
+        for _ in range(workers):
+            super().submit(all_started.wait)
+        all_started.wait()
+        torch.set_num_threads(share)  # What a thread sets for itself is also what later threads begin with.
 
-    def join(self, seconds: float = 0.0) -> Ticket:
-        """Take a place at the end. Leave it by `Ticket.leave`, or use the ticket in a `with` statement.
+    def submit(self, work: Callable[..., Result], /, *args: Any, **options: Any) -> Future[Result]:
+        with self._changed:
+            self._unfinished += 1
+        future = super().submit(work, *args, **options)
+        future.add_done_callback(self._finished)
+        return future
 
-        Args:
-            seconds: That the work is expected to take.
-        Raises:
-            InputError: too many wait.
-        """
-        with self._turn:
-            if len(self._tickets) > self.most:
-                raise InputError(None, f"{self.most} inversions are waiting already",
-                                 "come back in a few minutes, or edit a synthetic face meanwhile")
-            ticket = Ticket(self, seconds)
-            self._tickets.append(ticket)
-            return ticket
+    def _finished(self, _: Future[Any]) -> None:
+        with self._changed:
+            self._unfinished -= 1
+            self._changed.notify_all()
+
+    def give_way(self, seconds: float) -> None:
+        """Wait until no edit is being made or waits, so many seconds at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._unfinished, seconds)
 
 
-class Ticket:
-    """A place in a lane."""
-
-    def __init__(self, lane: Lane, seconds: float) -> None:
-        self.seconds = seconds
-        self._lane = lane
-
-    @property
-    def place(self) -> int:
-        """How many are before it; 0: it is its turn. -1 once it has left."""
-        with self._lane._turn:
-            return self._lane._tickets.index(self) if self in self._lane._tickets else -1
-
-    @property
-    def seconds_ahead(self) -> float:
-        """Seconds that those before it were expected to take, all of them in full."""
-        with self._lane._turn:
-            before = self._lane._tickets[:self._lane._tickets.index(self)] if self in self._lane._tickets else []
-            return sum(ticket.seconds for ticket in before)
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait for its turn, so many seconds at most; whether it has come."""
-        with self._lane._turn:
-            return self._lane._turn.wait_for(lambda: self._lane._tickets[:1] == [self], seconds)
-
-    def leave(self) -> None:
-        """Let the next one go on."""
-        with self._lane._turn:
-            if self in self._lane._tickets:
-                self._lane._tickets.remove(self)
-                self._lane._turn.notify_all()
-
-    def __enter__(self) -> Ticket:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.leave()
+def _take_cores(number: int) -> None:
+    torch.get_num_threads()  # The first call in a thread takes over what holds for new threads.
+    torch.set_num_threads(number)
 
 
 @functools.cache
-def desk() -> Desk:
-    """The desk of this process: there is one machine."""
+def edits() -> EditExecutor:
+    """Where this process makes edits: there is one machine."""
     # PyTorch lets go of Python's lock at each operation; while the page's own thread is at work, an edit of hundreds of
     # operations would wait for the lock as often, for 5 ms each time.
     sys.setswitchinterval(SWITCH)
-    return Desk()
+    return EditExecutor()
 
 
 @functools.cache
-def measuring_desk() -> Desk:
+def measurements() -> EditExecutor:
     """Where edits are measured, apart, so that no picture waits for numbers."""
-    return Desk(1)
+    return EditExecutor(1)
 
 
-class Desk:
-    """Where edits are made: a few at a time, in threads of their own, in the order in which they came.
+@functools.cache
+def background() -> ThreadPoolExecutor:
+    """For what mostly waits: for its turn, or for a network."""
+    return ThreadPoolExecutor(BACKGROUND_WORKERS, "background")
 
-    Handlers of many visitors would otherwise all work at once, each in a thread that brings threads of PyTorch with it,
-    and every picture would come as late as the last one.
+
+class InversionQueue:
+    """Inversions, one after the other in the order in which they came, since each takes all that the machine has.
 
     Args:
-        places: How many work at once.
+        most_waiting: How many may wait.
+    Attributes:
+        closing: Set once the page ends; what runs is to end soon then.
     """
 
-    def __init__(self, places: int = DESKS) -> None:
-        self.places = places
-        self._work: deque[Callable[[], None]] = deque()
-        self._threads: list[threading.Thread] = []
-        self._at_work = 0
-        self._closed = False
-        self._changed = threading.Condition()
+    def __init__(self, most_waiting: int = MOST_WAITING) -> None:
+        self.most_waiting = most_waiting
+        self.closing = threading.Event()
+        self._executor = ThreadPoolExecutor(1, "inversions")
+        self._seconds: dict[Future[Any], float] = {}  # That each is expected to take, in their order.
+        self._lock = threading.Lock()
 
-    def ask(self, work: Callable[..., Result], *args: Any) -> Future[Result]:
-        """Have a function called when its turn comes."""
-        future: Future[Result] = Future()
+    def submit(self, work: Callable[[], Result], seconds: float = 0.0) -> Future[Result]:
+        """Have it done when its turn comes; cancelled before, it leaves the queue.
 
-        def do() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(work(*args))
-            except BaseException as error:  # noqa: BLE001 (raised where the result is asked for)
-                future.set_exception(error)
+        Args:
+            work: An inversion.
+            seconds: That it is expected to take.
+        Raises:
+            InputError: too many wait.
+        """
+        with self._lock:
+            if len(self._seconds) > self.most_waiting:
+                raise InputError(None, f"{self.most_waiting} inversions are waiting already",
+                                 "come back in a few minutes, or edit a synthetic face meanwhile")
+            # ZeroGPU reads in the context for whom it lends a GPU.
+            job = self._executor.submit(contextvars.copy_context().run, work)
+            self._seconds[job] = seconds
+        job.add_done_callback(self._leave)
+        return job
 
-        with self._changed:
-            if not self._threads:
-                self._open()
-            self._work.append(do)
-            self._changed.notify_all()
-        return future
+    def _leave(self, job: Future[Any]) -> None:
+        with self._lock:
+            del self._seconds[job]
 
-    def _open(self) -> None:
-        """Start the threads. Together they take as many cores as torch was to take for one piece of work."""
-        share, seated = torch.get_num_threads(), threading.Barrier(self.places + 1)
+    def ahead(self, job: Future[Any]) -> tuple[int, float]:
+        """How many come before one, and the seconds that they were expected to take, each in full."""
+        with self._lock:
+            jobs = list(self._seconds)
+            before = jobs[:jobs.index(job)] if job in self._seconds else []
+            return len(before), sum(self._seconds[other] for other in before)
 
-        def sit() -> None:
-            torch.get_num_threads()  # The first call in a thread takes over what holds for new threads.
-            torch.set_num_threads(max(1, share // DESKS))
-            seated.wait()
-            self._sit()
+    @contextmanager
+    def turn(self, seconds: float = 0.0, *, should_stop: Callable[[], bool] = lambda: False,
+             on_wait: Callable[[int], object] = lambda ahead: None) -> Iterator[None]:
+        """Wait for a turn and keep it, for an inversion that is made in the thread that asks.
 
-        self._threads = [threading.Thread(target=sit, name=f"edits-{number}", daemon=True)
-                         for number in range(self.places)]
-        for thread in self._threads:
-            thread.start()
-        seated.wait()
-        torch.set_num_threads(share)  # What a thread sets for itself is also what later threads begin with.
-        atexit.register(self.close)
+        Args:
+            seconds: As for `submit`.
+            should_stop: Asked while it waits; True ends the wait without a turn.
+            on_wait: Told again and again how many come before.
+        Raises:
+            InputError: too many wait.
+        """
+        came, over = threading.Event(), threading.Event()
 
-    async def wait(self, work: Callable[..., Result], *args: Any) -> Result:
-        """As `ask`, and wait for the result without a thread."""
-        return await asyncio.wrap_future(self.ask(work, *args))
+        def keep() -> None:
+            came.set()
+            over.wait()
 
-    def give_way(self, seconds: float) -> None:
-        """Wait until nobody works or waits here, so many seconds at most."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._work and not self._at_work, seconds)
+        job = self.submit(keep, seconds)
+        try:
+            while not came.wait(LOOK) and not should_stop():
+                on_wait(self.ahead(job)[0])
+            on_wait(0)
+            yield
+        finally:
+            over.set()
+            job.cancel()
 
     def close(self) -> None:
-        """Do no more; what is being worked on is finished, since a thread cut off within torch aborts the program."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._at_work, PATIENCE)
+        """End what runs after its step, and all that waits: a thread cut off within torch aborts the program."""
+        self.closing.set()
+        self._executor.shutdown(cancel_futures=True)
 
-    def _sit(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._work or self._closed)
-                if self._closed:
-                    return
-                do = self._work.popleft()
-                self._at_work += 1
-            try:
-                do()
-            finally:
-                del do  # It holds the pictures.
-                with self._changed:
-                    self._at_work -= 1
-                    self._changed.notify_all()
+
+def reported(job: Future[Any], reports: queue.SimpleQueue[Any], every: float | None = None) -> Iterator[Any]:
+    """What a job reports until it has ended, the newest where several came at once.
+
+    Args:
+        job: A future.
+        reports: Where the job puts them.
+        every: None is yielded whenever nothing came for so many seconds; None: never.
+    Raises:
+        Exception: what the job raised.
+    """
+    job.add_done_callback(reports.put)
+    while True:
+        try:
+            report = reports.get(timeout=every)
+        except queue.Empty:
+            yield None
+            continue
+        if report is job:
+            break
+        if reports.empty():  # Otherwise it is out of date already.
+            yield report
+    if not job.cancelled():
+        job.result()

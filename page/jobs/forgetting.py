@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import sys
 import threading
 import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import gradio as gr
 
 from inversion import InversionCache
 from page import KEPT_SECONDS, SWEEP_SECONDS
-from page.state import files as showing
-from page.state.files import BATCH, private_dir
+from page.state import files
 from page.state.visitor import Visitor
 
 GRACE = 120  # Seconds that somebody who has left may take to come back: a phone that sleeps looks like one who left.
@@ -24,24 +21,29 @@ GRACE = 120  # Seconds that somebody who has left may take to come back: a phone
 
 @functools.cache
 def page_cache() -> InversionCache:
-    """The inversions of this process's visitors, in its private directory; what is too old is removed by itself."""
-    cache = InversionCache(private_dir() / "inversions", max_age=KEPT_SECONDS,
-                           on_note=lambda text: print(text, file=sys.stderr))
-    threading.Thread(target=_sweep, args=[cache], name="sweep", daemon=True).start()
-    return cache
+    """The inversions of this process's visitors, in its private directory."""
+    return InversionCache(files.private_dir() / "inversions", max_age=KEPT_SECONDS,
+                          on_note=lambda text: print(text, file=sys.stderr))
 
 
-def _sweep(cache: InversionCache) -> None:
+@functools.cache
+def start_sweeping() -> None:
+    """Begin to remove what is too old, again and again until the program ends."""
+    threading.Thread(target=sweep_for_ever, name="sweep", daemon=True).start()
+
+
+def sweep_for_ever() -> None:
     while True:
         time.sleep(SWEEP_SECONDS)
-        cache.tidy()
-        tidy(private_dir(), KEPT_SECONDS)
+        page_cache().tidy()
+        tidy(files.private_dir(), KEPT_SECONDS)
 
 
 def tidy(folder: Path, seconds: float) -> None:
     """Remove what was written below a folder longer ago; of folders those that are empty, and have been for as long.
 
-    The cache of inversions counts from the last use of each, and batches from their end: they look after themselves.
+    A batch goes as a whole, so long after its last file was written, which is its end. The cache of inversions counts
+    from the last use of each: it looks after itself.
     """
     oldest = time.time() - seconds
     with suppress(OSError):  # A folder that goes while it is looked through; the rest is for the next time.
@@ -50,12 +52,16 @@ def tidy(folder: Path, seconds: float) -> None:
 
 def _tidy(folder: Path, oldest: float) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):  # What is in a folder before the folder.
-        if any(part == "inversions" or part.startswith(BATCH) for part in path.relative_to(folder).parts):
+        parts = path.relative_to(folder).parts
+        if "inversions" in parts or any(part.startswith(files.BATCH) for part in parts[:-1]):
             continue
         with suppress(OSError):  # Gone meanwhile, or not empty.
             if path.lstat().st_mtime >= oldest:
                 continue
-            if path.is_dir() and not path.is_symlink():
+            if path.name.startswith(files.BATCH):
+                if all(inner.lstat().st_mtime < oldest for inner in path.rglob("*")):
+                    shutil.rmtree(path)
+            elif path.is_dir() and not path.is_symlink():
                 path.rmdir()
             else:
                 path.unlink()
@@ -64,8 +70,10 @@ def _tidy(folder: Path, oldest: float) -> None:
 def forget(visitor: Visitor, cache: InversionCache | None) -> None:
     """Delete all that is there of a visitor: the photo and what was made of it, kept inversions, and files."""
     folder = visitor.folder
-    visitor.forget(cache)
-    showing.forget(folder)
+    for key in visitor.forget():
+        if cache is not None:
+            cache.remove(key)
+    files.forget(folder)
 
 
 class Visitors:
@@ -80,13 +88,13 @@ class Visitors:
         self.cache, self.grace = cache, GRACE if grace is None else grace
         self._here: weakref.WeakValueDictionary[str, Visitor] = weakref.WeakValueDictionary()
 
-    def came(self, visitor: Visitor, request: gr.Request) -> None:
-        """Somebody opens the page."""
-        self._here[_session(request)] = visitor
+    def came(self, visitor: Visitor, session: str) -> None:
+        """Somebody opens the page, in a session of that name."""
+        self._here[session] = visitor
 
-    def left(self, request: gr.Request) -> None:
+    def left(self, session: str) -> None:
         """Somebody closes the page; whoever does nothing for a while then is forgotten."""
-        visitor = self._here.get(_session(request))
+        visitor = self._here.get(session)
         if visitor is not None:
             timer = threading.Timer(self.grace, self._forget, [visitor, visitor.seen])
             timer.daemon = True
@@ -96,7 +104,3 @@ class Visitors:
         if visitor.seen != seen:
             return  # Back again.
         forget(visitor, self.cache)
-
-
-def _session(request: Any) -> str:
-    return str(request.session_hash)

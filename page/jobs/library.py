@@ -7,37 +7,39 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from directions import Control, Controls, Steerable, import_authors
-from directions.files import load_any
-from generators import convert, fetch
-from page.state import files as showing
-from page.state.models import Bench, Loaded, Models
+from directions import Controls
+from directions import load as load_directions
+from generators import Generator, convert, fetch
+from page.jobs.executors import background, reported
+from page.jobs.services import Services
+from page.state import files
+from page.state.models import EditingModels, LazyGenerator
 from weights.errors import InputError
 from weights.manifest import Entry, entries
-from weights.store import Status, listing, location, path_of
+from weights.store import Status, listing, location
 
 GENERATORS = (".safetensors", ".pkl", ".pt")  # Endings of generators that the importer reads.
 MOST_OWN = 4                                  # Of visitors' own generators, in memory at once.
 
 
-class Shelf:
+class ModelLibrary:
     """Generators by their names in the manifest, shared by all visitors, and those of visitors' own.
 
     Args:
-        models: With the page's own bench.
+        services: All that visitors share.
     """
 
-    def __init__(self, models: Models) -> None:
-        self.models = models
-        self._loaded: dict[str, Loaded] = {}
-        self._own: list[Loaded] = []
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self._known: dict[str, LazyGenerator] = {}
+        self._own: list[LazyGenerator] = []
         self._lock = threading.Lock()
 
     def known(self) -> list[Status]:
         """The generators of the manifest, each with whether it is here."""
         return [status for status in listing() if status.entry.kind == "generator"]
 
-    def bench(self, name: str) -> Bench:
+    def models(self, name: str) -> EditingModels:
         """A generator of the manifest that is here, with those of its controls that are here.
 
         Raises:
@@ -47,14 +49,14 @@ class Shelf:
         if not status.present:
             raise InputError(name, "is not here yet", "fetch it first")
         with self._lock:
-            loaded = self._loaded.setdefault(name, Loaded(name, device=self.models.device, title=name))
-        page = self.models.bench
-        if loaded.generator.hash == page.controls.generator_hash:
-            return Bench(loaded, page.controls)
+            lazy = self._known.setdefault(name, LazyGenerator(name, device=self.services.device, title=name))
+        page, generator = self.services.models, lazy.projector.generator
+        if fit(page.controls, generator):
+            return EditingModels(lazy, page.controls)
         for entry in controls_for(name):
             if location(entry).is_file():
-                return Bench(loaded, Controls(import_authors(path_of(entry.name).parent), source=entry.name))
-        return Bench(loaded, _none(loaded.generator.hash))
+                return EditingModels(lazy, load_directions(entry.name))
+        return EditingModels(lazy, _none(generator))
 
     def fetch(self, name: str) -> Iterator[tuple[int, int]]:
         """Get a generator of the manifest and its authors' controls, yielding bytes done and in all (0: not known).
@@ -63,24 +65,20 @@ class Shelf:
             InputError: as for `weights.fetch.fetch`.
         """
         self._status(name)
-        told: queue.Queue[tuple[int, int] | Exception | None] = queue.Queue()
+        reports: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+
+        def on_progress(done: int, total: int) -> None:
+            if self.services.inversions.closing.is_set():
+                raise InputError(name, "was not fetched, as the page ends", "start it again")
+            reports.put((done, total))
 
         def work() -> None:
-            try:
-                for wanted in (name, *(entry.name for entry in controls_for(name))):
-                    fetch(wanted, on_progress=lambda done, total: told.put((done, total)))
-                told.put(None)
-            except Exception as error:  # noqa: BLE001 (raised below, in the thread that waits)
-                told.put(error)
+            for wanted in (name, *(entry.name for entry in controls_for(name))):
+                fetch(wanted, on_progress=on_progress)
 
-        threading.Thread(target=work, name="fetch", daemon=True).start()
-        while (report := told.get()) is not None:
-            if isinstance(report, Exception):
-                raise report
-            if told.empty():  # Otherwise it is out of date already.
-                yield report
+        yield from reported(background().submit(work), reports)
 
-    def own(self, path: str | Path, name: str, owner: str) -> Bench:
+    def own(self, path: str | Path, name: str, owner: str) -> EditingModels:
         """A visitor's own generator, read by the importer that runs nothing, and kept as safetensors for the visitor.
 
         Args:
@@ -92,21 +90,21 @@ class Shelf:
         """
         if Path(name).suffix.lower() not in GENERATORS:
             raise InputError(name, f"a generator is a file that ends in {', '.join(GENERATORS)}", "choose one of these")
-        kept = showing.download_path(Path(name).stem, owner, ".safetensors")
+        copy = files.download_path(Path(name).stem, owner, ".safetensors")
         try:
-            convert(path, kept)
-            loaded = Loaded(kept, device=self.models.device, title=name, on_built=self._make_room)
-            generator = loaded.generator
+            convert(path, copy)
+            lazy = LazyGenerator(copy, device=self.services.device, title=name, on_built=self._make_room)
+            generator = lazy.projector.generator
         except InputError as error:
             raise error.about(name) from error
-        page = self.models.bench.controls
-        return Bench(loaded, page if page.generator_hash == generator.hash else _none(generator.hash))
+        controls = self.services.models.controls
+        return EditingModels(lazy, controls if fit(controls, generator) else _none(generator))
 
-    def with_file(self, bench: Bench, path: str | Path, name: str, *, alone: bool) -> Bench:
-        """A bench with the controls of a file.
+    def with_file(self, models: EditingModels, path: str | Path, name: str, *, alone: bool) -> EditingModels:
+        """Models with the controls of a file.
 
         Args:
-            bench: The visitor's.
+            models: The visitor's.
             path: The uploaded control file.
             name: Its own name, for messages.
             alone: In place of those that are there; else beside them.
@@ -114,27 +112,25 @@ class Shelf:
             InputError: not a control file, of another generator, or a control of that name is there already.
         """
         try:
-            found = load_any(path)
+            loaded = load_directions(path)
         except InputError as error:
             raise error.about(name) from error
-        found = Controls(list(found.values()), generator_hash=found.generator_hash, source=name)
-        if not alone:
-            found = joined(bench.controls, found, name)
-        return bench.with_controls(found)
+        controls = Controls(list(loaded.values()), spaces=loaded.spaces, source=name)
+        return models.with_controls(controls if alone else joined(models.controls, controls, name))
 
-    def _make_room(self, built: Loaded) -> None:
+    def _make_room(self, built: LazyGenerator) -> None:
         """Of visitors' own generators the one that was built longest ago gives its memory back; its file stays."""
         with self._lock:
             self._own = [*(other for other in self._own if other is not built), built]
             self._own, too_many = self._own[-MOST_OWN:], self._own[:-MOST_OWN]
-        for loaded in too_many:
-            loaded.drop()
+        for lazy in too_many:
+            lazy.drop()
 
     def _status(self, name: str) -> Status:
-        found = [status for status in self.known() if status.entry.name == name]
-        if not found:
-            raise InputError(name, "no such generator", "choose one of the list")
-        return found[0]
+        for status in self.known():
+            if status.entry.name == name:
+                return status
+        raise InputError(name, "no such generator", "choose one of the list")
 
 
 def controls_for(name: str) -> list[Entry]:
@@ -143,26 +139,34 @@ def controls_for(name: str) -> list[Entry]:
             if entry.kind == "controls" and entry.generator == name and entry.needs]
 
 
-def joined(there: Controls, more: Controls, name: str) -> Controls:
+def joined(first: Controls, second: Controls, name: str) -> Controls:
     """Controls of one generator together.
 
     Raises:
-        InputError: of another generator, of another kind, or one of the same name is there already.
+        InputError: of another generator, of another method, or one of the same name is there already.
     """
-    double = [control for control in more if control in there]
+    double = [control for control in second if control in first]
     if double:
         raise InputError(name, f"{', '.join(double)} is there already",
                          "load the file in place of the others, or rename its control")
-    both: list[Steerable] = [*there.values(), *more.values()]
-    if there and not all(isinstance(control, Control) for control in both):
-        raise InputError(name, "its controls are of another family than those that are there",
+    both = [*first.values(), *second.values()]
+    if first and len({control.method for control in both}) > 1:
+        raise InputError(name, "its controls are of another method than those that are there",
                          "load the file in place of them")
-    if there and None not in (there.generator_hash, more.generator_hash) and (
-            there.generator_hash != more.generator_hash):
+    if first and not first.matches(second):
         raise InputError(name, "its controls belong to another generator than the one that is loaded", "load theirs")
-    return Controls(both, generator_hash=more.generator_hash or there.generator_hash,
-                    source=f"{there.source} and {name}" if there else name)
+    return Controls(both, spaces={**first.spaces, **second.spaces},
+                    source=f"{first.source} and {name}" if first else name)
 
 
-def _none(generator_hash: str) -> Controls:
-    return Controls([], generator_hash=generator_hash, source="no controls")
+def fit(controls: Controls, generator: Generator) -> bool:
+    """Whether controls are for a generator."""
+    try:
+        controls.check(generator)
+    except InputError:
+        return False
+    return True
+
+
+def _none(generator: Generator) -> Controls:
+    return Controls([], spaces=generator.spaces, source="no controls")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from directions import Control
 from editing import Edit
 from generators import from_pixels
 from inversion import identity_distance
 from learning.scorers import load_scorer
 from page.jobs.describing import describer
-from page.state.visitor import Subject
-
-if TYPE_CHECKING:
-    from page.state.models import Bench
+from page.jobs.editing import editor_of
+from page.state.models import EditingModels
+from page.state.visitor import EditSubject
 
 NOTICED = 0.2  # A change of a class's probability that is worth a word where it was not asked for.
 
@@ -60,14 +60,14 @@ class Effect:
         return tuple(measure for measure in self.measures if measure.changed and not measure.asked)
 
 
-def effect_of(bench: Bench, subject: Subject, edit: Edit, picture: np.ndarray) -> Effect:
+def effect_of(models: EditingModels, subject: EditSubject, edit: Edit, picture: np.ndarray) -> Effect:
     """Measure an edit.
 
     Attributes that the bundled image classifier knows are judged by it, from the pictures; others by the scores of
     their own controls, from the latents.
 
     Args:
-        bench: The controls.
+        models: With the controls.
         subject: What was edited.
         edit: The edit.
         picture: What came of it, uint8 [R, R, 3].
@@ -76,14 +76,22 @@ def effect_of(bench: Bench, subject: Subject, edit: Edit, picture: np.ndarray) -
         logits = _scorer()(from_pixels(np.stack([subject.picture, picture])))
     judged = _scorer().attributes
     asked = {name.partition(":")[0] for name in edit.strengths}
-    own = {name for name, control in bench.controls.items() if judged.get(name) != control.classes}
-    latents = _own_probabilities(bench, subject, edit, own) if own else {}
+    unjudged = {name: control for name, control in models.controls.items()
+                if isinstance(control, Control) and judged.get(name) != control.classes}
+    latents = _own_probabilities(models, subject, edit, unjudged) if unjudged else {}
     measures = [Measure(name, classes, *_rows(logits[name]), judge="picture", asked=name in asked)
-                for name, classes in judged.items() if name not in own]
-    measures += [Measure(name, bench.controls[name].classes, *rows, judge="control", asked=name in asked)
+                for name, classes in judged.items() if name not in unjudged]
+    measures += [Measure(name, unjudged[name].classes, *rows, judge="control", asked=name in asked)
                  for name, rows in latents.items()]
-    identity = identity_distance(subject.descriptor, describer()(picture))
+    identity = identity_distance(descriptor_of(subject), describer()(picture))
     return Effect(tuple(measures), identity)
+
+
+def descriptor_of(subject: EditSubject) -> np.ndarray:
+    """dlib's descriptor of the unedited picture's face, float32 [128]."""
+    if subject.descriptor is None:
+        subject.descriptor = describer()(subject.picture)
+    return subject.descriptor
 
 
 def _rows(logits: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -91,20 +99,19 @@ def _rows(logits: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(before), tuple(after)
 
 
-def _own_probabilities(bench: Bench, subject: Subject, edit: Edit,
-                       names: set[str]) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
-    editor = bench.editor(subject, edit.method)
-    edited = editor.displace(edit.strengths, **edit.how)
-    found = {}
-    for name in sorted(names):
-        control = bench.controls[name]
+def _own_probabilities(models: EditingModels, subject: EditSubject, edit: Edit, controls: Mapping[str, Control]
+                       ) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    editor = editor_of(models, subject, edit.method)
+    edited = editor.displace(edit)
+    probabilities = {}
+    for name, control in sorted(controls.items()):
         rows = []
         for latents in (None, edited):
             scores = control.scores(editor.states(control, latents))[0]
             rows.append((float(1 - scores[0].sigmoid()), float(scores[0].sigmoid())) if control.binary
                         else tuple(scores.sigmoid().tolist()))
-        found[name] = (rows[0], rows[1])
-    return found
+        probabilities[name] = (rows[0], rows[1])
+    return probabilities
 
 
 @functools.cache

@@ -1,12 +1,10 @@
-"""What a visitor sees: the faces outlined on the photo, and files for the browser."""
+"""The files of the page's visitors: uploads, pictures that are shown, and downloads, in a private directory."""
 
 from __future__ import annotations
 
 import atexit
-import base64
 import functools
 import hashlib
-import io
 import os
 import re
 import secrets
@@ -15,18 +13,13 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from gradio.data_classes import FileData
-from PIL import Image, ImageDraw, ImageFont
 
-from inversion import Face, Photo, save_picture
-from page.state.visitor import VIEW_SIDE, scaled
+from inversion import save_picture
+from weights.errors import InputError
 
-PREVIEW_QUALITY = 85  # Of 100: JPEG takes colour at half its resolution, and is followed by the picture in full.
 BATCH = "batch-"  # Begins the names of the folders of batches, which may run for hours.
-CHOSEN, OTHER = (99, 102, 241), (255, 255, 255)
 _SALT = secrets.token_bytes(16)  # Nobody can tell a picture's address from the picture.
 
 
@@ -53,21 +46,6 @@ def for_browser(picture: np.ndarray, owner: str = "shown") -> str:
     return str(path)
 
 
-def within(picture: np.ndarray) -> dict[str, Any]:
-    """A picture as Gradio gives files to the browser, within the message: nothing is written, and nothing is fetched.
-
-    For an event with `postprocess=False`.
-    """
-    data = io.BytesIO()
-    Image.fromarray(picture).save(data, "JPEG", quality=PREVIEW_QUALITY)
-    return {"url": "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()}
-
-
-def at(path: str) -> dict[str, Any]:
-    """A file of `for_browser` as Gradio gives it to the browser, for an event with `postprocess=False`."""
-    return FileData(path=path).model_dump()
-
-
 def forget(owner: str) -> None:
     """Remove all that was shown to or saved for an owner."""
     shutil.rmtree(private_dir() / owner, ignore_errors=True)
@@ -89,27 +67,35 @@ def download_path(name: str, owner: str, ending: str) -> Path:
     return folder / f"{stem}{ending}"
 
 
-def outlined(photo: Photo, faces: Sequence[Face], chosen: int | None) -> np.ndarray:
-    """The photo with each face's quad outlined and numbered from 1, the chosen one in colour.
+def take_chosen(owner: str, paths: Sequence[str]) -> list[str]:
+    """Move a visitor's chosen uploads out of Gradio's reach into the owner's part of the private directory.
 
-    Returns:
-        uint8 [H, W, 3], at most VIEW_SIDE pixels a side.
+    Raises:
+        InputError: none arrived, or one of them is gone.
     """
-    view, faces = scaled(photo, faces, VIEW_SIDE)
-    image = Image.fromarray(view.pixels)
-    draw = ImageDraw.Draw(image)
-    width = max(3, round(max(image.size) / 200))
-    font = ImageFont.load_default(size=max(14, round(max(image.size) / 28)))
-    # The chosen face last, so that no other outline lies over its own.
-    for number, face in sorted(enumerate(faces, 1), key=lambda item: item[0] - 1 == chosen):
-        colour = CHOSEN if number - 1 == chosen else OTHER
-        corners = [(float(x), float(y)) for x, y in face.quad]
-        for line, grown in (((0, 0, 0), 2), (colour, 0)):  # A dark rim, to be seen on any photo.
-            draw.line([*corners, *corners[:2]], fill=line, width=width + grown, joint="curve")
-        x, y = (float(value) for value in np.clip(face.quad.min(0), 0, None) + width)
-        left, top, right, bottom = draw.textbbox((x + width * 2, y + width), str(number), font=font)
-        draw.rounded_rectangle((left - width * 2, top - width * 2, right + width * 2, bottom + width * 2),
-                               radius=width * 2, fill=colour)
-        draw.text((x + width * 2, y + width), str(number), font=font,
-                  fill=(255, 255, 255) if colour == CHOSEN else (17, 24, 39))
-    return np.asarray(image)
+    return moved(list(dict.fromkeys(paths)), private_dir() / owner / f"chosen-{secrets.token_hex(8)}")
+
+
+def drop_chosen(paths: Sequence[str]) -> None:
+    """Remove them."""
+    for path in paths:
+        shutil.rmtree(Path(path).parent, ignore_errors=True)
+
+
+def moved(paths: Sequence[str], folder: Path) -> list[str]:
+    """Files moved below a folder, each into one of its own, since two may have one name.
+
+    Raises:
+        InputError: there are none, or one is gone.
+    """
+    targets = [folder / str(number) / Path(path).name for number, path in enumerate(paths)]
+    try:
+        for path, target in zip(paths, targets, strict=True):
+            target.parent.mkdir(parents=True)
+            shutil.move(path, target)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise InputError(None, "the photos are gone (they are deleted after an hour)", "choose them again") from error
+    if not targets:
+        raise InputError(None, "no photos arrived", "choose them again")
+    return list(map(str, targets))

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from batch.batch import BatchOptions
 
+from batch.driver import BatchOptions
 from batch.files import MOST_PHOTOS, load_edit
 from editing import Edit, Editor, Recipe
 from inversion import DEFAULT_PRESET, PRESETS
 from page import KEPT_SECONDS
-from page.jobs.batches import Inbox, Running
-from page.state import files as showing
-from page.state.models import Bench, Models
+from page.jobs.batches import BatchJob
+from page.jobs.services import Services
+from page.state import files
+from page.state.models import EditingModels
 from page.state.visitor import Visitor
 from page.tabs import batch_words as words
 from page.tabs.photo_stage import PRESET_WORDS, presets_in_words
@@ -36,14 +37,14 @@ class BatchTab:
     """The components of the tab and their handlers. Build it within `with gr.Tab("Batch")`.
 
     Args:
-        models: All that visitors share.
+        services: All that visitors share.
         visitor: The page's state of a visitor.
     Attributes:
         forgotten: The outputs of `on_forget`, to be called when a visitor has all deleted.
     """
 
-    def __init__(self, models: Models, visitor: gr.State) -> None:
-        self.models = models
+    def __init__(self, services: Services, visitor: gr.State) -> None:
+        self.services = services
         self.visitor = visitor
         self.chosen = gr.State([], time_to_live=KEPT_SECONDS)             # Paths of the visitor's chosen files.
         self.recipe = gr.State(None, time_to_live=KEPT_SECONDS)           # (name, recipe) of the recipe's file.
@@ -123,18 +124,18 @@ class BatchTab:
     # ---- photos
 
     @shown_errors
-    def on_upload(self, visitor: Visitor, chosen: list[str], files: list[str] | None) -> Update:
+    def on_upload(self, visitor: Visitor, chosen: list[str], uploads: list[str] | None) -> Update:
         """Add files to those that were chosen."""
-        everything = [*chosen, *Inbox.take(visitor, files or [])]
+        everything = [*chosen, *files.take_chosen(visitor.folder, uploads or [])]
         if len(everything) > MOST_PHOTOS:
-            Inbox.drop(everything[len(chosen):])
+            files.drop_chosen(everything[len(chosen):])
             return {self.files: None, self.notice: problem(
                 f"{len(everything)} files are more than the {MOST_PHOTOS} of a batch; choose fewer")}
         return {self.visitor: visitor, **self._chosen(everything), self.start: gr.update(variant="primary"),
                 self.download: gr.update(variant="secondary")}
 
     def on_clear(self, chosen: list[str]) -> Update:
-        Inbox.drop(chosen)
+        files.drop_chosen(chosen)
         return {self.notice: "", **self._chosen([])}
 
     def _chosen(self, paths: list[str]) -> Update:
@@ -145,7 +146,7 @@ class BatchTab:
 
     def on_select(self, visitor: Visitor, edit_from: str, recipe: tuple[str, Recipe] | None) -> Update:
         """Say what the tab Edit shows now."""
-        update: Update = {self.preset: gr.update(choices=presets_in_words(self.models.bench_of(visitor)),
+        update: Update = {self.preset: gr.update(choices=presets_in_words(self.services.models_of(visitor)),
                                                  value=visitor.preset if visitor.preset in PRESETS else DEFAULT_PRESET)}
         return {**update, self.edit_words: self._edit_words(visitor, edit_from, recipe)}
 
@@ -166,19 +167,19 @@ class BatchTab:
         try:
             recipe = load_edit(file)
         finally:
-            showing.discard_upload(file)
+            files.discard_upload(file)
         name = Path(file).name
-        self._check(self.models.bench_of(visitor), recipe, name)
+        self._check(self.services.models_of(visitor), recipe, name)
         return {self.recipe: (name, recipe), self.edit_words: words.edit_line(recipe.edit, recipe=name)}
 
-    def _check(self, bench: Bench, recipe: Recipe, name: str) -> None:
+    def _check(self, models: EditingModels, recipe: Recipe, name: str) -> None:
         """Refuse a recipe of another generator or of other controls.
 
         Raises:
             InputError: naming the file.
         """
         try:
-            recipe.check(Editor(bench.generator, bench.controls_of(recipe.method)))
+            recipe.check(Editor(models.generator, models.controls_of(recipe.edit.method)))
         except InputError as error:
             raise InputError(name, f"{error} in the tab Models, or set the edit in the tab Edit") from error
 
@@ -191,7 +192,7 @@ class BatchTab:
         if edit_from == OF_RECIPE:
             if recipe is None:
                 raise InputError(None, "there is no recipe yet", "choose one, or take the edit of the tab Edit")
-            self._check(self.models.bench_of(visitor), recipe[1], recipe[0])
+            self._check(self.services.models_of(visitor), recipe[1], recipe[0])
             edit = recipe[1].edit
         else:
             edit = visitor.edit
@@ -240,32 +241,32 @@ class BatchTab:
                 raise InputError(preset, "no such preset", f"choose one of {', '.join(PRESETS)}")
             options = BatchOptions(faces="all" if faces == "all" else "largest", paste=paste, ending=ending,
                                    mark=True)
-            running = Running(self.models, visitor, self.models.bench_of(visitor),
-                              self._edit(visitor, edit_from, recipe), PRESETS[preset], options, chosen, stop)
+            job = BatchJob(visitor, self.services.models_of(visitor), self._edit(visitor, edit_from, recipe),
+                           PRESETS[preset], options, chosen, stop, self.services.inversions, self.services.cache)
             yield {self.visitor: visitor, **self._chosen([])}  # They are removed as they are read.
-            for changed in running.watch():
-                if running.forgotten:
+            for changed in job.run():
+                if job.forgotten:
                     break
-                update = {self.status: words.progress(running.rows, running.seconds, ahead=running.ahead,
+                update = {self.status: words.progress(job.rows, job.seconds, ahead=job.ahead,
                                                       stopping=stop.is_set())}
                 if changed:  # What was set is kept for another hour.
-                    update |= {self.visitor: visitor, self.table: words.table(running.rows, running.pictures)}
+                    update |= {self.visitor: visitor, self.table: words.table(job.rows, job.pictures)}
                 yield update
         except InputError as error:
             yield {**idle, self.status: "", self.notice: problem(str(error))}
             return
-        if running.forgotten:
+        if job.forgotten:
             yield {**idle, self.status: "", self.table: words.EMPTY}
-        elif running.error:
-            yield {**idle, self.status: "", self.table: words.table(running.rows, running.pictures) or words.EMPTY,
-                   self.notice: problem(running.error)}
+        elif job.error:
+            yield {**idle, self.status: "", self.table: words.table(job.rows, job.pictures) or words.EMPTY,
+                   self.notice: problem(job.error)}
         else:
-            done = words.counts(running.rows)[1]
-            yield {**idle, self.visitor: visitor, self.results: str(running.zip) if done else "",
+            done = words.counts(job.rows)[1]
+            yield {**idle, self.visitor: visitor, self.results: str(job.zip) if done else "",
                    self.start: gr.update(visible=True, variant="secondary" if done else "primary"),
                    self.download: gr.update(visible=done > 0, variant="primary"),
-                   self.status: words.outcome(running.rows),
-                   self.table: words.table(running.rows, running.pictures)}
+                   self.status: words.outcome(job.rows),
+                   self.table: words.table(job.rows, job.pictures)}
 
     def on_download(self, results: str) -> Update:
         if results and Path(results).exists():

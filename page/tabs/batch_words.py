@@ -8,8 +8,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from batch.batch import ENDED, Row
-
+from batch.driver import ENDED, Row
 from editing import Edit
 from page.tabs.words import edit_in_words, identity_in_words
 

@@ -14,12 +14,15 @@ import gradio as gr
 import numpy as np
 
 from editing import Edit
-from page.jobs.executors import desk, measuring_desk
+from page.jobs.editing import edited_picture
+from page.jobs.executors import edits, measurements
 from page.jobs.measuring import effect_of
-from page.state.models import Bench, Models
-from page.state.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor
+from page.jobs.services import Services
+from page.jobs.views import PREVIEW_SIDE, VIEW_SIDE, pasted_pictures
+from page.state.models import EditingModels
+from page.state.visitor import EditSubject, Visitor
 from page.tabs import words
-from page.tabs.outputs import Outputs, subject_of
+from page.tabs.outputs import Outputs
 from page.tabs.photo_handlers import Beginning
 from page.tabs.photo_stage import PhotoStage
 from page.tabs.result import BEFORE, EMPTY, FORGOTTEN, INVERSION, PINNED, ResultSide
@@ -37,12 +40,12 @@ class EditTab(Beginning):
     """Its components and handlers. Build it within `gr.Blocks`.
 
     Args:
-        models: Shared by all visitors.
+        services: Shared by all visitors.
         visitor: The visitor's state.
     """
 
-    def __init__(self, models: Models, visitor: gr.State) -> None:
-        self.models, self.visitor = models, visitor
+    def __init__(self, services: Services, visitor: gr.State) -> None:
+        self.services, self.visitor = services, visitor
         self._measuring: weakref.WeakKeyDictionary[Visitor, Any] = weakref.WeakKeyDictionary()
         self.notice = gr.HTML("", elem_id="notice", elem_classes="notice")
         with gr.Row(equal_height=False, elem_id="edit-columns"):
@@ -55,7 +58,7 @@ class EditTab(Beginning):
                     self.sliders = Sliders()
             with gr.Column(scale=6, min_width=300, elem_id="right-side"):
                 self.side = ResultSide()
-                self.outputs = Outputs(models, visitor, self.notice, self.side)
+                self.outputs = Outputs(services, visitor, self.notice, self.side)
         self.moved = gr.Number(0, visible=False)  # Is another one after each repaint, which begins the rest.
         self._wire()
 
@@ -116,46 +119,46 @@ class EditTab(Beginning):
 
     def show_subject(self, visitor: Visitor, edit: Edit | None = None) -> Update:
         """Show a visitor's subject, and open the sliders."""
-        subject, bench, edit = subject_of(visitor), self.models.bench_of(visitor), edit or Edit()
+        subject, models, edit = visitor.present_subject, self.services.models_of(visitor), edit or Edit()
         pasted = subject.photo is not None  # There it keeps the photo's own detail.
         return {self.visitor: visitor, self.notice: "", self.stage: gr.update(visible=False),
                 self.edit_area: gr.update(visible=True), self.onward: gr.update(visible=True),
                 self.side.empty: gr.update(visible=False), self.side.area: gr.update(visible=True),
                 self.side.tools: gr.update(visible=True), self.side.status: words.numbers(subject),
-                self.side.beside: False, self.side.effect: self._effect(bench, subject, edit),
+                self.side.beside: False, self.side.effect: self._effect(models, subject, edit),
                 self.side.pasted: gr.update(value=pasted, visible=pasted),
                 **self.side.choices(visitor, BEFORE, pasted=pasted), **self.side.buttons(visitor),
-                **self._painted(visitor, bench, edit, BEFORE, pasted, False, VIEW_SIDE),
-                **self._sliders(visitor, bench, edit), **self.outputs.show(visitor, bench)}
+                **self._painted(visitor, models, edit, BEFORE, pasted, False, VIEW_SIDE),
+                **self._sliders(visitor, models, edit), **self.outputs.show(visitor, models)}
 
-    def _sliders(self, visitor: Visitor, bench: Bench, edit: Edit) -> Update:
-        update = self.sliders.show(bench, edit)
+    def _sliders(self, visitor: Visitor, models: EditingModels, edit: Edit) -> Update:
+        update = self.sliders.show(models, edit)
         visitor.values = [update.get(part, {}).get("value") for part in self.sliders.inputs]
         return update
 
-    def read(self, visitor: Visitor, *values: Any) -> tuple[Bench, Subject, Edit]:
+    def read(self, visitor: Visitor, *values: Any) -> tuple[EditingModels, EditSubject, Edit]:
         """What the sliders ask for.
 
         Raises:
             InputError: there is nothing to edit, or a setting cannot be read.
         """
-        subject, bench = subject_of(visitor), self.models.bench_of(visitor)
-        return bench, subject, self.sliders.read(bench, values)
+        subject, models = visitor.present_subject, self.services.models_of(visitor)
+        return models, subject, self.sliders.read(models, values)
 
-    def _painted(self, visitor: Visitor, bench: Bench, edit: Edit, compare: str, pasted: bool, beside: bool,
+    def _painted(self, visitor: Visitor, models: EditingModels, edit: Edit, compare: str, pasted: bool, beside: bool,
                  side: int) -> Update:
         """The result's pictures: what an edit is compared with, and the edit."""
         visitor.settled = None
-        return self.side.pictures(visitor, *self._drawn(visitor, bench, edit, compare, pasted, side), beside=beside)
+        return self.side.pictures(visitor, *self._drawn(visitor, models, edit, compare, pasted, side), beside=beside)
 
-    def _drawn(self, visitor: Visitor, bench: Bench, edit: Edit, compare: str, pasted: bool,
+    def _drawn(self, visitor: Visitor, models: EditingModels, edit: Edit, compare: str, pasted: bool,
                side: int) -> tuple[np.ndarray, np.ndarray]:
-        subject = subject_of(visitor)
+        subject = visitor.present_subject
 
         def drawn(wanted: Edit) -> tuple[np.ndarray, np.ndarray]:
-            picture = bench.edit(subject, wanted)
+            picture = edited_picture(models, subject, wanted)
             if pasted and subject.photo is not None:
-                return subject.pasted(picture, side=side)
+                return pasted_pictures(subject, picture, side=side)
             crop = subject.inversion.crop if subject.inversion is not None else subject.picture
             return (subject.picture if compare == INVERSION else crop), picture
 
@@ -181,10 +184,10 @@ class EditTab(Beginning):
         """What can be shown at once."""
         visitor.seen = time.monotonic()
         try:
-            bench, _, edit = self.read(visitor, *visitor.values)
+            models, _, edit = self.read(visitor, *visitor.values)
             # Noted before anything is waited for: one that came late must not pass for a move after the last one.
             visitor.wanted = wanted = (edit, compare, pasted, beside)
-            picture = await desk().wait(self._preview, visitor, bench, wanted, paint)
+            picture = await self._edited(self._preview, visitor, models, wanted, paint)
         except InputError as error:
             return {self.notice: words.problem(str(error))}
         if visitor.settled == wanted or visitor.wanted != wanted:
@@ -192,18 +195,23 @@ class EditTab(Beginning):
         visitor.settled = None
         return {self.notice: "", self.moved: next(_MOVES), **picture}
 
-    def _preview(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool],
+    @staticmethod
+    async def _edited(work: Callable[..., Update], *args: Any) -> Update:
+        """What comes of a function among the edits that this machine makes; waiting for it costs no thread."""
+        return await asyncio.get_running_loop().run_in_executor(edits(), work, *args)
+
+    def _preview(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, bool],
                  paint: Callable[..., Update]) -> Update:
         if visitor.settled == wanted:
             return {}
         edit, compare, pasted, beside = wanted
-        return paint(visitor, *self._drawn(visitor, bench, edit, compare, pasted, PREVIEW_SIDE), beside=beside)
+        return paint(visitor, *self._drawn(visitor, models, edit, compare, pasted, PREVIEW_SIDE), beside=beside)
 
     async def on_settle(self, visitor: Visitor, compare: str, pasted: bool, beside: bool) -> Update:
         """A slider has moved and rests: the picture in full, and what the edit did."""
         visitor.seen = time.monotonic()
         try:
-            bench, subject, edit = self.read(visitor, *visitor.values)
+            models, subject, edit = self.read(visitor, *visitor.values)
         except InputError as error:
             return {self.notice: words.problem(str(error))}
         wanted = visitor.wanted = (edit, compare, pasted, beside)
@@ -213,8 +221,8 @@ class EditTab(Beginning):
         if visitor.settled == wanted:
             return gr.skip()  # The page shows it already: a slider was let go where it rested.
         try:
-            picture = await desk().wait(self._settled, visitor, bench, wanted)
-            measuring = measuring_desk().ask(self._measured, visitor, bench, wanted)
+            picture = await self._edited(self._settled, visitor, models, wanted)
+            measuring = measurements().submit(self._measured, visitor, models, wanted)
             await asyncio.wait({asyncio.wrap_future(measuring)}, timeout=NUMBERS)
             effect = measuring.result() if measuring.done() else {}
             self._measuring[visitor] = None if measuring.done() else (measuring, wanted)
@@ -240,25 +248,25 @@ class EditTab(Beginning):
         except InputError as error:
             return {self.notice: words.problem(str(error))}
 
-    def _settled(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool]) -> Update:
+    def _settled(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, bool]) -> Update:
         edit, compare, pasted, beside = wanted
-        pictures = self._drawn(visitor, bench, edit, compare, pasted, VIEW_SIDE)
+        pictures = self._drawn(visitor, models, edit, compare, pasted, VIEW_SIDE)
         picture = self.side.pictures(visitor, *pictures, beside=beside)
         visitor.edit = edit
         visitor.history.push(edit)
         visitor.settled = wanted
         return picture
 
-    def _measured(self, visitor: Visitor, bench: Bench, wanted: tuple[Edit, str, bool, bool]) -> Update:
+    def _measured(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, bool]) -> Update:
         if visitor.wanted != wanted:
             visitor.settled = None if visitor.settled == wanted else visitor.settled
             return {}
-        return {self.side.effect: self._effect(bench, subject_of(visitor), wanted[0])}
+        return {self.side.effect: self._effect(models, visitor.present_subject, wanted[0])}
 
-    def _effect(self, bench: Bench, subject: Subject, edit: Edit) -> str:
+    def _effect(self, models: EditingModels, subject: EditSubject, edit: Edit) -> str:
         if not edit.changes:
             return words.unchanged_in_words(subject)
-        return words.effect_in_words(effect_of(bench, subject, edit, bench.edit(subject, edit)), edit)
+        return words.effect_in_words(effect_of(models, subject, edit, edited_picture(models, subject, edit)), edit)
 
     @shown_errors
     def on_undo(self, visitor: Visitor, *view: Any) -> Update:
@@ -275,17 +283,17 @@ class EditTab(Beginning):
 
     def _again(self, visitor: Visitor, edit: Edit, compare: str, pasted: bool, beside: bool) -> Update:
         """Show an edit that the sliders are to follow."""
-        bench, subject = self.models.bench_of(visitor), subject_of(visitor)
+        models, subject = self.services.models_of(visitor), visitor.present_subject
         visitor.edit, visitor.wanted = edit, None
-        return {self.visitor: visitor, **self._painted(visitor, bench, edit, compare, pasted, beside, VIEW_SIDE),
-                self.side.effect: self._effect(bench, subject, edit), **self.side.buttons(visitor),
-                **self._sliders(visitor, bench, edit)}
+        return {self.visitor: visitor, **self._painted(visitor, models, edit, compare, pasted, beside, VIEW_SIDE),
+                self.side.effect: self._effect(models, subject, edit), **self.side.buttons(visitor),
+                **self._sliders(visitor, models, edit)}
 
     @shown_errors
     def on_method(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
         """Give the sliders the ranges that are safe by a method."""
-        bench, _, edit = self.read(visitor, *values)
-        return self._sliders(visitor, bench, Edit(strengths=edit.strengths, method=edit.method))
+        models, _, edit = self.read(visitor, *values)
+        return self._sliders(visitor, models, Edit(strengths=edit.strengths, method=edit.method))
 
     def on_pasted(self, visitor: Visitor, compare: str, pasted: bool) -> Update:
         return self.side.choices(visitor, compare, pasted=pasted)
@@ -293,22 +301,22 @@ class EditTab(Beginning):
     @shown_errors
     def on_pin(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
         """Keep this edit to compare others with."""
-        bench, _, edit = self.read(visitor, *values)
+        models, _, edit = self.read(visitor, *values)
         visitor.pinned = edit
         return {**self.side.choices(visitor, PINNED, pasted=pasted),
-                **self._painted(visitor, bench, edit, PINNED, pasted, beside, VIEW_SIDE)}
+                **self._painted(visitor, models, edit, PINNED, pasted, beside, VIEW_SIDE)}
 
-    def on_bench(self, visitor: Visitor) -> Update:
+    def on_models(self, visitor: Visitor) -> Update:
         """Follow another generator or other controls. A subject of another generator is let go."""
-        bench, subject = self.models.bench_of(visitor), visitor.subject
-        if subject is not None and subject.generator != bench.generator.hash:
-            visitor.end()
+        models, subject = self.services.models_of(visitor), visitor.subject
+        if subject is not None and subject.generator != models.generator.hash:
+            visitor.end_inversion()
             visitor.subject = None
             return {self.visitor: visitor, **self.blank(EMPTY), **self.on_back(visitor)}
         if subject is None:
             return {self.notice: ""}
-        return {self.visitor: visitor, **self._sliders(visitor, bench, visitor.edit),
-                **self.outputs.show(visitor, bench)}
+        return {self.visitor: visitor, **self._sliders(visitor, models, visitor.edit),
+                **self.outputs.show(visitor, models)}
 
     # ---- the end
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from generators import to_pixels
 from inversion import open_photo, save_picture
-from page.state import files as showing
-from page.state.models import Bench
+from page.state import files
+from page.state.models import EditingModels
 
 PHOTO = Path(__file__).parents[1] / "photos" / "eileen-collins.jpg"  # NASA's portrait, in the public domain.
 PHOTO_WORDS = "A photo: NASA's portrait of Eileen Collins"
@@ -15,14 +15,14 @@ SEEDS = (20, 24, 43, 30, 29)  # Different faces, chosen by eye among the bundled
 TRUNCATION = 0.75
 
 
-def gallery(bench: Bench) -> list[tuple[str, str]]:
+def gallery(models: EditingModels) -> list[tuple[str, str]]:
     """The examples' pictures and what they are, for a gr.Gallery: the photo first, then the samples.
 
     Raises:
         InputError: the generator cannot be loaded.
     """
-    generator = bench.generator
-    folder = showing.private_dir() / "examples" / generator.hash[:16]
+    generator = models.generator
+    folder = files.private_dir() / "examples" / generator.hash[:16]
     paths = [folder / f"sample-{seed}.jpg" for seed in SEEDS]
     if not all(path.is_file() for path in paths):
         pictures = to_pixels(generator.render(generator.sample(SEEDS, truncation=TRUNCATION)))
@@ -35,7 +35,7 @@ def gallery(bench: Bench) -> list[tuple[str, str]]:
 
 def the_photo() -> tuple[str, str]:
     """The photo's picture, where the page may show it, and what it is."""
-    path = showing.private_dir() / "examples" / PHOTO.name
+    path = files.private_dir() / "examples" / PHOTO.name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         save_picture(path, open_photo(PHOTO).pixels)

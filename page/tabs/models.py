@@ -8,10 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from directions import Steerable
-from page.jobs.library import GENERATORS, Shelf
-from page.state import files as showing
-from page.state.models import Bench, Models
+from directions import Control, Direction
+from page.jobs.library import GENERATORS, ModelLibrary
+from page.jobs.services import Services
+from page.state import files
+from page.state.models import EditingModels
 from page.state.visitor import Visitor
 from page.tabs import words
 from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, shown_errors
@@ -27,20 +28,20 @@ class ModelsTab:
     """Its components and handlers. Build it within `gr.Tab`.
 
     Args:
-        models: Shared by all visitors.
+        services: Shared by all visitors.
         visitor: The visitor's state.
     Attributes:
-        changed: Events after which the visitor may have another bench.
+        changed: Events after which the visitor may have another models.
     """
 
-    def __init__(self, models: Models, visitor: gr.State) -> None:
-        self.models, self.visitor, self.shelf = models, visitor, Shelf(models)
+    def __init__(self, services: Services, visitor: gr.State) -> None:
+        self.services, self.visitor, self.library = services, visitor, ModelLibrary(services)
         self.notice = gr.HTML("", elem_id="models-notice", elem_classes="notice")
         gr.Markdown("The *generator* draws faces; each *control* is one slider of the tab Edit.")
         self.card = gr.HTML(elem_id="models-card")
-        if not models.own_models:
+        if not services.own_models:
             gr.HTML(CLOSED)
-        with gr.Accordion("Another generator", open=False, visible=models.own_models, elem_id="models-generators"):
+        with gr.Accordion("Another generator", open=False, visible=services.own_models, elem_id="models-generators"):
             self.known = gr.Radio([], label="Known generators", elem_id="models-known")
             with gr.Row():
                 self.use = gr.Button("Use it", variant="primary", elem_id="models-use")
@@ -76,9 +77,9 @@ class ModelsTab:
     def show(self, visitor: Visitor) -> Update:
         """What the visitor edits with, and what there is."""
         choices = [(f"{status.entry.name}: {status.entry.what} ({_state(status.present, status.entry.size)})",
-                    status.entry.name) for status in self.shelf.known()]
+                    status.entry.name) for status in self.library.known()]
         try:
-            card = card_of(self.models.bench_of(visitor))
+            card = card_of(self.services.models_of(visitor))
         except InputError as error:
             card = words.problem(str(error))
         return {self.card: card, self.known: gr.update(choices=choices)}
@@ -92,7 +93,7 @@ class ModelsTab:
         self._check_open()
         if not name:
             raise InputError(None, "choose one of the known generators first")
-        visitor.bench = self.shelf.bench(name)
+        visitor.own_models = self.library.models(name)
         return {self.visitor: visitor, **self.show(visitor)}
 
     @shown_errors
@@ -100,28 +101,28 @@ class ModelsTab:
         self._check_open()
         path, name = _uploaded(file)
         try:
-            visitor.bench = self.shelf.own(path, name, visitor.folder)
+            visitor.own_models = self.library.own(path, name, visitor.folder)
         except InputError as error:
             return {self.notice: words.problem(str(error)), self.file: None}
         finally:
-            showing.discard_upload(path)
+            files.discard_upload(path)
         return {self.visitor: visitor, self.file: None, **self.show(visitor)}
 
     @shown_errors
     def on_controls(self, visitor: Visitor, file: dict[str, Any] | None, how: str) -> Update:
         path, name = _uploaded(file)
-        bench = self.models.bench_of(visitor)
+        models = self.services.models_of(visitor)
         try:
-            visitor.bench = self.shelf.with_file(bench, path, name, alone=how == ALONE)
+            visitor.own_models = self.library.with_file(models, path, name, alone=how == ALONE)
         except InputError as error:
             return {self.notice: words.problem(str(error)), self.controls: None}
         finally:
-            showing.discard_upload(path)
+            files.discard_upload(path)
         return {self.visitor: visitor, self.controls: None, **self.show(visitor)}
 
     @shown_errors
     def on_restore(self, visitor: Visitor) -> Update:
-        visitor.bench = None
+        visitor.own_models = None
         return {self.visitor: visitor, **self.show(visitor)}
 
     def on_fetch(self, visitor: Visitor, name: str | None) -> Iterator[Update]:
@@ -131,7 +132,7 @@ class ModelsTab:
             if not name:
                 raise InputError(None, "choose one of the known generators first")
             yield {self.notice: "", self.fetching: _bar(name, 0, 0)}
-            for done, total in self.shelf.fetch(name):
+            for done, total in self.library.fetch(name):
                 yield {self.fetching: _bar(name, done, total)}
             yield {self.fetching: f"<p class='numbers' role='status'>{escape(name)} is here; use it.</p>",
                    self.known: self.show(visitor)[self.known]}
@@ -139,38 +140,39 @@ class ModelsTab:
             yield {self.fetching: "", self.notice: words.problem(str(error))}
 
     def _check_open(self) -> None:
-        if not self.models.own_models:  # The buttons are hidden then, but a request can be made without them.
+        if not self.services.own_models:  # The buttons are hidden then, but a request can be made without them.
             raise InputError(None, "other generators cannot be loaded on this page, since others use it too")
 
 
-def card_of(bench: Bench) -> str:
-    """The generator and the controls of a bench, as HTML.
+def card_of(models: EditingModels) -> str:
+    """The generator and the controls of a models, as HTML.
 
     Raises:
         InputError: the generator cannot be loaded.
     """
-    generator = bench.generator
-    told = [entry for entry in entries().values() if entry.name == bench.loaded.title]
+    generator = models.generator
+    told = [entry for entry in entries().values() if entry.name == models.title]
     about = (f"{told[0].what}. Licence: {told[0].licence}." if told else
              "A file of your own: its licence is its author's.")
-    rows = "".join(_row(control) for control in bench.controls.values())
+    rows = "".join(_row(control) for control in models.controls.values())
     table = ("<table class='effect card'><thead><tr><th>Control</th><th>Classes</th><th>Trained on</th><th>Right</th>"
              f"<th>Safe</th><th>Keeps</th></tr></thead><tbody>{rows}</tbody></table>" if rows else
              "<p class='numbers'>There are no controls for it yet: teach one in the tab Teach, or load a file.</p>")
-    licences = {entry.licence for entry in entries().values() if entry.file == bench.controls.source}
+    licences = {entry.licence for entry in entries().values() if entry.file == models.controls.source}
     licence = f"<p class='numbers'>Licence of the controls: {escape(licences.pop())}.</p>" if licences else ""
     side = generator.img_resolution
-    return (f"<h3>{escape(bench.loaded.title)}</h3><p>{escape(about)} {side} x {side} "
-            f"pixels, {generator.num_ws} layers, hash <code>{generator.hash[:12]}</code>, on "
+    return (f"<h3>{escape(models.title)}</h3><p>{escape(about)} {side} x {side} pixels, "
+            f"{generator.num_ws} layers, hash <code>{generator.hash[:12]}</code>, on "
             f"{escape(generator.device.type.upper())}.</p>{table}{licence}")
 
 
-def _row(control: Steerable) -> str:
+def _row(control: Direction) -> str:
     held_out = control.report.get("held out")
     accuracy = f"{held_out['balanced accuracy']:.0%} of {held_out['samples']}" if isinstance(
         held_out, Mapping) and "balanced accuracy" in held_out else "not measured"
     trained = str(control.report.get("trained on", "not told"))
-    cells = (", ".join(control.classes), trained, accuracy, f"{control.limits[0]:g} to {control.limits[1]:g}",
+    classes = ", ".join(control.classes) if isinstance(control, Control) else control.meaning
+    cells = (classes, trained, accuracy, f"{control.limits[0]:g} to {control.limits[1]:g}",
              control.kept)
     return (f"<tr><th scope='row'>{escape(words.title_of(control.name))}</th>"
             + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")

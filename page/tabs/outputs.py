@@ -12,9 +12,12 @@ import numpy as np
 from editing import RECIPE_KEY, Edit, frames, join, save_recipe, save_session, save_video, strip
 from editing.session import ENDING
 from inversion import save_picture
-from page.state import files as showing
-from page.state.models import Bench, Models
-from page.state.visitor import NOTHING, PREVIEW_SIDE, Subject, Visitor, recipe
+from page.jobs.editing import edited_picture, editor_of, recipe_of, session_of
+from page.jobs.services import Services
+from page.jobs.views import PREVIEW_SIDE, pasted_pictures
+from page.state import files
+from page.state.models import EditingModels
+from page.state.visitor import EditSubject, Visitor
 from page.tabs import words
 from page.tabs.result import ResultSide
 from page.tabs.wiring import FOLLOW, SAVING, Update, shown_errors
@@ -29,14 +32,14 @@ class Outputs:
     """The buttons and what they make. Build it within `gr.Blocks`.
 
     Args:
-        models: Shared by all visitors.
+        services: Shared by all visitors.
         visitor: The visitor's state.
         notice: Where problems are told.
         side: With the button for the picture itself.
     """
 
-    def __init__(self, models: Models, visitor: gr.State, notice: gr.HTML, side: ResultSide) -> None:
-        self.models, self.visitor, self.notice = models, visitor, notice
+    def __init__(self, services: Services, visitor: gr.State, notice: gr.HTML, side: ResultSide) -> None:
+        self.services, self.visitor, self.notice = services, visitor, notice
         self.save_picture = side.download
         with gr.Column(visible=False, elem_id="outputs") as self.area:
             with gr.Accordion("Strip, film, recipe, session", open=False, elem_id="more"):
@@ -64,11 +67,12 @@ class Outputs:
             self.links = {name: gr.DownloadButton(elem_id=f"{name}-link", elem_classes="hidden-link")
                           for name in ("picture", "recipe", "film", "session")}
 
-    def wire(self, read: Callable[..., tuple[Bench, Subject, Edit]], settings: list[Any], pasted: gr.Checkbox) -> None:
+    def wire(self, read: Callable[..., tuple[EditingModels, EditSubject, Edit]], settings: list[Any],
+             pasted: gr.Checkbox) -> None:
         """Connect the buttons.
 
         Args:
-            read: Gives the bench, the subject and the edit of a visitor and the settings' values.
+            read: Gives the models, the subject and the edit of a visitor and the settings' values.
             settings: What `read` takes after the visitor.
             pasted: Whether the face is put back into the photo.
         """
@@ -88,51 +92,49 @@ class Outputs:
         """What `show` may change."""
         return [self.area, self.of, self.strip, self.with_photo]
 
-    def show(self, visitor: Visitor, bench: Bench) -> Update:
+    def show(self, visitor: Visitor, models: EditingModels) -> Update:
         """Ready for a visitor's subject."""
-        names = [name for control in bench.controls.values()
-                 for name in ([control.name] if control.binary else
-                              [f"{control.name}:{class_name}" for class_name in control.classes])]
+        names = [name for control in models.controls.values() for name in control.keys]
         has_photo = visitor.subject is not None and visitor.subject.photo is not None
         return {self.area: gr.update(visible=visitor.subject is not None), self.strip: gr.update(visible=False),
                 self.of: gr.update(choices=[WAY, *names], value=WAY),
                 self.with_photo: gr.update(value=False, visible=has_photo)}
 
     def on_picture(self, visitor: Visitor, pasted: bool, ending: str, mark: bool, *values: Any) -> Update:
-        def make(bench: Bench, subject: Subject, edit: Edit) -> Path:
-            picture = bench.edit(subject, edit)
+        def make(models: EditingModels, subject: EditSubject, edit: Edit) -> Path:
+            picture = edited_picture(models, subject, edit)
             if pasted and subject.photo is not None:
-                _, picture = subject.pasted(picture)
-            path = showing.download_path(subject.name, visitor.folder, f"-edited{ending}")
-            save_picture(path, picture, metadata={RECIPE_KEY: self._recipe(bench, subject, edit)}, mark=mark)
+                _, picture = pasted_pictures(subject, picture)
+            path = files.download_path(subject.name, visitor.folder, f"-edited{ending}")
+            save_picture(path, picture, metadata={RECIPE_KEY: recipe_of(models, subject, edit).to_json()}, mark=mark)
             return path
 
         return self._made("picture", make, visitor, values)
 
     def on_recipe(self, visitor: Visitor, *values: Any) -> Update:
-        def make(bench: Bench, subject: Subject, edit: Edit) -> Path:
-            path = showing.download_path(subject.name, visitor.folder, "-edited.recipe.json")
-            save_recipe(path, recipe(subject, bench.generator, bench.controls_of(edit.method), edit))
+        def make(models: EditingModels, subject: EditSubject, edit: Edit) -> Path:
+            path = files.download_path(subject.name, visitor.folder, "-edited.recipe.json")
+            save_recipe(path, recipe_of(models, subject, edit))
             return path
 
         return self._made("recipe", make, visitor, values)
 
     def on_session(self, visitor: Visitor, with_photo: bool, *values: Any) -> Update:
-        def make(bench: Bench, subject: Subject, edit: Edit) -> Path:
+        def make(models: EditingModels, subject: EditSubject, edit: Edit) -> Path:
             visitor.edit = edit
-            path = showing.download_path(subject.name, visitor.folder, ENDING)
-            save_session(path, visitor.session(bench.generator, with_photo=with_photo))
+            path = files.download_path(subject.name, visitor.folder, ENDING)
+            save_session(path, session_of(visitor, models.generator, with_photo=with_photo))
             return path
 
         return self._made("session", make, visitor, values)
 
     def on_film(self, visitor: Visitor, pasted: bool, of: str, ending: str, *values: Any) -> Update:
-        def make(bench: Bench, subject: Subject, edit: Edit) -> Path:
-            editor, whole = bench.editor(subject, edit.method), _edit_of(of, edit, bench)
-            pictures = frames(editor, whole.strengths, FILM_FRAMES, **whole.how)
+        def make(models: EditingModels, subject: EditSubject, edit: Edit) -> Path:
+            editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
+            pictures = frames(editor, whole, FILM_FRAMES)
             if pasted and subject.photo is not None:
-                pictures = np.stack([subject.pasted(picture, side=PREVIEW_SIDE)[1] for picture in pictures])
-            path = showing.download_path(subject.name, visitor.folder, f"-film{ending}")
+                pictures = np.stack([pasted_pictures(subject, picture, side=PREVIEW_SIDE)[1] for picture in pictures])
+            path = files.download_path(subject.name, visitor.folder, f"-film{ending}")
             save_video(path, pictures)
             return path
 
@@ -140,19 +142,19 @@ class Outputs:
 
     @shown_errors
     def on_strip(self, visitor: Visitor, of: str, *values: Any) -> Update:
-        bench, subject, edit = self._read(visitor, *values)
-        editor, whole = bench.editor(subject, edit.method), _edit_of(of, edit, bench)
+        models, subject, edit = self._read(visitor, *values)
+        editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
         if of == WAY:
-            picture = join(frames(editor, whole.strengths, STRIP_PICTURES, **whole.how)[None])
+            picture = join(frames(editor, whole, STRIP_PICTURES)[None])
             alone = f"The way to {words.edit_in_words(edit)}"
         else:
-            low, high = _limits(of, bench, edit)
+            low, high = _limits(of, models, edit)
             steps = [round(float(value), 2) for value in np.linspace(low, high, STRIP_PICTURES)]
-            picture = strip(editor, of, steps, **edit.how)
+            picture = strip(editor, of, steps, edit)
             alone = f"{of.replace(':', ': ')} at {', '.join(f'{value:+g}' for value in steps)}"
-        return {self.strip: gr.update(value=showing.for_browser(picture, visitor.folder), visible=True, label=alone)}
+        return {self.strip: gr.update(value=files.for_browser(picture, visitor.folder), visible=True, label=alone)}
 
-    def _made(self, link: str, make: Callable[[Bench, Subject, Edit], Path], visitor: Visitor,
+    def _made(self, link: str, make: Callable[[EditingModels, EditSubject, Edit], Path], visitor: Visitor,
               values: tuple[Any, ...]) -> Update:
         """Make a file for a link. If that fails, the link must not lead to an earlier one."""
         try:
@@ -160,31 +162,16 @@ class Outputs:
         except InputError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
 
-    @staticmethod
-    def _recipe(bench: Bench, subject: Subject, edit: Edit) -> str:
-        return recipe(subject, bench.generator, bench.controls_of(edit.method), edit).to_json()
 
-
-def _limits(name: str, bench: Bench, edit: Edit) -> tuple[float, float]:
+def _limits(name: str, models: EditingModels, edit: Edit) -> tuple[float, float]:
     attribute = name.partition(":")[0]
-    return bench.controls_of(edit.method).find(attribute).limits
+    return models.controls_of(edit.method).find(attribute).limits
 
 
-def _edit_of(of: str, edit: Edit, bench: Bench) -> Edit:
+def _edit_of(of: str, edit: Edit, models: EditingModels) -> Edit:
     """The edit to show the way to: the one that is set, or the farthest safe one of one attribute."""
     if of != WAY:
-        return Edit(**{**edit.how, "strengths": {of: _limits(of, bench, edit)[1]}})
+        return edit.with_strengths({of: _limits(of, models, edit)[1]})
     if not edit.changes:
         raise InputError("nothing is changed yet", "move a slider, or choose an attribute to show")
     return edit
-
-
-def subject_of(visitor: Visitor) -> Subject:
-    """What a visitor edits.
-
-    Raises:
-        InputError: nothing any more.
-    """
-    if visitor.subject is None:
-        raise InputError(None, *NOTHING)
-    return visitor.subject

@@ -12,13 +12,16 @@ import gradio as gr
 
 from editing import Edit, load_session
 from inversion import PRESETS, Progress
-from page.state import files as showing
-from page.state.models import Models
-from page.state.visitor import VIEW_SIDE, Visitor, Waiting
+from page.jobs.inverting import Waiting, invert
+from page.jobs.opening import choose, draw_sample, face_at, resume, take_photo
+from page.jobs.services import Services
+from page.jobs.views import VIEW_SIDE
+from page.state import files
+from page.state.visitor import Visitor
 from page.tabs import examples, words
 from page.tabs.outputs import Outputs
 from page.tabs.photo_stage import PhotoStage, presets_in_words
-from page.tabs.progress import Course, starting, waiting
+from page.tabs.progress import InversionProgress, starting, waiting
 from page.tabs.result import ResultSide
 from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, as_updates, shown_errors
 from weights.errors import InputError
@@ -34,7 +37,7 @@ SHOW_SLIDERS = """() => setTimeout(() => document.querySelector('#edit') && matc
 class Beginning(ABC):
     """The handlers of the tab Edit's first stage, and their wiring. `EditTab` has the components."""
 
-    models: Models
+    services: Services
     visitor: gr.State
     notice: gr.HTML
     photo: PhotoStage
@@ -102,49 +105,49 @@ class Beginning(ABC):
             raise InputError(None, "no photo arrived", "choose it again")
         # Whatever comes of it, the drop area is free again: a photo that can be used is shown outlined instead.
         try:
-            visitor.open(file["path"])
+            take_photo(visitor, file["path"])
         except InputError as error:
             return {self.notice: words.problem(str(error)), self.photo.upload: None}
         finally:
-            showing.discard_upload(file["path"])
+            files.discard_upload(file["path"])
         return {self.visitor: visitor, **self.on_choose(visitor, 0)}
 
     async def on_times(self, visitor: Visitor) -> Update:
         """The presets' times; who comes as soon as the page has started waits for them, without a thread."""
-        timing = self.models.bench_of(visitor).loaded.timing
+        timing = self.services.models_of(visitor).timing
         for _ in range(round(TIMED / LOOK)):
             if timing.seconds(PRESETS[visitor.preset]) is not None:
                 break
             await asyncio.sleep(LOOK)
-        return {self.photo.preset: gr.update(choices=presets_in_words(self.models.bench_of(visitor)))}
+        return {self.photo.preset: gr.update(choices=presets_in_words(self.services.models_of(visitor)))}
 
     def on_choose(self, visitor: Visitor, index: int | None) -> Update:
         """Choose a face from 0. One that is too small is said so beside the others, which can still be chosen."""
         notice = ""
         try:
-            visitor.choose(index or 0)
+            choose(visitor, index or 0)
         except InputError as error:
             notice = words.problem(str(error))
         if visitor.photo is None:
             return {self.notice: notice}
-        return {self.notice: notice, **self.photo.show(visitor, self.models.bench_of(visitor))}
+        return {self.notice: notice, **self.photo.show(visitor, self.services.models_of(visitor))}
 
     def on_click(self, visitor: Visitor, event: gr.SelectData) -> Update:
         """Choose the face that was clicked."""
         if visitor.photo is None:
             return self.on_choose(visitor, 0)
         scale = min(1, VIEW_SIDE / max(visitor.photo.width, visitor.photo.height))
-        index = visitor.face_at(event.index[0] / scale, event.index[1] / scale)
+        index = face_at(visitor, event.index[0] / scale, event.index[1] / scale)
         return gr.skip() if index is None else self.on_choose(visitor, index)
 
     def on_another(self, visitor: Visitor) -> Update:
         """Make room for another photo; what was made of this one stays until then."""
-        visitor.end()
+        visitor.end_inversion()
         return {self.notice: "", **self.photo.free()}
 
     def on_back(self, visitor: Visitor) -> Update:
         """Go back to the photo, or to the drop area where there is none."""
-        there = self.photo.show(visitor, self.models.bench_of(visitor)) if visitor.photo else self.photo.free()
+        there = self.photo.show(visitor, self.services.models_of(visitor)) if visitor.photo else self.photo.free()
         return {self.notice: "", self.stage: gr.update(visible=True), self.edit_area: gr.update(visible=False),
                 self.onward: gr.update(visible=visitor.subject is not None), **there}
 
@@ -152,20 +155,20 @@ class Beginning(ABC):
     def on_example(self, visitor: Visitor, event: gr.SelectData) -> Update:
         """Begin with an example: the photo, or one of the samples."""
         if event.index == 0:
-            visitor.open(str(examples.PHOTO))
+            take_photo(visitor, str(examples.PHOTO))
             return {self.visitor: visitor, **self.on_choose(visitor, 0)}
         return self.on_draw(visitor, examples.SEEDS[event.index - 1], examples.TRUNCATION)
 
     # ---- inversion
 
     def on_begin(self, visitor: Visitor, preset: str) -> Update:
-        visitor.begin()
+        visitor.begin_inversion()
         visitor.preset, visitor.before = preset, visitor.subject
         return {self.notice: "", self.photo.invert: gr.update(visible=False),
                 self.photo.stop: gr.update(visible=True, interactive=True)}
 
     def on_stop(self, visitor: Visitor) -> Update:
-        visitor.end()
+        visitor.end_inversion()
         return {self.photo.stop: gr.update(interactive=False)}
 
     def on_invert(self, visitor: Visitor, preset: str) -> Iterator[Update]:
@@ -186,24 +189,23 @@ class Beginning(ABC):
         if visitor.subject is None or visitor.subject is visitor.before:
             return {**idle, **self._unchanged(visitor)}
         inversion = visitor.subject.inversion
-        if inversion is not None and not visitor.subject.kept and not inversion.stopped:
-            self.models.bench_of(visitor).loaded.timing.learn(PRESETS[visitor.preset], inversion.seconds)
+        if inversion is not None and not visitor.subject.from_cache and not inversion.stopped:
+            self.services.models_of(visitor).timing.learn(PRESETS[visitor.preset], inversion.seconds)
         return {**idle, **self.show_subject(visitor)}
 
     def _inverting(self, visitor: Visitor, preset: str) -> Iterator[Update]:
-        bench, settings, side = self.models.bench_of(visitor), PRESETS[preset], self.side
-        crop = visitor.crop(bench.generator.img_resolution)
-        course, shown = Course(crop), showing.for_browser(crop, visitor.folder)
+        models, settings, side = self.services.models_of(visitor), PRESETS[preset], self.side
+        crop = visitor.chosen_face.crop(models.generator.img_resolution)
+        course, shown = InversionProgress(crop), files.for_browser(crop, visitor.folder)
         yield {side.status: starting(), side.empty: gr.update(visible=False), side.area: gr.update(visible=True),
                side.tools: gr.update(visible=False), self.outputs.area: gr.update(visible=False)}
-        for report in visitor.invert(bench.projector, settings, self.models.cache, self.models.lane,
-                                     bench.loaded.timing.seconds(settings) or 0.0):
+        for report in invert(visitor, models, settings, self.services.inversions, self.services.cache):
             if visitor.photo is None:  # Forgotten: nothing more is to be written.
                 return
             if isinstance(report, Waiting):
                 yield {side.status: waiting(report)}
             elif isinstance(report, Progress):
-                now = showing.for_browser(report.pictures[0], visitor.folder)
+                now = files.for_browser(report.pictures[0], visitor.folder)
                 yield {side.result: gr.update(value=(shown, now), visible=True), side.pair: gr.update(visible=False),
                        side.status: course.after(report)}
 
@@ -226,7 +228,7 @@ class Beginning(ABC):
 
     @shown_errors
     def on_draw(self, visitor: Visitor, seed: float | None, truncation: float) -> Update:
-        visitor.sample(self.models.bench_of(visitor).generator, int(seed or 0), truncation)
+        draw_sample(visitor, self.services.models_of(visitor).generator, int(seed or 0), truncation)
         return self.show_subject(visitor)
 
     @shown_errors
@@ -236,9 +238,9 @@ class Beginning(ABC):
             raise InputError(None, "no session file arrived", "choose it again")
         try:
             session = load_session(file["path"], name=str(file.get("orig_name") or "session"))
-            visitor.resume(session, self.models.bench_of(visitor).generator)
+            resume(visitor, session, self.services.models_of(visitor).generator)
         except InputError as error:
             return {self.notice: words.problem(str(error)), self.photo.session: None}
         finally:
-            showing.discard_upload(file["path"])
+            files.discard_upload(file["path"])
         return {**self.show_subject(visitor, visitor.edit), self.photo.session: None}

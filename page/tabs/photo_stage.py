@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 
 from inversion import DEFAULT_PRESET, PRESETS, limits_of_face
-from page.state import files as showing
-from page.state.models import Bench
-from page.state.timing import in_words
+from page.jobs.views import outlined
+from page.state import files
+from page.state.models import EditingModels
 from page.state.visitor import Visitor
 from page.tabs import words
 from page.tabs.wiring import Update
@@ -62,29 +62,29 @@ class PhotoStage:
         """The drop area, ready for a photo."""
         return {self.upload: None, self.drop_area: gr.update(visible=True), self.photo_area: gr.update(visible=False)}
 
-    def show(self, visitor: Visitor, bench: Bench) -> Update:
+    def show(self, visitor: Visitor, models: EditingModels) -> Update:
         """The visitor's photo with its faces, which are described in words."""
         assert visitor.photo is not None
-        picture = showing.outlined(visitor.photo, visitor.faces, visitor.chosen)
+        picture = outlined(visitor.photo, visitor.faces, visitor.chosen)
         choices = [(str(number + 1), number) for number in range(len(visitor.faces))]
         return {self.upload: None, self.drop_area: gr.update(visible=False), self.photo_area: gr.update(visible=True),
-                self.outlined: showing.for_browser(picture, visitor.folder), self.about: words_of(visitor, bench),
+                self.outlined: files.for_browser(picture, visitor.folder), self.about: words_of(visitor, models),
                 self.face: gr.update(choices=choices, value=visitor.chosen, visible=len(choices) > 1),
-                self.preset: gr.update(choices=presets_in_words(bench)),
+                self.preset: gr.update(choices=presets_in_words(models)),
                 self.invert: gr.update(interactive=visitor.chosen is not None)}
 
 
-def presets_in_words(bench: Bench) -> list[tuple[str, str]]:
+def presets_in_words(models: EditingModels) -> list[tuple[str, str]]:
     """The presets with the time that they take on this machine, where that is known yet."""
-    times = {name: in_words(bench.loaded.timing.seconds(PRESETS[name])) for name in PRESET_WORDS}
+    times = {name: words.time_in_words(models.timing.seconds(PRESETS[name])) for name in PRESET_WORDS}
     return [(f"{words} ({times[name]})" if times[name] else words, name) for name, words in PRESET_WORDS.items()]
 
 
-def words_of(visitor: Visitor, bench: Bench) -> str:
+def words_of(visitor: Visitor, models: EditingModels) -> str:
     """How many faces there are, what the chosen one is like, and what that means for the result, as HTML."""
     found = words.faces_in_words(visitor.faces, visitor.chosen)
     if visitor.chosen is None or visitor.photo is None:
         return f"<p>{found}</p>"
     face = visitor.faces[visitor.chosen]
-    warnings = limits_of_face(visitor.photo, face, visitor.faces, resolution=bench.generator.img_resolution)
+    warnings = limits_of_face(visitor.photo, face, visitor.faces, resolution=models.generator.img_resolution)
     return f"<p>{found} {words.face_in_words(face)}</p>{words.warnings_in_words(warnings)}"

@@ -8,13 +8,13 @@ from html import escape
 import numpy as np
 
 from inversion import Progress, describe_crop, identity_distance
-from page.state.visitor import Waiting
+from page.jobs.inverting import Waiting
 
 LOOK = 2.0                 # Seconds between two measurements of the identity, which take a tenth of one.
 WIDTH, HEIGHT = 160, 32    # Of the curve, in its own units.
 
 
-class Course:
+class InversionProgress:
     """How an inversion has gone so far.
 
     Args:
@@ -65,9 +65,9 @@ def starting() -> str:
 
 def waiting(state: Waiting) -> str:
     """A place in the lane, as HTML."""
-    who = "1 inversion is" if state.before == 1 else f"{state.before} inversions are"
+    who = "1 inversion is" if state.ahead == 1 else f"{state.ahead} inversions are"
     about = f", about {state.seconds:.0f} s" if state.seconds else ""
-    return _bar(f"You are number {state.before + 1} in the queue: {who} before yours{about}. "
+    return _bar(f"You are number {state.ahead + 1} in the queue: {who} before yours{about}. "
                 "Meanwhile nothing else waits: a synthetic face can be edited at once.")
 
 

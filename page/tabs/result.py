@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.data_classes import FileData
+from PIL import Image
 
-from page.state import files as showing
+from page.state import files
 from page.state.visitor import Visitor
 from page.tabs.wiring import Update
 
@@ -15,6 +19,7 @@ EMPTY = ("<div class='empty'>The face and its edits appear here.<br>Begin with a
          "yourself be surprised.</div>")
 FORGOTTEN = "<div class='empty' role='status'>Forgotten: your photo, your faces and all results are deleted.</div>"
 BEFORE, INVERSION, PINNED = "before", "inversion", "pinned"  # What an edit is compared with.
+PREVIEW_QUALITY = 85  # Of 100: JPEG takes colour at half its resolution, and is followed by the picture in full.
 GAP = 8  # Pixels between two pictures side by side.
 
 
@@ -52,9 +57,9 @@ class ResultSide:
         component anew. Which of the two components is in sight has been said before, by `pictures`.
         """
         if beside:
-            return {self.result: None, self.pair: showing.within(_joined(before, after))}
-        before_file = showing.at(showing.for_browser(before, visitor.folder))
-        return {self.result: [before_file, showing.within(after)], self.pair: None}
+            return {self.result: None, self.pair: _embedded(_joined(before, after))}
+        before_file = _served(files.for_browser(before, visitor.folder))
+        return {self.result: [before_file, _embedded(after)], self.pair: None}
 
     @property
     def view(self) -> list[Any]:
@@ -75,9 +80,9 @@ class ResultSide:
     def pictures(self, visitor: Visitor, before: np.ndarray, after: np.ndarray, *, beside: bool) -> Update:
         """Two pictures, one over the other or side by side."""
         if not beside:
-            pair = showing.for_browser(before, visitor.folder), showing.for_browser(after, visitor.folder)
+            pair = files.for_browser(before, visitor.folder), files.for_browser(after, visitor.folder)
             return {self.result: gr.update(value=pair, visible=True), self.pair: gr.update(visible=False)}
-        path = showing.for_browser(_joined(before, after), visitor.folder)
+        path = files.for_browser(_joined(before, after), visitor.folder)
         return {self.result: gr.update(visible=False), self.pair: gr.update(value=path, visible=True)}
 
     def buttons(self, visitor: Visitor) -> Update:
@@ -101,3 +106,18 @@ class ResultSide:
 def _joined(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     gap = np.full((before.shape[0], GAP, 3), 255, np.uint8)
     return np.concatenate([before, gap, after], axis=1)
+
+
+def _embedded(picture: np.ndarray) -> dict[str, Any]:
+    """A picture as Gradio gives files to the browser, within the message: nothing is written, and nothing is fetched.
+
+    For an event with `postprocess=False`.
+    """
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "JPEG", quality=PREVIEW_QUALITY)
+    return {"url": "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()}
+
+
+def _served(path: str) -> dict[str, Any]:
+    """A file of `files.for_browser` as Gradio gives it to the browser, for an event with `postprocess=False`."""
+    return FileData(path=path).model_dump()

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
-from directions import Controls, Steerable
+from directions import METHODS, Control, Controls, Direction
 from editing import Edit
-from page.state.models import OWN, Bench, name_of
+from page.state.models import OWN, EditingModels
 from page.tabs import words
 from page.tabs.wiring import Update
 from weights.errors import InputError
 
 SLOTS = 24    # Sliders that there is room for; other controls than the page's own may have more names or fewer.
 BEYOND = 1.5  # How far sliders reach, in units of their safe range.
-METHOD_WORDS = {"project": "projection", "paper": "paper (masks)", "interfacegan": "InterFaceGAN",
-                "ganspace": "GANSpace", "stylespace": "StyleSpace"}
 KEEP_INFO = "an edit leaves alone what is ticked; all ticked: as each control's own list says"
 KEEPS_NOTHING = "this method has no way to keep attributes"
 
 
 class Sliders:
-    """Slots for the controls of whatever bench a visitor has, empty until `show`. Build it within `gr.Blocks`."""
+    """Slots for the controls of whatever models a visitor has, empty until `show`. Build it within `gr.Blocks`."""
 
     def __init__(self) -> None:
         self.rows: list[gr.Row] = []
@@ -44,8 +42,8 @@ class Sliders:
             self.method = gr.Radio([], label="Method", elem_id="method",
                                    info="how an edit finds its way, and leaves other attributes alone")
             with gr.Row():
-                self.layers = gr.Textbox("", label="Layers", placeholder="own", info="START:STOP", min_width=100,
-                                         elem_id="layers")
+                self.layers = gr.Textbox("", label="Layers", placeholder="own", info="START:STOP, in pixels",
+                                         min_width=100, elem_id="layers")
                 self.channels = gr.Number(None, label="Channels", placeholder="own", info="masked for each kept",
                                           precision=0, minimum=0, min_width=100, elem_id="channels")
                 self.step = gr.Number(None, label="Step", placeholder="own", info="length in W", minimum=0,
@@ -71,56 +69,56 @@ class Sliders:
         """What `show` may change."""
         return [*self.rows, *self.inputs, self.more]
 
-    def read(self, bench: Bench, values: Sequence[Any]) -> Edit:
+    def read(self, models: EditingModels, values: Sequence[Any]) -> Edit:
         """The edit that the sliders and the settings ask for.
 
         Args:
-            bench: The visitor's.
+            models: The visitor's.
             values: Of `inputs`.
         Raises:
             InputError: the layer range, the channels or the step cannot be read.
         """
         keep, method, layers, channels, step, *rest = values
         sliders, classes = rest[:SLOTS], rest[SLOTS:]
-        controls, strengths = bench.controls, {}
+        controls, strengths = models.controls, {}
         for name, strength, target in zip(controls, sliders, classes, strict=False):
             if strength:
                 strengths[name if controls[name].binary else f"{name}:{target}"] = float(strength)
         kept: dict[str, int] | tuple[str, ...] | None = tuple(keep)
-        if set(keep) == set(own_keep(bench.controls_of(method))) or not keeps(bench.controls_of(method)):
+        if set(keep) == set(own_keep(models.controls_of(method))) or not keeps(models.controls_of(method)):
             kept = None
         masked = _channels(channels)
-        if masked is not None and keeps(bench.controls_of(method)):
+        if masked is not None and keeps(models.controls_of(method)):
             kept = dict.fromkeys(keep, masked)
         edit = Edit(strengths=strengths, keep=kept, layers=_layers(layers), step=_step(step),
-                    method=name_of(method or OWN))
+                    method=None if method == OWN else method or None)
         edit.check()  # A browser keeps to the sliders' ends; other programs need not.
         return edit
 
-    def show(self, bench: Bench, edit: Edit) -> Update:
-        """Updates by which the slots become a bench's, and show an edit."""
+    def show(self, models: EditingModels, edit: Edit) -> Update:
+        """Updates by which the slots become a models's, and show an edit."""
         method = edit.method or OWN
-        method = method if method in bench.methods else OWN
-        ranges = bench.controls_of(method)
+        method = method if method in models.methods else OWN
+        ranges = models.controls_of(method)
         update: Update = {}
-        controls = list(bench.controls.values())[:SLOTS]
+        controls = list(models.controls.values())[:SLOTS]
         for number, control in enumerate(controls):
             update |= self._slot(number, control, ranges.get(control.name, control).limits, edit)
         for row in self.rows[len(controls):]:
             update[row] = gr.update(visible=False)
         for slider in self.strengths[len(controls):]:
             update[slider] = gr.update(value=0)
-        left = list(bench.controls)[SLOTS:]
+        left = list(models.controls)[SLOTS:]
         update[self.more] = gr.update(visible=bool(left), value=f"No room for: {', '.join(left)}.")
-        update[self.method] = gr.update(choices=_methods(bench), value=method, visible=len(bench.methods) > 1)
-        update |= self._keep(bench, method, edit)
+        update[self.method] = gr.update(choices=_methods(models), value=method, visible=len(models.methods) > 1)
+        update |= self._keep(models, method, edit)
         update[self.layers] = gr.update(value="" if edit.layers is None else f"{edit.layers[0]}:{edit.layers[1]}")
-        counts = set(edit.keep.values()) if isinstance(edit.keep, dict) else set()
+        counts = set(edit.keep.values()) if isinstance(edit.keep, Mapping) else set()
         update[self.channels] = gr.update(value=counts.pop() if len(counts) == 1 else None)
         update[self.step] = gr.update(value=edit.step)
         return update
 
-    def _slot(self, number: int, control: Steerable, safe: tuple[float, float], edit: Edit) -> Update:
+    def _slot(self, number: int, control: Direction, safe: tuple[float, float], edit: Edit) -> Update:
         title = words.title_of(control.name)
         key, strength = _of_control(edit, control)
         low, high = _reach(safe, strength)
@@ -129,37 +127,38 @@ class Sliders:
                            label=title if control.binary else f"{title}: how much",
                            info=f"{words.scale_of(control)} · safe {safe[0]:g} to {safe[1]:g}"
                            if control.binary else f"safe up to {safe[1]:g}")
-        target = gr.update(choices=list(control.classes), label=title, visible=not control.binary,
-                           value=key.partition(":")[2] or control.classes[0], elem_id=f"class-{control.name}")
+        classes = list(control.classes) if isinstance(control, Control) else []
+        target = gr.update(choices=classes, label=title, visible=not control.binary,
+                           value=key.partition(":")[2] or next(iter(classes), None), elem_id=f"class-{control.name}")
         return {self.rows[number]: gr.update(visible=True), self.strengths[number]: slider,
                 self.targets[number]: target}
 
-    def _keep(self, bench: Bench, method: str, edit: Edit) -> Update:
-        able = keeps(bench.controls_of(method))
-        kept = list(own_keep(bench.controls_of(method)) if edit.keep is None else edit.keep)
-        return {self.keep: gr.update(choices=[(words.title_of(name), name) for name in bench.controls],
+    def _keep(self, models: EditingModels, method: str, edit: Edit) -> Update:
+        able = keeps(models.controls_of(method))
+        kept = list(own_keep(models.controls_of(method)) if edit.keep is None else edit.keep)
+        return {self.keep: gr.update(choices=[(words.title_of(name), name) for name in models.controls],
                                      value=kept if able else [], interactive=able,
                                      info=KEEP_INFO if able else KEEPS_NOTHING)}
 
 
 def keeps(controls: Controls) -> bool:
     """Whether the controls have a way to keep attributes."""
-    return any(control.keep for control in controls.values())
+    return any(control.keep for control in controls.values() if isinstance(control, Control))
 
 
 def own_keep(controls: Controls) -> tuple[str, ...]:
     """All attributes that any control's own list keeps."""
-    listed = {name for control in controls.values() for name in control.keep}
+    listed = {name for control in controls.values() if isinstance(control, Control) for name in control.keep}
     return tuple(name for name in controls if name in listed)
 
 
-def _methods(bench: Bench) -> list[tuple[str, str]]:
+def _methods(models: EditingModels) -> list[tuple[str, str]]:
     """The methods that there are to choose from, in words and by name."""
-    own = METHOD_WORDS.get(bench.own_method or "", "each control's own")
-    return [(own, OWN), *((METHOD_WORDS[name], name) for name in bench.methods[1:])]
+    own = METHODS[models.own_method].title if models.own_method else "each control's own"
+    return [(own, OWN), *((METHODS[name].title, name) for name in models.methods[1:])]
 
 
-def _of_control(edit: Edit, control: Steerable) -> tuple[str, float]:
+def _of_control(edit: Edit, control: Direction) -> tuple[str, float]:
     """The name and the strength by which an edit changes an attribute; of several classes the last."""
     found = [(name, float(value)) for name, value in edit.strengths.items() if name.partition(":")[0] == control.name]
     return found[-1] if found else ("", 0.0)
@@ -182,7 +181,7 @@ def _layers(text: str | None) -> tuple[int, int] | None:
         return None
     found = re.fullmatch(r"\s*(\d+)\s*[:-]\s*(\d+)\s*", str(text))
     if not found:
-        raise InputError("Layers", f"{text!r} is no layer range", "write START:STOP, as in 2:8, or nothing")
+        raise InputError("Layers", f"{text!r} is no layer range", "write START:STOP, as in 8:64, or nothing")
     return int(found[1]), int(found[2])
 
 

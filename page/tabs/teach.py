@@ -14,13 +14,15 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from directions import Control, Controls, save_controls
-from editing import Editor, edit_each, join
+from directions import ALL_LAYERS, Control, Controls
+from directions import save as save_directions
+from editing import Edit, Editor, edit_each, join
 from generators import Generator
 from learning.from_labels import MOST_CLASSES, keepable, warm_up
 from learning.lesson import FEWEST, GOAL, Lesson, Pool
-from page.state import files as showing
-from page.state.models import Bench, Models
+from page.jobs.services import Services
+from page.state import files
+from page.state.models import EditingModels
 from page.state.visitor import Visitor
 from page.tabs.wiring import EDITS, FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, shown_errors
 from page.tabs.words import problem, title_of
@@ -71,14 +73,14 @@ class TeachTab:
     """The components of the tab and their handlers. Build it within its `gr.Tab`.
 
     Args:
-        models: The page's.
+        services: All that visitors share.
         visitor: Holds a `Visitor`.
     Attributes:
-        saved: The event that gives the visitor the new control; what shows the visitor's bench follows it.
+        saved: The event that gives the visitor the new control; what shows the visitor's models follows it.
     """
 
-    def __init__(self, models: Models, visitor: gr.State) -> None:
-        self.models, self.visitor = models, visitor
+    def __init__(self, services: Services, visitor: gr.State) -> None:
+        self.services, self.visitor = services, visitor
         self._pools: WeakKeyDictionary[Generator, Pool] = WeakKeyDictionary()
         with gr.Column(elem_id="teach"):
             gr.Markdown(INTRO, elem_id="teach-intro")
@@ -167,9 +169,9 @@ class TeachTab:
 
     @shown_errors
     def on_begin(self, visitor: Visitor, name: str | None, classes: str | None) -> Update:
-        bench = self.models.bench_of(visitor)
+        models = self.services.models_of(visitor)
         names = [item.strip() for item in (classes or "").split(",") if item.strip()]
-        lesson = Lesson(bench.generator, self._pool(bench), attribute_of(name or ""), names, bench.controls,
+        lesson = Lesson(models.generator, self._pool(models), attribute_of(name or ""), names, models.controls,
                         seed=secrets.randbelow(2**31))
         visitor.lesson = lesson
         buttons = {button: gr.update(visible=index < len(names),
@@ -250,18 +252,16 @@ class TeachTab:
     @shown_errors
     def on_adjust(self, visitor: Visitor, keep: list[str], part: str) -> Update:
         lesson = self._lesson(visitor)
-        start, stop = PARTS.get(part, PARTS["all"])
-        rows = lesson.generator.num_ws
-        control = lesson.adjust(keep=keep, layers=(round(start * rows), round(stop * rows)))
+        control = lesson.adjust(keep=keep, layers=layers_of_part(lesson.generator, part))
         return self._strip(visitor, lesson, control)
 
     @shown_errors
     def on_save(self, visitor: Visitor) -> Update:
         _, control = self._trained(visitor)
-        bench = self.models.bench_of(visitor)
-        others = [other for name, other in bench.controls.items() if name != control.name]
-        visitor.bench = bench.with_controls(Controls([*others, control], generator_hash=bench.generator.hash,
-                                                     source=_source(bench, control.name)))
+        models = self.services.models_of(visitor)
+        others = [other for name, other in models.controls.items() if name != control.name]
+        visitor.own_models = models.with_controls(Controls([*others, control], spaces=models.generator.spaces,
+                                                     source=_source(models, control.name)))
         words = f"Saved: the slider {title_of(control.name)} is on the tab Edit now, for you alone."
         return {self.visitor: visitor, self.save: gr.update(value="Saved", variant="secondary", interactive=False),
                 self.said: f"<p class='good' role='status'>{escape(words)}</p>"}
@@ -269,15 +269,15 @@ class TeachTab:
     def on_download(self, visitor: Visitor) -> Update:
         try:
             lesson, control = self._trained(visitor)
-            return {self.notice: "", self.link: str(save_for_download(control, lesson.generator.hash, visitor.folder))}
+            return {self.notice: "", self.link: str(save_for_download(control, lesson.generator, visitor.folder))}
         except InputError as error:  # The link must not lead to an earlier file.
             return {self.notice: problem(str(error)), self.link: None}
 
     # ---- what all of them need
 
-    def _pool(self, bench: Bench) -> Pool:
+    def _pool(self, models: EditingModels) -> Pool:
         """The samples of a generator; visitors share them."""
-        generator = bench.generator
+        generator = models.generator
         if generator not in self._pools:
             self._pools[generator] = Pool(generator)
         return self._pools[generator]
@@ -291,7 +291,7 @@ class TeachTab:
         lesson = visitor.lesson
         if lesson is None:
             raise InputError(None, "the lesson is gone (all is deleted after an hour)", "begin another one")
-        if lesson.generator is not self.models.bench_of(visitor).generator:
+        if lesson.generator is not self.services.models_of(visitor).generator:
             visitor.lesson = None
             raise InputError(None, "the lesson was about another generator, which is no longer chosen",
                              "begin another one")
@@ -314,14 +314,14 @@ class TeachTab:
         if sample is None:
             return {**update, self.picture: gr.update(value=None, alt_text="No sample is left"), self.shown: None,
                     self.question: "**All samples have been shown.** Train with what is sorted, or undo."}
-        path = showing.for_browser(enlarged(sample.picture), visitor.folder)
+        path = files.for_browser(enlarged(sample.picture), visitor.folder)
         return {**update, self.picture: gr.update(value=path, alt_text=f"Sample {number} of nobody"),
                 self.shown: sample.seed, self.question: f"**{title_of(lesson.name)}:** which is it?"}
 
     def _strip(self, visitor: Visitor, lesson: Lesson, control: Control) -> Update:
         """Paint the control on three faces; it can be saved (again)."""
         pictures, captions = control_strip(lesson, control)
-        path = showing.for_browser(pictures, visitor.folder)
+        path = files.for_browser(pictures, visitor.folder)
         words = (f"Three faces of nobody, each in a row, with {title_of(control.name).lower()} at "
                  f"{', '.join(captions)}")
         cells = "".join(f"<span>{escape(caption)}</span>" for caption in captions)
@@ -333,6 +333,13 @@ class TeachTab:
 def attribute_of(words: str) -> str:
     """What a person calls an attribute, as a control's name: "Long hair" is "long_hair"."""
     return "_".join(words.lower().replace("-", " ").split())
+
+
+def layers_of_part(generator: Generator, part: str) -> tuple[int, int]:
+    """The layer range that may change, in sides of features."""
+    start, stop = (round(share * generator.num_ws) for share in PARTS.get(part, PARTS["all"]))
+    positions = [ALL_LAYERS[0], *generator.row_positions[1:], ALL_LAYERS[1]]
+    return int(positions[start]), int(positions[stop])
 
 
 def enlarged(picture: np.ndarray) -> np.ndarray:
@@ -352,18 +359,17 @@ def control_strip(lesson: Lesson, control: Control) -> tuple[np.ndarray, list[st
     """
     generator = lesson.generator
     others = [other for other in keepable(lesson.controls, control.name) if other.name in control.keep]
-    editor = Editor(generator, Controls([*others, control], generator_hash=generator.hash))
+    editor = Editor(generator, Controls([*others, control], spaces=generator.spaces))
     editor.set_latents(generator.sample(STRIP_SEEDS, truncation=STRIP_TRUNCATION))
     low, high = control.limits
-    edits: list[dict[str, float]]
     if control.binary:
         strengths = [max(-2.0, low), max(-2.0, low) / 2, 0.0, min(2.0, high) / 2, min(2.0, high)]
-        edits = [{control.name: strength} for strength in strengths]
+        edits = [Edit(strengths={control.name: strength}) for strength in strengths]
         captions = [f"{strength:+g}".replace("-", "\N{MINUS SIGN}") if strength else "0" for strength in strengths]
         captions[0] += f" {control.classes[0]}"
         captions[-1] += f" {control.classes[1]}"
     else:
-        edits = [{}, *({f"{control.name}:{name}": min(1.0, high)} for name in control.classes)]
+        edits = [Edit(), *(Edit(strengths={f"{control.name}:{name}": min(1.0, high)}) for name in control.classes)]
         captions = ["as it is", *control.classes]
     return join(edit_each(editor, edits)), captions
 
@@ -413,12 +419,12 @@ def accuracy_words(control: Control) -> str:
             "may tell more.</p>")
 
 
-def save_for_download(control: Control, generator_hash: str, owner: str) -> Path:
+def save_for_download(control: Control, generator: Generator, owner: str) -> Path:
     """Write a control, and no other, to a file of its own in its owner's part of the private directory."""
-    folder = showing.private_dir() / owner / secrets.token_hex(16)
+    folder = files.private_dir() / owner / secrets.token_hex(16)
     folder.mkdir(parents=True)
     path = folder / f"{control.name}.control.safetensors"
-    save_controls(path, [control], generator_hash=generator_hash)
+    save_directions(path, [control], spaces=generator.spaces)
     return path
 
 
@@ -428,7 +434,7 @@ def _is_shown(lesson: Lesson, shown: float | None) -> bool:
     return sample is not None and shown is not None and int(shown) == sample.seed
 
 
-def _source(bench: Bench, name: str) -> str:
-    """What messages call a bench's controls with a new one among them."""
-    taught: Sequence[str] = bench.controls.source.split(" + ")
+def _source(models: EditingModels, name: str) -> str:
+    """What messages call a models's controls with a new one among them."""
+    taught: Sequence[str] = models.controls.source.split(" + ")
     return " + ".join([*(part for part in taught if part != name), name])

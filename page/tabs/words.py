@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from directions import Steerable
+from directions import Control, Direction
 from editing import Edit
 from inversion import SAME_PERSON, Face, Inversion
 from page.jobs.measuring import NOTICED, Effect, Measure
-from page.state.visitor import Subject
+from page.state.visitor import EditSubject
 
 ESTIMATES = (f"Estimates of an image classifier that knows generated faces: below {round(100 * NOTICED)} points a "
              "difference says little.")
@@ -34,12 +34,12 @@ def identity_in_words(distance: float) -> str:
     return f"a likeness, not the same person by dlib: distance {distance:.{digits}f} ({SAME_PERSON} or more)"
 
 
-def numbers(subject: Subject) -> str:
+def numbers(subject: EditSubject) -> str:
     """How near the inversion came, and what is off with it, as HTML; nothing for a sample."""
     inversion = subject.inversion
     if inversion is None:
         return "<p class='numbers'>A face of nobody, drawn by the generator.</p>"
-    return (f"<p class='numbers'>{escape(_numbers_of(inversion, subject.kept))}</p>"
+    return (f"<p class='numbers'>{escape(_numbers_of(inversion, subject.from_cache))}</p>"
             + warnings_in_words(inversion.warnings))
 
 
@@ -64,9 +64,10 @@ def title_of(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def scale_of(control: Steerable) -> str:
-    """What the two ends of a binary control's slider are."""
-    return f"{control.classes[0]} ← → {control.classes[1]}".replace("_", " ")
+def scale_of(control: Direction) -> str:
+    """What the two ends of a slider are; nobody has named those of a direction without classes."""
+    low, high = control.classes[:2] if isinstance(control, Control) else ("-", "+")
+    return f"{low} ← → {high}".replace("_", " ")
 
 
 def face_in_words(face: Face) -> str:
@@ -85,7 +86,7 @@ def warnings_in_words(warnings: Sequence[str]) -> str:
     return f"<ul class='warnings'>{items}</ul>" if items else ""
 
 
-def unchanged_in_words(subject: Subject) -> str:
+def unchanged_in_words(subject: EditSubject) -> str:
     """What stands in the place of an edit's effect where there is no edit, as HTML."""
     # Strength 1 flips what is typical of samples, and photos are farther from where an attribute flips.
     begin = " A photo takes more than a synthetic face: begin with 2." if subject.inversion is not None else ""
@@ -121,3 +122,12 @@ def _effect_row(measure: Measure) -> str:
                     "</td>" for share in (measure.before[which], measure.after[which]))
     name = f"{title_of(measure.attribute)}: {measure.classes[which]}{star}"
     return f"<tr class='{kind}'><th scope='row'>{escape(name)}</th>{cells}</tr>"
+
+
+def time_in_words(seconds: float | None) -> str:
+    """A time as people say it; nothing where it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"about {max(seconds, 1):.0f} s"
+    return f"about {seconds / 60:.0f} min"

@@ -17,7 +17,7 @@ from PIL import Image
 
 from editing import load_recipe, load_session, parse_recipe
 from inversion import Photo, read_picture_metadata
-from page.state import files as showing
+from page.state import files
 from tests.browser.driving import download, invert, move, pictures, surprise, unfold, until_changed, upload
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def test_from_a_photo_to_an_edited_download(visit: Callable[[], Page], astronaut
     assert "Identity distance" in page.inner_text("#effect")
     unfold(page, "#more")
     recipe = load_recipe(download(page, "#save-recipe", tmp_path))
-    assert recipe.strengths == {"smile": 2.0}
+    assert recipe.edit.strengths == {"smile": 2.0}
     assert recipe.source.photo == astronaut.sha256
     unfold(page, "#view")
     put_back = page.get_by_label("Put back into the photo")
@@ -80,9 +80,10 @@ def test_another_method_makes_another_picture_and_reset_goes_back(visit: Callabl
     own = pictures(page)
     unfold(page, "#advanced")
     unfold(page, "#more")
-    page.locator("#method label").nth(1).click()  # The way to keep attributes that is not the controls' own.
+    page.locator("#method label").nth(1).click()  # The first of the other methods.
     until_changed(page, own)
-    assert load_recipe(download(page, "#save-recipe", tmp_path)).method in ("paper", "project")
+    recipe = load_recipe(download(page, "#save-recipe", tmp_path))
+    assert recipe.edit.method in ("interfacegan", "ganspace", "stylespace")
     before = pictures(page)
     page.click("#reset")
     until_changed(page, before)
@@ -160,7 +161,7 @@ def test_a_face_is_inverted_once_and_forgotten_when_asked(visit: Callable[[], Pa
         page.wait_for_selector(f"#status >> text={words}")
         page.wait_for_selector("#edit", state="visible")
         page.click("#back")
-    visitor_files = [path for path in showing.private_dir().rglob("*") if path.is_file()]
+    visitor_files = [path for path in files.private_dir().rglob("*") if path.is_file()]
     assert astronaut_file.name not in [path.name for path in visitor_files]  # The upload went once it was read.
     page.click("#forget")
     page.wait_for_selector("text=Forgotten: your photo")
@@ -237,7 +238,7 @@ def test_a_file_that_is_too_large_is_refused_with_a_message(visit: Callable[[], 
         "Content-Type": f"multipart/form-data; boundary={boundary}"})
     with pytest.raises(urllib.error.HTTPError, match="413"):
         urllib.request.urlopen(request)
-    assert not list(showing.private_dir().rglob("large.png"))
+    assert not list(files.private_dir().rglob("large.png"))
 
 
 def test_undo_redo_and_a_double_click_to_zero(visit: Callable[[], Page]) -> None:

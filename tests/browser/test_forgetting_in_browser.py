@@ -11,8 +11,8 @@ import pytest
 
 from inversion import PRESETS, InversionCache, ProjectorSettings
 from page import launching, layout
-from page.jobs import forgetting as kept
-from page.state import files as showing
+from page.jobs import forgetting
+from page.state import files
 from tests.browser.driving import invert, move, surprise, upload
 
 if TYPE_CHECKING:
@@ -29,11 +29,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_HEARTBEAT_INTERVAL", "0.5")  # How soon Gradio sees that somebody has left.
         patch.setitem(PRESETS, "fast", ProjectorSettings(steps=4, start="samples", samples=4))
-        patch.setattr(kept, "GRACE", 0.5)
+        patch.setattr(forgetting, "GRACE", 0.5)
         patch.setattr(layout, "KEPT_SECONDS", SOON)
-        patch.setattr(launching, "KEPT_SECONDS", SOON)
-        patch.setattr(launching, "SWEEP_SECONDS", 1)
-        patch.setattr(kept, "page_cache", lambda: cache)
+        patch.setattr(layout, "SWEEP_SECONDS", 1)
+        patch.setattr(forgetting, "page_cache", lambda: cache)
         demo = launching.launch(port=None, block=False)
         yield demo.local_url
         demo.close()
@@ -41,7 +40,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def visitors_files() -> set[Path]:
     """Files that belong to one visitor: their folders have names of 32 digits."""
-    return {path for folder in showing.private_dir().iterdir() if len(folder.name) == 32
+    return {path for folder in files.private_dir().iterdir() if len(folder.name) == 32
             for path in folder.rglob("*") if path.is_file()}
 
 
@@ -76,5 +75,5 @@ def test_when_the_time_is_over_all_is_deleted_and_said_so(visit: Callable[[], Pa
     box.fill("2")
     box.press("Enter")
     page.wait_for_selector("#notice >> text=there is nothing to edit any more")
-    kept.tidy(showing.private_dir(), 2)
+    forgetting.tidy(files.private_dir(), 2)
     assert not visitors_files() - before

@@ -11,9 +11,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 import cli
-import generators
-from inversion import Face, InversionCache, Photo, Projector, ProjectorSettings, load_inversion
+from inversion import Face, InversionCache, Photo, ProjectorSettings, load_inversion
 from inversion.settings import PRESETS
+from page.jobs.inverting import invert
+from page.jobs.opening import choose, take_photo
+from page.jobs.services import Services
 from page.state.visitor import Visitor
 from page.tabs import words
 
@@ -56,13 +58,13 @@ def test_the_command_line_warns_and_keeps_the_warnings(tiny: Path, tmp_path: Pat
 
 
 def test_the_page_shows_the_warnings_beside_the_numbers(tiny: Path, tmp_path: Path) -> None:
-    projector, cache = Projector(generators.load("bundled")), InversionCache(tmp_path / "kept")
+    services = Services(device="cpu", cache=InversionCache(tmp_path / "kept"))
     shown = []
     for _ in range(2):
         visitor = Visitor()
-        visitor.open(str(tiny))
-        visitor.choose(0)
-        list(visitor.invert(projector, QUICK, cache))
+        take_photo(visitor, str(tiny))
+        choose(visitor, 0)
+        list(invert(visitor, services.models, QUICK, services.inversions, services.cache))
         assert visitor.subject is not None
         shown.append(words.numbers(visitor.subject).partition("<ul class='warnings'>"))
     assert "kept from before" in shown[1][0]
@@ -71,10 +73,10 @@ def test_the_page_shows_the_warnings_beside_the_numbers(tiny: Path, tmp_path: Pa
 
 
 def test_the_page_escapes_warnings_and_shows_no_empty_list(tiny: Path) -> None:
-    visitor = Visitor()
-    visitor.open(str(tiny))
-    visitor.choose(0)
-    list(visitor.invert(Projector(generators.load("bundled")), QUICK))
+    services, visitor = Services(device="cpu"), Visitor()
+    take_photo(visitor, str(tiny))
+    choose(visitor, 0)
+    list(invert(visitor, services.models, QUICK, services.inversions))
     subject = visitor.subject
     assert subject is not None
     assert subject.inversion is not None

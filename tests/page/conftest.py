@@ -10,22 +10,23 @@ import pytest
 from PIL import Image
 
 from inversion import PRESETS, InversionCache, Photo
+from page.jobs.inverting import invert
+from page.jobs.services import Services
 from page.layout import Page
-from page.state.models import Models
 from page.state.visitor import Visitor
 from page.tabs.edit import EditTab
 from tests.page.handling import LONG, OTHER, QUICK
 
 
 @pytest.fixture(scope="session")
-def models() -> Models:
-    return Models(device="cpu")
+def services() -> Services:
+    return Services(device="cpu")
 
 
 @pytest.fixture(scope="session")
-def page(models: Models) -> Page:
+def page(services: Services) -> Page:
     with gr.Blocks(analytics_enabled=False):
-        return Page(models)
+        return Page(services)
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +35,9 @@ def tab(page: Page) -> EditTab:
 
 
 @pytest.fixture
-def keeping(models: Models, tmp_path: Path) -> Page:
+def keeping(services: Services, tmp_path: Path) -> Page:
     """A page that keeps inversions."""
-    shared = Models(models.bench.generator, models.bench.controls, cache=InversionCache(tmp_path / "kept"))
+    shared = Services(services.models.generator, services.models.controls, cache=InversionCache(tmp_path / "kept"))
     with gr.Blocks(analytics_enabled=False):
         return Page(shared)
 
@@ -51,11 +52,11 @@ def _short_presets() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def inverted(tab: EditTab, models: Models, astronaut_file: Path) -> Visitor:
+def inverted(tab: EditTab, services: Services, astronaut_file: Path) -> Visitor:
     """A visitor with an inversion; tests do not change it."""
     visitor = Visitor()
     tab.on_upload(visitor, {"path": str(astronaut_file)})
-    list(visitor.invert(models.bench.projector, QUICK))
+    list(invert(visitor, services.models, QUICK, services.inversions))
     return visitor
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 
 from editing import Edit
 from inversion import ProjectorSettings
+from page.jobs.executors import InversionQueue
 from page.state.visitor import Visitor
 from page.tabs.edit import EditTab
 from page.tabs.result import BEFORE
@@ -30,7 +32,7 @@ def state_of(visitor: Visitor) -> dict[str, Any]:
 
 def sliders(tab: EditTab, visitor: Visitor, edit: Edit) -> list[Any]:
     """The values of the sliders and settings, as they stand when they show an edit."""
-    shown = tab.sliders.show(tab.models.bench_of(visitor), edit)
+    shown = tab.sliders.show(tab.services.models_of(visitor), edit)
     return [shown.get(part, {}).get("value") for part in tab.sliders.inputs]
 
 
@@ -47,7 +49,7 @@ def dragged(tab: EditTab, visitor: Visitor, *values: Any) -> dict[Any, Any]:
 
 async def slid(tab: EditTab, visitor: Visitor, name: str, strength: float, beside: bool = False) -> dict[Any, Any]:
     """What comes at once of a move of one control's slider."""
-    slider = tab.sliders.strengths[list(tab.models.bench_of(visitor).controls).index(name)]
+    slider = tab.sliders.strengths[list(tab.services.models_of(visitor).controls).index(name)]
     return await tab.on_slide(tab.sliders.inputs.index(slider), visitor, BEFORE, False, beside, strength)
 
 
@@ -94,3 +96,25 @@ def inverting(tab: EditTab, visitor: Visitor, preset: str = "fast") -> Iterator[
     """What is shown while an inversion runs that was begun, and then."""
     yield from tab.on_invert(visitor, preset)
     yield tab.on_inverted(visitor)
+
+
+class OtherInversion:
+    """Somebody else's inversion, which waits for its turn and then runs until it is ended."""
+
+    def __init__(self, inversions: InversionQueue, seconds: float = 0.0) -> None:
+        self.began, self._ended = threading.Event(), threading.Event()
+        self.job = inversions.submit(self._run, seconds)
+
+    def _run(self) -> None:
+        self.began.set()
+        self._ended.wait(60)
+
+    def end(self) -> None:
+        self.job.cancel()
+        self._ended.set()
+
+    def __enter__(self) -> OtherInversion:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()

@@ -12,16 +12,16 @@ from gradio_client import Client
 
 from page import launching
 from page.api.endpoints import Endpoints
-from page.state.models import Models
+from page.jobs.services import Services
 
 
 @contextmanager
-def served(models: Models, **options: Any) -> Iterator[gr.Blocks]:
+def served(services: Services, **options: Any) -> Iterator[gr.Blocks]:
     """The page, launched on a free port of this machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launching, "_warm_up", lambda models: None)  # It would take the tests' time.
-        demo = launching.launch(port=None, block=False, generator=models.bench.generator,
-                                controls=models.bench.controls, **options)
+        patch.setattr(launching, "_warm_up", lambda services: None)  # It would take the tests' time.
+        demo = launching.launch(port=None, block=False, generator=services.models.generator,
+                                controls=services.models.controls, **options)
     try:
         yield demo
     finally:

@@ -1,29 +1,32 @@
-"""The handlers of the tab Batch, called as Gradio calls them: properties, the lane, privacy, then bad input."""
+"""The handlers of the tab Batch, called as Gradio calls them: properties, the queue, privacy, then bad input."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
-from batch.batch import Row
 
-from editing import Edit, Editor, PhotoSource, Recipe, save_recipe
+from batch.driver import Row
+from editing import Edit, PhotoSource, Recipe, save_recipe
 from inversion import PRESETS, InversionCache, ProjectorSettings, read_picture_metadata
 from page import KEPT_SECONDS
-from page.jobs.batches import Inbox, sweep
 from page.jobs.executors import MOST_WAITING
-from page.state import files as showing
-from page.state.models import Models
+from page.jobs.forgetting import forget, tidy
+from page.jobs.services import Services
+from page.state import files
 from page.state.visitor import Visitor
+from page.style import CSS
 from page.tabs import batch_words as words
 from page.tabs.batch import OF_PAGE, OF_RECIPE, BatchTab
-from page.tabs.batch_style import CSS
+from tests.page.handling import OtherInversion
 
 QUICK = ProjectorSettings(steps=3, start="samples", samples=2, plateau=0.0)
 LONG = ProjectorSettings(steps=5000, start="samples", samples=2, plateau=0.0)
@@ -31,14 +34,14 @@ EDIT = Edit(strengths={"smile": 2.0, "hair:blond": 1.0})
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return Models(device="cpu", cache=InversionCache(tmp_path_factory.mktemp("cache")))
+def services(tmp_path_factory: pytest.TempPathFactory) -> Services:
+    return Services(device="cpu", cache=InversionCache(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")
-def tab(models: Models) -> BatchTab:
+def tab(services: Services) -> BatchTab:
     with gr.Blocks(analytics_enabled=False), gr.Tab("Batch") as selected:
-        made = BatchTab(models, gr.State(Visitor()))
+        made = BatchTab(services, gr.State(Visitor()))
         made.follow(selected)
         return made
 
@@ -54,16 +57,16 @@ def visitor() -> Iterator[Visitor]:
     visitor = Visitor()
     visitor.edit = EDIT
     yield visitor
-    showing.forget(visitor.folder)
+    files.forget(visitor.folder)
 
 
 @pytest.fixture
 def uploads() -> Callable[..., list[str]]:
     """Puts files where Gradio puts uploads."""
-    def put(**files: bytes) -> list[str]:
+    def put(**contents: bytes) -> list[str]:
         paths = []
-        for number, (name, data) in enumerate(files.items()):
-            path = showing.private_dir() / f"upload-{number}-{time.time_ns()}" / name.replace("_", ".")
+        for number, (name, data) in enumerate(contents.items()):
+            path = files.private_dir() / f"upload-{number}-{time.time_ns()}" / name.replace("_", ".")
             path.parent.mkdir()
             path.write_bytes(data)
             paths.append(str(path))
@@ -82,7 +85,7 @@ def run(tab: BatchTab, visitor: Visitor, paths: list[str], preset: str = "fast",
 
 
 def mine(visitor: Visitor, pattern: str = "*") -> list[Path]:
-    return [path for path in (showing.private_dir() / visitor.folder).rglob(pattern) if path.is_file()]
+    return [path for path in (files.private_dir() / visitor.folder).rglob(pattern) if path.is_file()]
 
 
 # ---- a batch
@@ -145,12 +148,11 @@ def test_closing_the_stream_ends_the_batch(tab: BatchTab, visitor: Visitor, uplo
             assert not thread.is_alive()
 
 
-def test_a_recipe_does_what_the_edit_it_was_made_of_does(tab: BatchTab, visitor: Visitor, models: Models,
+def test_a_recipe_does_what_the_edit_it_was_made_of_does(tab: BatchTab, visitor: Visitor, services: Services,
                                                          uploads: Callable[..., list[str]], astronaut_file: Path,
                                                          tmp_path: Path) -> None:
-    recipe = Recipe(source=PhotoSource(photo="0" * 64, face=0, inversion=QUICK), generator=models.bench.generator.hash,
-                    controls=Editor(models.bench.generator, models.bench.controls).controls.hash,
-                    strengths=EDIT.strengths)
+    source = PhotoSource(photo="0" * 64, face=0, inversion=QUICK)
+    recipe = Recipe.of(source, services.models.generator, services.models.controls, EDIT)
     save_recipe(tmp_path / "r.json", recipe)
     [upload] = uploads(r_json=(tmp_path / "r.json").read_bytes())
     update = tab.on_recipe(visitor, upload)
@@ -165,40 +167,40 @@ def test_a_recipe_does_what_the_edit_it_was_made_of_does(tab: BatchTab, visitor:
     assert pictures[0] == pictures[1]
 
 
-# ---- the lane
+# ---- the queue
 
-def test_another_visitor_has_a_turn_between_two_photos(tab: BatchTab, visitor: Visitor, models: Models,
+def test_another_visitor_has_a_turn_between_two_photos(tab: BatchTab, visitor: Visitor, services: Services,
                                                        uploads: Callable[..., list[str]],
                                                        astronaut_file: Path) -> None:
     data = astronaut_file.read_bytes()
     paths = chosen(tab, visitor, uploads(one_jpg=data + b"1", two_jpg=data + b"2"))
-    before = models.lane.join()
+    before = OtherInversion(services.inversions)
     said = []
     updates = run(tab, visitor, paths)
     for update in updates:
         said.append(str(update.get(tab.status)))
         if "waiting for 1 inversion of others" in said[-1]:
             break
-    other = models.lane.join()
-    before.leave()
-    assert other.wait(30)  # After the first photo, although a second one is there.
+    other = OtherInversion(services.inversions)
+    before.end()
+    assert other.began.wait(30)  # After the first photo, although a second one is there.
     update = next(updates)
     while "1 of 2 done" not in str(update.get(tab.status)):
         update = next(updates)
     while "waiting for 1 inversion of others" not in str(update.get(tab.status)):
         update = next(updates)
-    other.leave()
+    other.end()
     *_, last = updates
     assert "2 of 2 done" in last[tab.status]
 
 
-def test_a_kept_photo_needs_no_turn_and_a_full_lane_is_no_failure(tab: BatchTab, visitor: Visitor, models: Models,
+def test_a_kept_photo_needs_no_turn_and_a_full_queue_is_no_failure(tab: BatchTab, visitor: Visitor, services: Services,
                                                                   uploads: Callable[..., list[str]],
                                                                   astronaut_file: Path) -> None:
     data = astronaut_file.read_bytes()
     *_, last = run(tab, visitor, chosen(tab, visitor, uploads(me_jpg=data)))
     assert "1 of 1 done" in last[tab.status]
-    tickets = [models.lane.join() for _ in range(MOST_WAITING + 1)]
+    others = [OtherInversion(services.inversions) for _ in range(MOST_WAITING + 1)]
     try:
         *_, last = run(tab, visitor, chosen(tab, visitor, uploads(me_jpg=data)))
         assert "1 of 1 done" in last[tab.status]
@@ -206,15 +208,15 @@ def test_a_kept_photo_needs_no_turn_and_a_full_lane_is_no_failure(tab: BatchTab,
         while f"waiting for {MOST_WAITING} inversions of others" not in str(next(updates).get(tab.status)):
             pass
     finally:
-        for ticket in tickets:
-            ticket.leave()
+        for other in reversed(others):
+            other.end()
     *_, last = updates
     assert "1 of 1 done" in last[tab.status]
 
 
-def test_cancel_reaches_a_batch_that_waits(tab: BatchTab, visitor: Visitor, models: Models,
+def test_cancel_reaches_a_batch_that_waits(tab: BatchTab, visitor: Visitor, services: Services,
                                            uploads: Callable[..., list[str]], astronaut_file: Path) -> None:
-    with models.lane.join():
+    with OtherInversion(services.inversions):
         updates = run(tab, visitor, chosen(tab, visitor, uploads(me_jpg=astronaut_file.read_bytes() + b"w")))
         while "waiting for 1" not in str(next(updates).get(tab.status)):
             pass
@@ -225,24 +227,22 @@ def test_cancel_reaches_a_batch_that_waits(tab: BatchTab, visitor: Visitor, mode
 
 # ---- privacy
 
-def test_forget_ends_the_batch_and_deletes_all(tab: BatchTab, visitor: Visitor, models: Models,
+def test_forget_ends_the_batch_and_deletes_all(tab: BatchTab, visitor: Visitor, services: Services,
                                                uploads: Callable[..., list[str]], astronaut_file: Path) -> None:
     data = astronaut_file.read_bytes()
     *_, last = run(tab, visitor, chosen(tab, visitor, uploads(kept_jpg=data + b"k")))
-    [key] = visitor.keys
-    assert models.cache.get(key, models.bench.generator) is not None
-    folder = showing.private_dir() / visitor.folder
+    [key] = visitor.cache_keys
+    assert services.cache.get(key, services.models.generator) is not None
+    folder = files.private_dir() / visitor.folder
     updates = run(tab, visitor, chosen(tab, visitor, uploads(me_jpg=data + b"f")), "faithful")
     while "step" not in str(next(updates).get(tab.status)):
         pass
-    owner = visitor.folder
-    visitor.forget(models.cache)
-    showing.forget(owner)
+    forget(visitor, services.cache)
     *_, last = updates
     assert tab.table not in last or "<img" not in last[tab.table]
     assert not folder.exists()
-    assert visitor.keys == set()
-    assert models.cache.get(key, models.bench.generator) is None
+    assert visitor.cache_keys == set()
+    assert services.cache.get(key, services.models.generator) is None
     assert "begin again" in tab.on_download(str(folder / "edited-faces.zip"))[tab.notice]
     assert set(tab.on_forget()) <= set(tab.forgotten)
 
@@ -251,23 +251,34 @@ def test_two_visitors_with_the_same_photo_do_not_take_each_others(tab: BatchTab,
                                                                   astronaut_file: Path) -> None:
     first, second = Visitor(), Visitor()
     [path] = uploads(me_jpg=astronaut_file.read_bytes())
-    [mine] = Inbox.take(first, [path])
+    [mine] = files.take_chosen(first.folder, [path])
     Path(path).write_bytes(astronaut_file.read_bytes())  # Gradio gives the same file the same place.
-    [theirs] = Inbox.take(second, [path])
+    [theirs] = files.take_chosen(second.folder, [path])
     assert mine != theirs
-    Inbox.drop([mine])
+    files.drop_chosen([mine])
     assert not Path(mine).exists()
     assert Path(theirs).exists()
-    showing.forget(first.folder)
-    showing.forget(second.folder)
+    files.forget(first.folder)
+    files.forget(second.folder)
 
 
 def test_photos_and_results_are_deleted_after_an_hour(tab: BatchTab, visitor: Visitor,
                                                       uploads: Callable[..., list[str]]) -> None:
     [path] = chosen(tab, visitor, uploads(me_jpg=b"x"))
-    sweep(time.monotonic() + KEPT_SECONDS - 60)
-    assert Path(path).exists()
-    sweep(time.monotonic() + KEPT_SECONDS + 1)
+    folder = files.private_dir() / visitor.folder
+    ended = folder / f"{files.BATCH}1" / "edited-faces.zip"
+    ended.parent.mkdir()
+    for file in (ended, ended.with_name("0-0-before.jpg")):
+        file.write_bytes(b"x")
+    for seconds, left in ((KEPT_SECONDS - 60, {"me.jpg", ended.name, "0-0-before.jpg"}),
+                          (KEPT_SECONDS + 1, {ended.name, "0-0-before.jpg"})):
+        for old in (Path(path), ended.parent, ended.with_name("0-0-before.jpg")):
+            os.utime(old, (time.time() - seconds,) * 2)
+        tidy(folder, KEPT_SECONDS)
+        assert {file.name for file in mine(visitor)} == left  # A batch is kept for an hour from its end on.
+    for old in (ended, ended.parent):
+        os.utime(old, (0, 0))
+    tidy(folder, KEPT_SECONDS)
     assert mine(visitor) == []
 
 
@@ -296,22 +307,22 @@ def test_a_broken_zip_and_an_unknown_preset_are_said(tab: BatchTab, visitor: Vis
                                                      uploads: Callable[..., list[str]]) -> None:
     *_, last = run(tab, visitor, chosen(tab, visitor, uploads(all_zip=b"words")))
     assert "all.zip: this ZIP cannot be opened" in last[tab.notice]
-    assert str(showing.private_dir()) not in last[tab.notice]
+    assert str(files.private_dir()) not in last[tab.notice]
     *_, last = run(tab, visitor, chosen(tab, visitor, uploads(all_zip=b"words")), preset="slow")
     assert "no such preset" in last[tab.notice]
 
 
-def test_a_recipe_of_another_generator_is_refused_by_name(tab: BatchTab, visitor: Visitor, models: Models,
+def test_a_recipe_of_another_generator_is_refused_by_name(tab: BatchTab, visitor: Visitor, services: Services,
                                                           uploads: Callable[..., list[str]], tmp_path: Path) -> None:
-    recipe = Recipe(source=PhotoSource(photo="0" * 64, face=0, inversion=QUICK), generator="f" * 64, controls="0" * 64,
-                    strengths={"smile": 1.0})
+    source = PhotoSource(photo="0" * 64, face=0, inversion=QUICK)
+    recipe = replace(Recipe.of(source, services.models.generator, services.models.controls, EDIT), generator="f" * 64)
     save_recipe(tmp_path / "r.json", recipe)
     update = tab.on_recipe(visitor, uploads(r_json=(tmp_path / "r.json").read_bytes())[0])
     assert "r.json: this recipe was made with generator ffffffffffff" in update[tab.notice]
     assert tab.recipe not in update
     update = tab.on_recipe(visitor, uploads(r_json=b"{}")[0])
     assert "r.json: not a recipe" in update[tab.notice]
-    assert str(showing.private_dir()) not in update[tab.notice]
+    assert str(files.private_dir()) not in update[tab.notice]
 
 
 def test_more_photos_than_a_batch_takes_are_refused(tab: BatchTab, visitor: Visitor,

@@ -14,8 +14,11 @@ from PIL import Image
 from editing import Edit, Editor, load_session, parse_recipe, reproduce
 from inversion import Photo, paste_back, read_picture_metadata
 from inversion.photo import MARK
+from page.jobs.editing import edited_picture, editor_of
 from page.jobs.measuring import effect_of
-from page.state.visitor import PREVIEW_SIDE, VIEW_SIDE, Subject, Visitor, around, scaled
+from page.jobs.opening import resume
+from page.jobs.views import PREVIEW_SIDE, VIEW_SIDE, around, pasted_pictures, scaled
+from page.state.visitor import EditSubject, Visitor
 from page.tabs.edit import EditTab
 from page.tabs.outputs import WAY
 from page.tabs.result import INVERSION, PINNED
@@ -37,11 +40,11 @@ def at_hand(inverted: Visitor) -> Visitor:
     visitor = Visitor()
     visitor.photo, visitor.faces, visitor.chosen = inverted.photo, inverted.faces, inverted.chosen
     assert inverted.subject is not None
-    visitor.take(inverted.subject)
+    visitor.begin_edits(inverted.subject)
     return visitor
 
 
-def subject_of(visitor: Visitor) -> Subject:
+def subject_of(visitor: Visitor) -> EditSubject:
     assert visitor.subject is not None
     return visitor.subject
 
@@ -49,17 +52,17 @@ def subject_of(visitor: Visitor) -> Subject:
 # ---- sliders
 
 @pytest.mark.parametrize("edit", [
-    Edit(), Edit(strengths={"smile": 2.0}), Edit(strengths={"smile": -1.5, "hair:blond": 0.5}, layers=(2, 6)),
+    Edit(), Edit(strengths={"smile": 2.0}), Edit(strengths={"smile": -1.5, "hair:blond": 0.5}, layers=(12, 32)),
     Edit(strengths={"age": 1.0}, keep=("gender",), step=0.3), Edit(strengths={"age": 1.0}, keep=()),
-    Edit(strengths={"pose:right": 1.0}, method="paper", keep={"smile": 40, "age": 40}),
+    Edit(strengths={"pose:right": 1.0}, keep={"smile": 40, "age": 40}),
 ])
 def test_sliders_show_an_edit_and_ask_for_the_same(tab: EditTab, drawn: Visitor, edit: Edit) -> None:
-    assert tab.sliders.read(tab.models.bench_of(drawn), sliders(tab, drawn, edit)) == edit
+    assert tab.sliders.read(tab.services.models_of(drawn), sliders(tab, drawn, edit)) == edit
 
 
 def test_each_control_has_a_slider_whose_safe_range_and_zero_are_marked(tab: EditTab) -> None:
-    update = tab.sliders.show(tab.models.bench, Edit())
-    for number, (name, control) in enumerate(tab.models.bench.controls.items()):
+    update = tab.sliders.show(tab.services.models, Edit())
+    for number, (name, control) in enumerate(tab.services.models.controls.items()):
         slider = update[tab.sliders.strengths[number]]
         low, high = slider["minimum"], slider["maximum"]
         assert low <= control.limits[0] <= 0 < control.limits[1] <= high
@@ -68,12 +71,12 @@ def test_each_control_has_a_slider_whose_safe_range_and_zero_are_marked(tab: Edi
             assert low + (high - low) * places[mark] / 100 == pytest.approx(value, abs=(high - low) / 100)
         assert slider["elem_id"] == f"control-{name}"
         assert update[tab.sliders.targets[number]]["visible"] is not control.binary
-    assert update[tab.sliders.rows[len(tab.models.bench.controls)]]["visible"] is False
+    assert update[tab.sliders.rows[len(tab.services.models.controls)]]["visible"] is False
 
 
 @pytest.mark.parametrize(("layers", "step", "words"), [
-    ("two to four", None, "is no layer range"), ("8:2", None, "layer range 8:2"),
-    ("2:99", None, "layer range 2:99"), ("2:6", -1.0, "-1 is no length"),
+    ("two to four", None, "is no layer range"), ("64:8", None, "layer range 64-8"),
+    ("300:900", None, "layer range 300-900"), ("12:32", -1.0, "-1 is no length"),
 ])
 def test_settings_that_cannot_be_are_told(tab: EditTab, drawn: Visitor, layers: str, step: float | None,
                                           words: str) -> None:
@@ -88,9 +91,9 @@ def test_settings_that_cannot_be_are_told(tab: EditTab, drawn: Visitor, layers: 
 # ---- pictures
 
 def test_no_strength_is_the_inversion_and_a_strength_is_the_editors_edit(tab: EditTab, at_hand: Visitor) -> None:
-    subject, bench = subject_of(at_hand), tab.models.bench
-    still, moved = bench.edit(subject, Edit()), bench.edit(subject, Edit(strengths={"smile": 1.5}))
-    editor = Editor(bench.generator, bench.controls)
+    subject, models = subject_of(at_hand), tab.services.models
+    still, moved = (edited_picture(models, subject, edit) for edit in (Edit(), Edit(strengths={"smile": 1.5})))
+    editor = Editor(models.generator, models.controls)
     editor.set_latent(subject.inversion)
     assert np.array_equal(still, editor.edit({}))
     assert np.array_equal(moved, editor.edit({"smile": 1.5}))
@@ -105,7 +108,7 @@ def test_no_strength_is_the_inversion_and_a_strength_is_the_editors_edit(tab: Ed
 def test_every_slider_repaints_and_every_class_differs(tab: EditTab, at_hand: Visitor) -> None:
     seen = {addresses(dragged(tab, at_hand, *asked(tab, at_hand)), tab)[1]}
     count = 1
-    for name, control in tab.models.bench.controls.items():
+    for name, control in tab.services.models.controls.items():
         for key in [name] if control.binary else [f"{name}:{target}" for target in control.classes]:
             update = dragged(tab, at_hand, *asked(tab, at_hand, strengths={key: control.limits[1]}))
             assert update[tab.notice] == ""
@@ -115,14 +118,14 @@ def test_every_slider_repaints_and_every_class_differs(tab: EditTab, at_hand: Vi
 
 
 def test_the_keep_list_is_the_controls_own_while_all_is_ticked(tab: EditTab, at_hand: Visitor) -> None:
-    bench = tab.models.bench
-    editor = bench.editor(subject_of(at_hand))
-    for keep, ticked in ((None, list(own_keep(bench.controls))), (("gender",), ["gender"])):
+    models = tab.services.models
+    editor = editor_of(models, subject_of(at_hand))
+    for keep, ticked in ((None, list(own_keep(models.controls))), (("gender",), ["gender"])):
         values = asked(tab, at_hand, strengths={"smile": 2.0}, keep=keep)
         assert values[3] == ticked
-        found, subject, edit = tab.read(at_hand, *values[3:])
+        _, subject, edit = tab.read(at_hand, *values[3:])
         assert edit.keep == keep
-        assert np.array_equal(found.edit(subject, edit), editor.edit({"smile": 2.0}, keep=keep))
+        assert np.array_equal(edited_picture(models, subject, edit), editor.edit({"smile": 2.0}, keep=keep))
 
 
 def test_a_dragged_picture_is_small_and_a_settled_one_in_full(tab: EditTab, at_hand: Visitor,
@@ -193,7 +196,7 @@ def test_two_edits_are_compared_side_by_side(tab: EditTab, at_hand: Visitor) -> 
     values = asked(tab, at_hand, compare=PINNED, strengths={"age": 2.0})
     pinned, now = shown(dragged(tab, at_hand, *values), tab)
     for picture, name in ((pinned, "smile"), (now, "age")):
-        expected = tab.models.bench.edit(subject_of(at_hand), Edit(strengths={name: 2.0}))
+        expected = edited_picture(tab.services.models, subject_of(at_hand), Edit(strengths={name: 2.0}))
         assert np.abs(picture.astype(int) - expected).mean() < 2
     values[2] = True
     beside = dragged(tab, at_hand, *values)
@@ -207,8 +210,8 @@ def test_the_part_around_a_face_is_pasted_as_in_the_whole_photo(inverted: Visito
     """What the page shows of a photo is the same as what is saved of it."""
     subject = subject_of(inverted)
     edited = np.clip(subject.picture.astype(int) + 40, 0, 255).astype(np.uint8)
-    before, after = subject.pasted(edited, side=VIEW_SIDE)
-    _, whole = subject.pasted(edited)
+    before, after = pasted_pictures(subject, edited, side=VIEW_SIDE)
+    _, whole = pasted_pictures(subject, edited)
     part, [face] = around(subject.photo, subject.face)
     start = (subject.face.quad - face.quad)[0].round().astype(int)
     height, width = part.pixels.shape[:2]
@@ -224,7 +227,7 @@ def test_a_preview_is_what_paste_back_makes_of_each_edit(inverted: Visitor) -> N
     photo, [face] = scaled(*around(subject.photo, subject.face), PREVIEW_SIDE)
     for change in (40, -40):
         edited = np.clip(subject.picture.astype(int) + change, 0, 255).astype(np.uint8)
-        before, after = subject.pasted(edited, side=PREVIEW_SIDE)
+        before, after = pasted_pictures(subject, edited, side=PREVIEW_SIDE)
         assert np.array_equal(before, photo.pixels)
         assert np.array_equal(after, paste_back(photo, face, edited, original=subject.picture))
 
@@ -232,16 +235,16 @@ def test_a_preview_is_what_paste_back_makes_of_each_edit(inverted: Visitor) -> N
 # ---- what an edit did
 
 def test_an_edit_is_told_in_numbers(tab: EditTab, drawn: Visitor) -> None:
-    bench, subject = tab.models.bench, subject_of(drawn)
+    models, subject = tab.services.models, subject_of(drawn)
     edit = Edit(strengths={"smile": -3.0})
-    effect = effect_of(bench, subject, edit, bench.edit(subject, edit))
+    effect = effect_of(models, subject, edit, edited_picture(models, subject, edit))
     smile = next(measure for measure in effect.measures if measure.attribute == "smile")
     assert smile.asked
     assert smile.after[1] < smile.before[1]  # Less smiling.
     assert all(sum(row) == pytest.approx(1, abs=1e-3) for measure in effect.measures
                for row in (measure.before, measure.after))
     assert 0 < effect.identity < 1
-    nothing = effect_of(bench, subject, Edit(), subject.picture)
+    nothing = effect_of(models, subject, Edit(), subject.picture)
     assert nothing.identity == pytest.approx(0, abs=1e-6)
     assert not any(measure.changed for measure in nothing.measures)
     told = settled(tab, drawn, asked(tab, drawn, strengths={"smile": -3.0}))[tab.side.effect]
@@ -259,9 +262,9 @@ def test_before_an_edit_it_is_said_how_to_begin(tab: EditTab, drawn: Visitor, in
 
 
 def test_an_unwanted_change_is_seen(tab: EditTab, drawn: Visitor) -> None:
-    bench, subject = tab.models.bench, subject_of(drawn)
-    other = bench.edit(subject, Edit(strengths={"smile": -4.0}))
-    effect = effect_of(bench, subject, Edit(strengths={"age": 0.1}), other)
+    models, subject = tab.services.models, subject_of(drawn)
+    other = edited_picture(models, subject, Edit(strengths={"smile": -4.0}))
+    effect = effect_of(models, subject, Edit(strengths={"age": 0.1}), other)
     assert "smile" in [measure.attribute for measure in effect.unwanted]
 
 
@@ -279,7 +282,7 @@ def test_undo_and_redo_go_through_the_edits(tab: EditTab, drawn: Visitor) -> Non
     assert addresses(back, tab)[1] == pictures[0]
     assert drawn.edit == edits[0]
     values = [back.get(part, {}).get("value") for part in tab.sliders.inputs]
-    assert tab.sliders.read(tab.models.bench, values) == edits[0]  # The sliders follow.
+    assert tab.sliders.read(tab.services.models, values) == edits[0]  # The sliders follow.
     start = tab.on_undo(drawn, *view)
     assert start[tab.side.undo]["interactive"] is False
     assert tab.on_undo(drawn, *view)[tab.side.undo]["interactive"] is False  # There is nothing before it.
@@ -323,8 +326,8 @@ def test_the_downloaded_photo_changes_in_the_face_alone_and_names_its_recipe(tab
     changed[max(top, 0):bottom + 1, max(left, 0):right + 1] = False
     assert not changed.any()
     recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
-    recipe.check(tab.models.bench.editor(subject_of(at_hand)))
-    assert recipe.strengths == {"smile": 2.0}
+    recipe.check(editor_of(tab.services.models, subject_of(at_hand)))
+    assert recipe.edit.strengths == {"smile": 2.0}
     assert recipe.source.photo == astronaut.sha256
     values = asked(tab, at_hand, strengths={"smile": 2.0})[3:]
     stored = link_of(tab.outputs.on_recipe(at_hand, *values), tab, "recipe")
@@ -347,11 +350,11 @@ def test_a_sample_is_edited_and_its_recipe_reproduces_the_download(tab: EditTab)
     update = tab.on_surprise(visitor, 0.7)
     assert update[tab.edit_area]["visible"] is True
     assert update[tab.side.pasted]["visible"] is False
-    hair = tab.models.bench.controls["hair"]
+    hair = tab.services.models.controls["hair"]
     path = save(tab, visitor, strengths={"smile": -1.0, "hair:blond": hair.limits[1]})
     assert path.name == f"sample-{update[tab.photo.seed]}-edited.png"
     recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
-    editor = Editor(tab.models.bench.generator, tab.models.bench.controls)
+    editor = Editor(tab.services.models.generator, tab.services.models.controls)
     assert np.array_equal(reproduce(recipe, editor), np.asarray(Image.open(path)))
 
 
@@ -360,7 +363,7 @@ def test_a_strip_goes_the_way_to_the_edit_or_through_an_attribute(tab: EditTab, 
     way = np.asarray(Image.open(tab.outputs.on_strip(drawn, WAY, *values)[tab.outputs.strip]["value"]))
     side = subject_of(drawn).picture.shape[0]
     assert way.shape == (side, 7 * side, 3)
-    last = tab.models.bench.edit(subject_of(drawn), Edit(strengths={"smile": 2.0}))
+    last = edited_picture(tab.services.models, subject_of(drawn), Edit(strengths={"smile": 2.0}))
     assert np.abs(way[:, :side].astype(int) - subject_of(drawn).picture).mean() < 2
     assert np.abs(way[:, -side:].astype(int) - last).mean() < 2
     of = tab.outputs.on_strip(drawn, "hair:blond", *values)[tab.outputs.strip]
@@ -391,9 +394,9 @@ def test_a_session_goes_on_where_it_was(tab: EditTab, at_hand: Visitor, tmp_path
         assert update[tab.notice] == ""
         assert another.edit.strengths == wanted
         assert update[tab.side.pasted]["visible"] is with_photo
-        bench = tab.models.bench
-        assert np.array_equal(bench.edit(subject_of(another), another.edit),
-                              bench.edit(subject_of(at_hand), Edit(strengths=wanted)))
+        models = tab.services.models
+        assert np.array_equal(edited_picture(models, subject_of(another), another.edit),
+                              edited_picture(models, subject_of(at_hand), Edit(strengths=wanted)))
         if with_photo:
             original = save(tab, at_hand, pasted=True, strengths=wanted)
             again = save(tab, another, pasted=True, strengths=wanted)
@@ -405,7 +408,7 @@ def test_a_session_of_a_sample_is_a_few_kilobytes(tab: EditTab, drawn: Visitor) 
     path = link_of(tab.outputs.on_session(drawn, False, *values), tab, "session")
     assert path.stat().st_size < 4000
     another = Visitor()
-    another.resume(load_session(path), tab.models.bench.generator)
+    resume(another, load_session(path), tab.services.models.generator)
     assert np.array_equal(subject_of(another).picture, subject_of(drawn).picture)
 
 

@@ -21,7 +21,6 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from editing.edit import MOST_STRENGTH
 from gradio.components.api_component import Api
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -29,16 +28,20 @@ from PIL import Image
 
 import app
 from directions import Controls
-from directions.files import load_any
-from editing import Editor, load_recipe, load_session, reproduce, save_session
+from directions import load as load_directions
+from directions import save as save_directions
+from directions.edit import MOST_STRENGTH
+from editing import Editor, Inverter, load_recipe, load_session, reproduce, save_session
+from generators import Space
 from inversion import PRESETS, Photo, open_photo, paste_back
 from page import KEPT_SECONDS
 from page.api import arguments
 from page.api.arguments import checked
 from page.api.endpoints import Preset
 from page.jobs.forgetting import tidy
-from page.state import files as showing
-from page.state.models import Models
+from page.jobs.services import Services
+from page.state import files
+from tests.page.handling import OtherInversion
 from tests.page.serving import client_of, endpoints_of, served
 from weights.errors import InputError
 
@@ -46,8 +49,8 @@ CHANGES = {"smile": 1.5, "hair:blond": 0.5}
 
 
 @pytest.fixture(scope="module")
-def demo(models: Models) -> Iterator[gr.Blocks]:
-    with served(models) as launched:
+def demo(services: Services) -> Iterator[gr.Blocks]:
+    with served(services) as launched:
         yield launched
 
 
@@ -92,7 +95,7 @@ def test_no_endpoint_sees_a_visitor(demo: gr.Blocks) -> None:
     assert all(type(block) is Api for function in public for block in (*function.inputs, *function.outputs))
 
 
-def test_find_faces_gives_the_library_s_faces(client: Client, two_faces: Path, models: Models) -> None:
+def test_find_faces_gives_the_library_s_faces(client: Client, two_faces: Path, services: Services) -> None:
     from inversion import find_faces, limits_of_face
 
     found = client.predict(handle_file(two_faces), api_name="/find_faces")
@@ -102,10 +105,10 @@ def test_find_faces_gives_the_library_s_faces(client: Client, two_faces: Path, m
     assert [tuple(face["box"]) for face in found] == [face.box for face in faces]
     assert np.array_equal([face["quad"] for face in found], [face.quad for face in faces])
     assert [face["warnings"] for face in found] == [
-        list(limits_of_face(photo, face, faces, resolution=models.bench.generator.img_resolution)) for face in faces]
+        list(limits_of_face(photo, face, faces, resolution=services.models.generator.img_resolution)) for face in faces]
 
 
-def test_a_photo_s_edit_is_the_library_s(client: Client, models: Models, astronaut: Photo,
+def test_a_photo_s_edit_is_the_library_s(client: Client, services: Services, astronaut: Photo,
                                          from_photo: tuple[str, str, dict[str, Any]], tmp_path: Path) -> None:
     path, picture, numbers = from_photo
     session = load_session(path)
@@ -114,8 +117,8 @@ def test_a_photo_s_edit_is_the_library_s(client: Client, models: Models, astrona
     assert face is not None
     assert np.array_equal(pixels(picture), inversion.picture)
     assert (numbers["lpips"], numbers["identity"]) == (inversion.lpips, inversion.identity)
-    bench = models.bench
-    editor = Editor(bench.generator, bench.controls)
+    models = services.models
+    editor = Editor(models.generator, models.controls)
     editor.set_latent(inversion)
     expected = editor.edit(CHANGES, keep=["age"])
     put_back, told = client.predict(handle_file(path), CHANGES, keep=["age"], api_name="/edit")
@@ -127,7 +130,7 @@ def test_a_photo_s_edit_is_the_library_s(client: Client, models: Models, astrona
     recipe = load_recipe(crop)
     assert recipe == load_recipe(put_back)
     assert json.loads(told["recipe"]) == json.loads(recipe.to_json())
-    again = reproduce(recipe, editor, photo=astronaut, projector=bench.projector)
+    again = reproduce(recipe, editor, photo=astronaut, inverter=Inverter(models.projector))
     assert np.array_equal(again, expected)
     assert b"digitalsourcetype" in Path(put_back).read_bytes()
     assert b"digitalsourcetype" not in Path(crop).read_bytes()
@@ -135,17 +138,17 @@ def test_a_photo_s_edit_is_the_library_s(client: Client, models: Models, astrona
     assert {name for name, wanted in asked.items() if wanted} == {"smile", "hair"}
 
 
-def test_no_strength_is_the_identity(client: Client, sample: tuple[str, str], models: Models) -> None:
+def test_no_strength_is_the_identity(client: Client, sample: tuple[str, str], services: Services) -> None:
     session, picture = sample
     same, told = client.predict(handle_file(session), {"smile": 0}, api_name="/edit")
     assert np.array_equal(pixels(same), pixels(picture))
     assert told["identity"] == 0
-    editor = Editor(models.bench.generator, models.bench.controls)
-    editor.set_latent(models.bench.generator.sample([7], truncation=0.8)[0])
+    editor = Editor(services.models.generator, services.models.controls)
+    editor.set_latent(services.models.generator.sample([7], truncation=0.8)[0])
     assert np.array_equal(editor.edit({}), pixels(picture))
-    settings = {"layers": [2, 8], "step": 0.3, "method": "paper"}
+    settings = {"layers": [12, 64], "step": 0.3, "method": "gradctrl"}
     other, _ = client.predict(handle_file(session), {"age": -1}, **settings, api_name="/edit")
-    assert np.array_equal(pixels(other), editor.edit({"age": -1}, layers=(2, 8), step=0.3, method="paper"))
+    assert np.array_equal(pixels(other), editor.edit({"age": -1}, layers=(12, 64), step=0.3))
 
 
 def test_a_bad_file_in_a_batch_stops_nothing(client: Client, astronaut_file: Path, tmp_path: Path) -> None:
@@ -163,24 +166,24 @@ def test_a_bad_file_in_a_batch_stops_nothing(client: Client, astronaut_file: Pat
         table = list(csv.DictReader(io.StringIO(archive.read("batch.csv").decode())))
     assert {"pictures/astronaut-edited.png", "latents/astronaut.latent.safetensors", "edit.json"} <= names
     assert [row["state"] for row in table] == ["done", "failed", "done"]
-    left = [path for path in showing.private_dir().rglob("*") if path.is_file() and path.suffix == ".zip"]
+    left = [path for path in files.private_dir().rglob("*") if path.is_file() and path.suffix == ".zip"]
     assert [path.parent.parent.name for path in left] == ["api"]
 
 
-def test_a_trained_control_edits_together_with_the_others(client: Client, models: Models,
+def test_a_trained_control_edits_together_with_the_others(client: Client, services: Services,
                                                           sample: tuple[str, str]) -> None:
-    bench = models.bench
+    models = services.models
     seeds = list(range(60))
-    scores = bench.controls["smile"].scores(bench.generator.sample(seeds))[:, 0]
+    scores = models.controls["smile"].scores(models.generator.sample(seeds))[:, 0]
     order = scores.argsort().tolist()
     labels = {str(seed): "no_grin" for seed in order[:12]} | {str(seed): "grin" for seed in order[-12:]}
     path, told = client.predict("grin", ["no_grin", "grin"], labels, api_name="/train_control")
     assert told["classes"] == ["no_grin", "grin"]
     assert 0.5 < told["balanced_accuracy"] <= 1
     assert told["safe"][0] < 0 < told["safe"][1]
-    together = Controls([*bench.controls.values(), *load_any(path).values()], generator_hash=bench.generator.hash)
-    editor = Editor(bench.generator, together)
-    editor.set_latent(bench.generator.sample([7], truncation=0.8)[0])
+    together = Controls([*models.controls.values(), *load_directions(path).values()], spaces=models.generator.spaces)
+    editor = Editor(models.generator, together)
+    editor.set_latent(models.generator.sample([7], truncation=0.8)[0])
     changes = {"grin": -1.0, "age": -0.5}
     picture, effect = client.predict(handle_file(sample[0]), changes, controls=handle_file(path), api_name="/edit")
     assert np.array_equal(pixels(picture), editor.edit(changes))
@@ -190,7 +193,7 @@ def test_a_trained_control_edits_together_with_the_others(client: Client, models
 
 
 def test_inversions_wait_their_turn(demo: gr.Blocks, client: Client, astronaut_file: Path) -> None:
-    with endpoints_of(demo).models.lane.join():
+    with OtherInversion(endpoints_of(demo).services.inversions):
         job = client.submit(handle_file(astronaut_file), preset="fast", with_photo=False, api_name="/invert")
         client.predict(3, api_name="/sample")  # What is cheap does not wait.
         time.sleep(1.5)
@@ -210,31 +213,28 @@ def bad_edits(session: str, other_controls: str) -> list[tuple[dict[str, Any], s
         ({"strengths": {"smile": MOST_STRENGTH + 1}}, "smile 21 is too far; give -20 to 20"),
         ({"strengths": ["smile"]}, "strengths: .* is not an object of values by name"),
         ({"layers": [1, 2, 3]}, r"layers: \[1, 2, 3\] is no layer range; give two numbers"),
-        ({"layers": [4, 90]}, "layer range 4:90: this generator has 12 layers"),
+        ({"layers": [300, 900]}, "the layer range 300-900 holds none of this generator's layers; their sides are 4, 8"),
         ({"layers": [0.5, 2]}, r"layers\[0\]: 0.5 is not a whole number"),
-        ({"step": 0.001}, "step 0.001 is no length of a step; give 0.05 or more"),
-        ({"method": "magic"}, "cannot be steered by the method magic; give project or paper"),
+        ({"step": 0.001}, "step 0.001 is no length of a step; give 0.01 or more"),
+        ({"method": "magic"}, "magic: no such method; use gradctrl, interfacegan"),
         ({"keep": ["hat"]}, "hat: no such attribute"),
         ({"keep": "age"}, "keep: 'age' is not a list"),
         ({"put_back": "yes"}, "put_back: 'yes' is not true or false"),
         ({"controls": handle_file(session)}, r"sample-7\.session\.safetensors: "),
-        ({"controls": handle_file(other_controls)}, r"others\.safetensors: these controls belong to generator"),
+        ({"controls": handle_file(other_controls)}, r"others\.safetensors: these controls are for the space"),
         ({"session": None}, "session: None is not a file; upload one"),
     )]
 
 
-def test_each_wrong_argument_of_an_edit_is_named(client: Client, sample: tuple[str, str], models: Models,
+def test_each_wrong_argument_of_an_edit_is_named(client: Client, sample: tuple[str, str], services: Services,
                                                  tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from directions import Control, save_controls
-
     others = tmp_path / "others.safetensors"
-    smile = models.bench.controls["smile"]
-    assert isinstance(smile, Control)
-    save_controls(others, [smile], generator_hash="0" * 64)
+    smile = services.models.controls["smile"]
+    save_directions(others, [smile], spaces={"w": Space.of("w", torch.randn(4, services.models.generator.w_dim))})
     for given, message in bad_edits(sample[0], str(others)):
         with pytest.raises(AppError, match=message) as caught:
             client.predict(**given, api_name="/edit")
-        assert str(showing.private_dir()) not in str(caught.value)
+        assert str(files.private_dir()) not in str(caught.value)
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -269,7 +269,7 @@ def test_each_wrong_photo_sample_and_label_is_named(client: Client, astronaut_fi
     ):
         with pytest.raises(AppError, match=message) as caught:
             client.predict(**given)
-        assert str(showing.private_dir()) not in str(caught.value)
+        assert str(files.private_dir()) not in str(caught.value)
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -288,7 +288,7 @@ def test_each_wrong_session_is_named(client: Client, sample: tuple[str, str], as
                           (astronaut_file, r"astronaut\.jpg: ")):
         with pytest.raises(AppError, match=message) as caught:
             client.predict(handle_file(path), {"smile": 1}, api_name="/edit")
-        assert str(showing.private_dir()) not in str(caught.value)
+        assert str(files.private_dir()) not in str(caught.value)
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -300,12 +300,12 @@ def answer(demo: gr.Blocks, name: str, data: list[Any]) -> str:
 
 def test_no_file_of_this_machine_or_of_a_visitor_can_be_named(demo: gr.Blocks, astronaut_file: Path) -> None:
     """Gradio lets a path pass that does not say that it is a file."""
-    shown = showing.for_browser(np.asarray(Image.open(astronaut_file)), "0123456789abcdef0123456789abcdef")
-    kept = showing.private_dir() / "inversions" / "kept.jpg"
+    shown = files.for_browser(np.asarray(Image.open(astronaut_file)), "0123456789abcdef0123456789abcdef")
+    kept = files.private_dir() / "inversions" / "kept.jpg"
     kept.parent.mkdir(exist_ok=True)
     kept.write_bytes(astronaut_file.read_bytes())
     tagged = {"_type": "gradio.FileData"}
-    for path in (str(astronaut_file), shown, str(kept), f"{showing.private_dir()}/api/../inversions/kept.jpg"):
+    for path in (str(astronaut_file), shown, str(kept), f"{files.private_dir()}/api/../inversions/kept.jpg"):
         for file in ({"path": path}, {"path": path, "url": path}, {"path": path, "meta": {}}):
             assert "is not on this server" in answer(demo, "find_faces", [file])
         told = answer(demo, "find_faces", [{"path": path, "meta": tagged}])
@@ -327,7 +327,7 @@ def test_what_an_endpoint_gave_can_be_given_without_another_upload(demo: gr.Bloc
 def test_uploads_go_once_they_were_read_and_results_after_an_hour(client: Client, astronaut_file: Path,
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     def uploads() -> list[Path]:
-        return [path for path in showing.private_dir().glob("*/private.jpg") if len(path.parent.name) == 64]
+        return [path for path in files.private_dir().glob("*/private.jpg") if len(path.parent.name) == 64]
 
     monkeypatch.setattr(arguments, "GRACE", 0.5)
     private = astronaut_file.with_name("private.jpg")
@@ -338,14 +338,14 @@ def test_uploads_go_once_they_were_read_and_results_after_an_hour(client: Client
             break
         time.sleep(0.1)
     assert uploads() == []
-    results = [path for path in (showing.private_dir() / "api").rglob("*") if path.is_file()]
+    results = [path for path in (files.private_dir() / "api").rglob("*") if path.is_file()]
     assert results
-    assert all(path.stat().st_mode & 0o077 == 0 or showing.private_dir().stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 or files.private_dir().stat().st_mode & 0o077 == 0
                for path in results)
     for path in results:
         os.utime(path, (time.time() - KEPT_SECONDS - 60,) * 2)
-    tidy(showing.private_dir(), KEPT_SECONDS)
-    assert [path for path in (showing.private_dir() / "api").rglob("*") if path.is_file()] == []
+    tidy(files.private_dir(), KEPT_SECONDS)
+    assert [path for path in (files.private_dir() / "api").rglob("*") if path.is_file()] == []
 
 
 def test_the_same_photo_of_several_callers_at_once(demo: gr.Blocks, astronaut_file: Path) -> None:

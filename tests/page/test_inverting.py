@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from page.jobs.executors import Lane
+from page.jobs.executors import InversionQueue
+from page.jobs.inverting import invert as invert_face
+from page.jobs.services import Services
 from page.layout import Page
-from page.state.models import Models
 from page.state.visitor import Visitor
 from page.tabs import words
 from page.tabs.edit import EditTab
-from tests.page.handling import LONG, QUICK, addresses, invert, inverting
+from tests.page.handling import LONG, QUICK, OtherInversion, addresses, invert, inverting
 
 
 def test_an_inversion_streams_and_opens_the_sliders(tab: EditTab, astronaut_file: Path) -> None:
@@ -51,7 +52,7 @@ def test_stop_reaches_the_running_inversion_and_keeps_the_best_so_far(tab: EditT
     last = list(updates)[-1]
     assert visitor.subject is not None
     assert 1 < visitor.subject.inversion.steps < 200
-    assert visitor.subject.stopped
+    assert visitor.subject.inversion.stopped
     assert "stopped at step" in last[tab.side.status]
     assert last[tab.side.pasted]["value"] is True
     before, after = (Path(shown).read_bytes() for shown in addresses(last, tab))
@@ -85,25 +86,37 @@ def test_another_photo_is_not_overwritten_by_an_inversion_of_the_last(tab: EditT
 
 
 def test_closing_the_stream_ends_the_inversion(tab: EditTab, astronaut_file: Path) -> None:
-    visitor = Visitor()
+    visitor, inversions = Visitor(), tab.services.inversions
     tab.on_upload(visitor, {"path": str(astronaut_file)})
-    visitor.begin()
-    stream = visitor.invert(tab.models.bench.projector, LONG, lane=tab.models.lane)
+    visitor.begin_inversion()
+    stream = invert_face(visitor, tab.services.models, LONG, inversions)
     next(stream)
-    [thread] = [thread for thread in threading.enumerate() if thread.name == "inversion"]
     stream.close()  # type: ignore[attr-defined]
-    thread.join(20)
-    assert not thread.is_alive()
-    assert tab.models.lane.join().wait(0)
-    tab.models.lane._tickets.clear()
+    with OtherInversion(inversions) as other:
+        assert other.began.wait(20)
 
 
-def test_inversions_wait_in_a_lane_and_tell_their_place(tab: EditTab, astronaut_file: Path) -> None:
-    lane = tab.models.lane
+def test_closing_the_queue_ends_what_runs_and_what_waits(tab: EditTab, astronaut_file: Path) -> None:
+    inversions, visitors, updates = InversionQueue(), [Visitor(), Visitor()], []
+    for visitor in visitors:
+        tab.on_upload(visitor, {"path": str(astronaut_file)})
+        updates.append(invert_face(visitor, tab.services.models, LONG, inversions))
+        next(updates[-1])
+    inversions.close()
+    for stream in updates:
+        list(stream)
+    running, waiting = visitors
+    assert running.subject is not None
+    assert running.subject.inversion.stopped
+    assert waiting.subject is None
+
+
+def test_inversions_wait_in_a_queue_and_tell_their_place(tab: EditTab, astronaut_file: Path) -> None:
+    inversions = tab.services.inversions
     visitor = Visitor()
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
-    with lane.join(40.0):
+    with OtherInversion(inversions, 40.0):
         updates = inverting(tab, visitor, "fast")
         next(updates)
         told = next(updates)[tab.side.status]
@@ -111,22 +124,23 @@ def test_inversions_wait_in_a_lane_and_tell_their_place(tab: EditTab, astronaut_
     rest = list(updates)
     assert any("step" in str(update.get(tab.side.status)) for update in rest)
     assert visitor.subject is not None
-    assert lane.join().wait(0)  # The place was left.
-    lane._tickets.clear()
+    with OtherInversion(inversions) as other:
+        assert other.began.wait(5)  # The place was left.
 
 
-def test_who_stops_while_waiting_leaves_the_lane_and_all_as_it_was(tab: EditTab, astronaut_file: Path) -> None:
-    lane = tab.models.lane
+def test_who_stops_while_waiting_leaves_the_queue_and_all_as_it_was(tab: EditTab, astronaut_file: Path) -> None:
+    inversions = tab.services.inversions
     visitor = Visitor()
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     tab.on_begin(visitor, "fast")
-    with lane.join():
+    with OtherInversion(inversions):
         updates = inverting(tab, visitor, "fast")
         next(updates)
         next(updates)
         tab.on_stop(visitor)
         last = list(updates)[-1]
-        assert len(lane._tickets) == 1
+        with OtherInversion(inversions) as later:
+            assert inversions.ahead(later.job)[0] == 1
     assert visitor.subject is None
     assert last[tab.photo.invert]["visible"] is True
     assert last[tab.side.area]["visible"] is False
@@ -135,46 +149,39 @@ def test_who_stops_while_waiting_leaves_the_lane_and_all_as_it_was(tab: EditTab,
 def test_what_is_kept_does_not_wait_behind_others(keeping: Page, astronaut_file: Path) -> None:
     tab = keeping.edit
     invert(tab, astronaut_file)
-    with tab.models.lane.join():
+    with OtherInversion(tab.services.inversions):
         visitor, updates = invert(tab, astronaut_file)
-    assert visitor.subject.kept
+    assert visitor.subject.from_cache
     assert not any("queue" in str(update.get(tab.side.status)) for update in updates)
 
 
-def test_a_full_lane_is_told(tab: EditTab, astronaut_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lane = Lane(most=0)
-    monkeypatch.setattr(tab.models, "lane", lane)
-    with lane.join():
+def test_a_full_queue_is_told(tab: EditTab, astronaut_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inversions = InversionQueue(most_waiting=0)
+    monkeypatch.setattr(tab.services, "inversions", inversions)
+    with OtherInversion(inversions):
         visitor, updates = invert(tab, astronaut_file)
     assert "0 inversions are waiting already; come back" in updates[-2][tab.notice]
     assert tab.notice not in updates[-1]  # It stays to be read.
     assert visitor.subject is None
 
 
-def test_a_lane_lets_each_have_its_turn_in_order() -> None:
-    lane, order = Lane(), []
-    tickets = [lane.join(seconds) for seconds in (1.0, 2.0, 3.0)]
-    assert [(ticket.place, ticket.seconds_ahead) for ticket in tickets] == [(0, 0.0), (1, 1.0), (2, 3.0)]
-
-    def work(number: int) -> None:
-        with tickets[number] as ticket:
-            assert ticket.wait(10)
-            order.append(number)
-
-    threads = [threading.Thread(target=work, args=[number]) for number in (2, 0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert order == [0, 1, 2]
-    assert tickets[0].place == -1
-    tickets[0].leave()  # Twice is once.
+def test_each_has_its_turn_in_order() -> None:
+    inversions, order = InversionQueue(), []
+    with OtherInversion(inversions, 1.0) as first:
+        jobs = [inversions.submit(partial(order.append, number), seconds) for number, seconds in ((1, 2.0), (2, 3.0))]
+        assert [inversions.ahead(job) for job in (first.job, *jobs)] == [(0, 0.0), (1, 1.0), (2, 3.0)]
+        kept = inversions.submit(partial(order.append, 3))
+        jobs[0].cancel()
+        assert inversions.ahead(kept) == (2, 4.0)
+    kept.result(10)
+    assert order == [2, 3]
+    assert inversions.ahead(kept) == (0, 0.0)
 
 
-def test_the_time_of_a_whole_inversion_is_learned(tab: EditTab, models: Models, astronaut_file: Path) -> None:
+def test_the_time_of_a_whole_inversion_is_learned(tab: EditTab, services: Services, astronaut_file: Path) -> None:
     invert(tab, astronaut_file)
     visitor, _ = invert(tab, astronaut_file)
-    assert models.bench.loaded.timing.seconds(QUICK) == visitor.subject.inversion.seconds
+    assert services.models.timing.seconds(QUICK) == visitor.subject.inversion.seconds
 
 
 @pytest.mark.parametrize(("distance", "said"), [

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from editing import Editor
-from page.state import files as showing
-from page.state.models import Models
+from page.jobs.services import Services
+from page.state import files
 from tests.page.serving import served
 
 mcp = pytest.importorskip("mcp", reason="mcp is not installed (the extra mcp brings it)")
@@ -25,8 +25,8 @@ SIX = ["find_faces", "invert", "sample", "edit", "batch", "train_control"]
 
 
 @pytest.fixture(scope="module")
-def demo(models: Models) -> Iterator[gr.Blocks]:
-    with served(models, mcp=True) as launched:
+def demo(services: Services) -> Iterator[gr.Blocks]:
+    with served(services, mcp=True) as launched:
         yield launched
 
 
@@ -78,19 +78,19 @@ def test_the_six_tools_say_what_they_do_and_take(demo: gr.Blocks) -> None:
     assert all("Files are given by address" in told[name].description for name in ("find_faces", "edit", "batch"))
 
 
-def test_a_sample_is_drawn_and_edited_twice(demo: gr.Blocks, models: Models, progress: Any) -> None:
+def test_a_sample_is_drawn_and_edited_twice(demo: gr.Blocks, services: Services, progress: Any) -> None:
     drawn = call(demo, "sample", {"seed": 4, "truncation": 0.7}, progress)
     assert not drawn.isError
     address = texts(drawn)[0]
-    editor = Editor(models.bench.generator, models.bench.controls)
-    editor.set_latent(models.bench.generator.sample([4], truncation=0.7)[0])
+    editor = Editor(services.models.generator, services.models.controls)
+    editor.set_latent(services.models.generator.sample([4], truncation=0.7)[0])
     assert np.array_equal(pictures(drawn)[0], editor.edit({}))
     for strength in (1.0, -1.5):
         edited = call(demo, "edit", {"session": address, "strengths": {"smile": strength}}, progress)
         assert not edited.isError
         assert np.array_equal(pictures(edited)[0], editor.edit({"smile": strength}))
         told = json.loads(texts(edited)[-1])
-        assert json.loads(told["recipe"])["strengths"] == {"smile": strength}
+        assert json.loads(told["recipe"])["edit"]["strengths"] == {"smile": strength}
 
 
 def test_what_is_wrong_is_told(demo: gr.Blocks, progress: Any, capfd: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +117,7 @@ def test_files_within_a_call_in_lists_and_left_out(demo: gr.Blocks, astronaut_fi
 
 
 def test_addresses_of_other_files_of_this_machine_are_refused(demo: gr.Blocks, astronaut_file: Path) -> None:
-    shown = showing.for_browser(np.zeros((64, 64, 3), np.uint8), "fedcba9876543210fedcba9876543210")
+    shown = files.for_browser(np.zeros((64, 64, 3), np.uint8), "fedcba9876543210fedcba9876543210")
     for path in (str(astronaut_file), shown):
         for address in (path, f"file://{path}", f"{demo.local_url}gradio_api/file={path}"):
             assert call(demo, "find_faces", {"photo": address}).isError

@@ -10,11 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from directions import Controls, LinearControl, save_family
+from directions import ALL_LAYERS, Controls, LinearControl
+from directions import save as save_directions
 from editing import Edit, parse_recipe, reproduce
+from generators import Space
 from inversion import read_picture_metadata
+from page.jobs.editing import editor_of
+from page.jobs.services import Services
 from page.layout import Page
-from page.state.models import OWN, Models
+from page.state.models import OWN
 from page.state.visitor import Visitor
 from page.tabs.edit import EditTab
 from tests.page.handling import addresses, asked, dragged, shown
@@ -22,29 +26,29 @@ from weights.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def family_files(models: Models, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def family_files(services: Services, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Families of directions, by the names of the bundled ones; InterFaceGAN's is another generator's."""
-    folder, generator = tmp_path_factory.mktemp("families"), models.bench.generator
+    folder, generator = tmp_path_factory.mktemp("families"), services.models.generator
     files = {}
     for family, width in (("interfacegan", generator.w_dim), ("ganspace", generator.w_dim),
                           ("stylespace", generator.layers[-1].stop)):
         n = torch.nn.functional.normalize(torch.randn(1, width, generator=torch.Generator().manual_seed(1)), dim=1)
-        made = [LinearControl(name=name, classes=("no", "yes"), layers=(0, generator.num_ws), directions=n, weights=n,
-                              family=family, bias=torch.zeros(1), units=(6.0,), limits=(-1.0, 1.5))
+        made = [LinearControl(name=name, classes=("no", "yes"), layers=ALL_LAYERS, directions=n, weights=n,
+                              found_by=family, bias=torch.zeros(1), units=(6.0,), limits=(-1.0, 1.5))
                 for name in ("smile", "age")]
         files[f"bundled-{family}"] = folder / f"{family}.safetensors"
-        save_family(files[f"bundled-{family}"], made,
-                    generator_hash="0" * 64 if family == "interfacegan" else generator.hash)
+        save_directions(files[f"bundled-{family}"], made, spaces=generator.spaces if family != "interfacegan" else {
+            "w": Space.of("w", torch.randn(4, generator.w_dim))})
     return files
 
 
 @pytest.fixture
-def methodical(models: Models, family_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> EditTab:
+def methodical(services: Services, family_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> EditTab:
     """The tab Edit on a machine that has these files."""
-    monkeypatch.setattr("directions.linear_files.path_of", family_files.__getitem__)
+    monkeypatch.setattr("directions.files.path_of", family_files.__getitem__)
     with gr.Blocks(analytics_enabled=False):
-        tab = Page(Models(models.bench.generator, models.bench.controls)).edit
-    assert "ganspace" in tab.models.bench.methods  # Looked for now.
+        tab = Page(Services(services.models.generator, services.models.controls)).edit
+    assert "ganspace" in tab.services.models.methods  # Looked for now.
     return tab
 
 
@@ -55,41 +59,38 @@ def visitor(methodical: EditTab) -> Visitor:
     return one
 
 
-def test_the_methods_are_those_that_can_be_used(models: Models, methodical: EditTab,
+def test_the_methods_are_those_that_can_be_used(services: Services, methodical: EditTab,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = methodical.models.bench
-    other = "project" if bench.own_method == "paper" else "paper"
-    assert bench.methods == (OWN, other, "ganspace", "stylespace")
-    words = {"project": "projection", "paper": "paper (masks)"}
-    shown = methodical.sliders.show(bench, Edit())[methodical.sliders.method]
-    assert shown["choices"] == [(words[str(bench.own_method)], OWN), (words[other], other), ("GANSpace", "ganspace"),
-                                ("StyleSpace", "stylespace")]
+    models = methodical.services.models
+    assert models.methods == (OWN, "ganspace", "stylespace")
+    shown = methodical.sliders.show(models, Edit())[methodical.sliders.method]
+    assert shown["choices"] == [("GradCtrl", OWN), ("GANSpace", "ganspace"), ("StyleSpace", "stylespace")]
     assert shown["value"] == OWN
 
     def nowhere(name: str) -> Path:
         raise InputError(name, "not on this machine")
 
-    monkeypatch.setattr("directions.linear_files.path_of", nowhere)
-    assert Models(models.bench.generator, models.bench.controls).bench.methods == (OWN, other)
-    smile = next(iter(bench.controls_of("ganspace").values()))
-    linear = Models(models.bench.generator, Controls([smile])).bench
+    monkeypatch.setattr("directions.files.path_of", nowhere)
+    assert Services(services.models.generator, services.models.controls).models.methods == (OWN,)
+    smile = next(iter(models.controls_of("ganspace").values()))
+    linear = Services(services.models.generator, Controls([smile])).models
     assert (linear.own_method, linear.methods) == ("ganspace", (OWN,))
 
 
-@pytest.mark.parametrize("method", ["project", "paper", "ganspace", "stylespace"])
+@pytest.mark.parametrize("method", ["ganspace", "stylespace"])
 def test_a_method_edits_as_the_editor_does_and_its_recipe_reproduces_the_download(
         methodical: EditTab, visitor: Visitor, method: str) -> None:
-    tab, bench = methodical, methodical.models.bench
+    tab, models = methodical, methodical.services.models
     assert visitor.subject is not None
-    editor = bench.editor(visitor.subject, method)
+    editor = editor_of(models, visitor.subject, method)
     expected = editor.edit({"smile": 1.0}, method=method)
     values = asked(tab, visitor, strengths={"smile": 1.0}, method=method)
     _, picture = shown(dragged(tab, visitor, *values), tab)
     assert np.abs(picture.astype(int) - expected).mean() < 2  # JPEG.
     path = Path(tab.outputs.on_picture(visitor, False, ".png", True, *values[3:])[tab.outputs.links["picture"]])
     recipe = parse_recipe(read_picture_metadata(path)["gradctrl"])
-    assert recipe.method == (None if method == bench.own_method else method)
-    assert recipe.controls == bench.controls_of(method).hash
+    assert recipe.edit.method == method
+    assert recipe.controls == models.controls_of(method).hash
     assert np.array_equal(reproduce(recipe, editor), np.asarray(Image.open(path)))
     assert np.array_equal(np.asarray(Image.open(path)), expected)
 
@@ -97,13 +98,13 @@ def test_a_method_edits_as_the_editor_does_and_its_recipe_reproduces_the_downloa
 def test_methods_differ_in_what_they_do(methodical: EditTab, visitor: Visitor) -> None:
     pictures = {addresses(dragged(methodical, visitor, *asked(methodical, visitor, strengths={"smile": 1.0},
                                                              method=method)), methodical)[1]
-                for method in methodical.models.bench.methods}
-    assert len(pictures) == 4
+                for method in methodical.services.models.methods}
+    assert len(pictures) == 3
 
 
 def test_sliders_take_the_ranges_of_the_method(methodical: EditTab, visitor: Visitor) -> None:
-    bench = methodical.models.bench
-    own = {name: control.limits for name, control in bench.controls.items()}
+    models = methodical.services.models
+    own = {name: control.limits for name, control in models.controls.items()}
     values = asked(methodical, visitor, strengths={"smile": 1.0}, method="ganspace")
     update = methodical.on_method(visitor, *values)
     for number, name in enumerate(own):

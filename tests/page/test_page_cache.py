@@ -16,10 +16,11 @@ from PIL import Image
 
 from inversion import Photo, Projector
 from page import KEPT_SECONDS, SWEEP_SECONDS, launching
-from page.jobs import forgetting as kept
+from page.jobs import forgetting
 from page.jobs.forgetting import Visitors
+from page.jobs.inverting import invert as invert_face
 from page.layout import Page
-from page.state import files as showing
+from page.state import files
 from page.state.visitor import Visitor
 from page.tabs.edit import EditTab
 from tests.page.handling import QUICK, asked, dragged, invert, inverting
@@ -44,13 +45,13 @@ def save(tab: EditTab, visitor: Visitor) -> Path:
 
 
 def shown_to(visitor: Visitor) -> list[Path]:
-    folder = showing.private_dir() / visitor.folder
+    folder = files.private_dir() / visitor.folder
     return [path for path in folder.rglob("*") if path.is_file()] if visitor.folder else []
 
 
 def test_the_same_face_is_inverted_once(tab: EditTab, astronaut_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, updates = invert(tab, astronaut_file)
-    assert tab.models.cache.size()[0] == 1
+    assert tab.services.cache.size()[0] == 1
     assert "kept from before" not in updates[-1][tab.side.status]
     monkeypatch.setattr(Projector, "invert_batch", lambda *_, **__: pytest.fail("inverted again"))
     second, updates = invert(tab, astronaut_file)
@@ -67,9 +68,9 @@ def test_the_same_face_is_inverted_once(tab: EditTab, astronaut_file: Path, monk
 def test_other_settings_are_another_inversion(tab: EditTab, astronaut_file: Path) -> None:
     invert(tab, astronaut_file)
     second, _ = invert(tab, astronaut_file, "balanced")
-    assert not second.subject.kept
+    assert not second.subject.from_cache
     assert second.subject.inversion.steps == 11
-    assert tab.models.cache.size()[0] == 2
+    assert tab.services.cache.size()[0] == 2
 
 
 def test_what_was_stopped_is_not_kept(tab: EditTab, astronaut_file: Path) -> None:
@@ -79,7 +80,7 @@ def test_what_was_stopped_is_not_kept(tab: EditTab, astronaut_file: Path) -> Non
     tab.on_stop(visitor)
     list(inverting(tab, visitor, "faithful"))
     assert visitor.subject.inversion.steps == 1
-    assert tab.models.cache.size()[0] == 0
+    assert tab.services.cache.size()[0] == 0
 
 
 def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(keeping: Page, tab: EditTab,
@@ -91,12 +92,12 @@ def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(k
     tab.outputs.on_session(visitor, True, *asked(tab, visitor)[3:])
     files, others = shown_to(visitor), shown_to(other)
     assert {path.name for path in files} == {"picture.jpg", "astronaut-edited.png", "astronaut.session.safetensors"}
-    assert tab.models.cache.size()[0] == 2
+    assert tab.services.cache.size()[0] == 2
     update = keeping.on_forget(visitor)
     assert not any(path.exists() for path in files)
     assert all(path.exists() for path in others)
     assert (visitor.photo, visitor.faces, visitor.chosen, visitor.subject) == (None, [], None, None)
-    assert tab.models.cache.size()[0] == 1
+    assert tab.services.cache.size()[0] == 1
     assert "Forgotten" in update[tab.side.empty]["value"]
     gone = (tab.side.result, tab.side.pair, tab.photo.outlined, *tab.outputs.links.values())
     assert [update[part] for part in gone] == [None] * len(gone)
@@ -105,9 +106,9 @@ def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(k
     assert not any(update[area]["visible"] for area in (tab.photo.photo_area, tab.side.area, tab.edit_area))
     assert "choose the photo again" in dragged(tab, visitor, *asked(tab, visitor))[tab.notice]
     again, _ = invert(tab, mirrored)
-    assert again.subject.kept  # The other's.
+    assert again.subject.from_cache  # The other's.
     once_more, _ = invert(tab, astronaut_file)
-    assert not once_more.subject.kept
+    assert not once_more.subject.from_cache
     keeping.on_forget(Visitor())  # Of whom there is nothing yet.
 
 
@@ -135,12 +136,12 @@ def test_an_inversion_that_runs_or_waits_is_forgotten_too(keeping: Page, tab: Ed
     assert update[tab.photo.stop] == gr.update(visible=False)
     assert tab.side.result not in update
     assert visitor.subject is None
-    assert tab.models.cache.size()[0] == 0
+    assert tab.services.cache.size()[0] == 0
 
 
 def test_an_inversion_that_ends_while_it_is_forgotten_is_not_kept(keeping: Page, tab: EditTab, astronaut_file: Path,
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, visitor = tab.models.cache, Visitor()
+    cache, visitor = tab.services.cache, Visitor()
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     put = cache.put
 
@@ -149,7 +150,7 @@ def test_an_inversion_that_ends_while_it_is_forgotten_is_not_kept(keeping: Page,
         return put(key, inversion)
 
     monkeypatch.setattr(cache, "put", slow_put)
-    list(visitor.invert(tab.models.bench.projector, QUICK, cache))
+    list(invert_face(visitor, tab.services.models, QUICK, tab.services.inversions, cache))
     assert visitor.subject is None
     assert cache.size()[0] == 0
 
@@ -165,7 +166,7 @@ def test_visitors_share_no_directory(tab: EditTab, astronaut_file: Path) -> None
 
 def test_an_upload_is_removed_once_it_is_read_and_nobody_else_s_file(tab: EditTab, astronaut_file: Path,
                                                                      tmp_path: Path) -> None:
-    folder = showing.private_dir() / "upload"
+    folder = files.private_dir() / "upload"
     folder.mkdir(exist_ok=True)
     for name, content, words in (("me.jpg", astronaut_file.read_bytes(), ""), ("bad.jpg", b"x", "bad.jpg")):
         (folder / name).write_bytes(content)
@@ -177,12 +178,12 @@ def test_an_upload_is_removed_once_it_is_read_and_nobody_else_s_file(tab: EditTa
 
 
 def test_the_page_s_cache_promises_what_the_page_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_cache = launching._models("bundled", "bundled", "cpu", True)
-    cache = with_cache.cache
-    assert cache.folder.parent == showing.private_dir()
+    cache = launching.build_demo().services.cache
+    assert cache is not None
+    assert cache.folder.parent == files.private_dir()
     assert cache.max_age == KEPT_SECONDS
-    assert launching._models("bundled", "bundled", "cpu", True).cache is cache  # One sweeper for all.
-    assert launching._models("bundled", "bundled", "cpu", False).cache is None
+    assert launching.build_demo().services.cache is cache
+    assert launching.build_demo(cache=False).services.cache is None
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -193,9 +194,10 @@ def test_the_page_s_cache_promises_what_the_page_does(monkeypatch: pytest.Monkey
     tidied: list[object] = []
     monkeypatch.setattr("page.jobs.forgetting.time.sleep", sleep)
     monkeypatch.setattr("page.jobs.forgetting.tidy", lambda folder, seconds: tidied.append((folder, seconds)))
+    monkeypatch.setattr(cache, "tidy", lambda: tidied.append(1))
     with pytest.raises(KeyboardInterrupt):
-        kept._sweep(type("Cache", (), {"tidy": lambda self: tidied.append(1)})())
-    assert (waits, tidied) == ([SWEEP_SECONDS] * 3, [1, (showing.private_dir(), KEPT_SECONDS)] * 2)
+        forgetting.sweep_for_ever()
+    assert (waits, tidied) == ([SWEEP_SECONDS] * 3, [1, (files.private_dir(), KEPT_SECONDS)] * 2)
 
 
 def test_what_was_written_an_hour_ago_is_deleted_and_nothing_newer(tmp_path: Path) -> None:
@@ -207,30 +209,29 @@ def test_what_was_written_an_hour_ago_is_deleted_and_nothing_newer(tmp_path: Pat
     long_ago = time.time() - KEPT_SECONDS - 1
     for name in ("old/picture.jpg", "mixed/old.png", *looked_after):
         os.utime(tmp_path / name, (long_ago, long_ago))
-    kept.tidy(tmp_path, KEPT_SECONDS)
+    forgetting.tidy(tmp_path, KEPT_SECONDS)
     assert not (tmp_path / "old" / "picture.jpg").exists()
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == {
         "mixed/new.png", *looked_after}
     assert (tmp_path / "just begun").is_dir()
     os.utime(tmp_path / "old", (long_ago, long_ago))
-    kept.tidy(tmp_path, KEPT_SECONDS)
+    forgetting.tidy(tmp_path, KEPT_SECONDS)
     assert not (tmp_path / "old").exists()
 
 
 def test_who_leaves_is_forgotten_unless_they_come_back(keeping: Page, tab: EditTab, astronaut_file: Path) -> None:
-    visitors = Visitors(tab.models.cache, grace=0.2)
-    request = type("Request", (), {"session_hash": "one"})()
+    visitors = Visitors(tab.services.cache, grace=0.2)
     for returns in (True, False):
         visitor, _ = invert(tab, astronaut_file)
-        visitors.came(visitor, request)
-        visitors.left(request)
+        visitors.came(visitor, "one")
+        visitors.left("one")
         if returns:
             dragged(tab, visitor, *asked(tab, visitor, strengths={"smile": 1.0}))
         time.sleep(0.6)
         assert (visitor.subject is not None) is returns
         assert bool(shown_to(visitor)) is returns
-        assert tab.models.cache.size()[0] == (1 if returns else 0)
-    visitors.left(type("Request", (), {"session_hash": "nobody"})())  # Of whom nothing is known.
+        assert tab.services.cache.size()[0] == (1 if returns else 0)
+    visitors.left("nobody")  # Of whom nothing is known.
 
 
 def test_forgetting_is_private_and_waits_for_nothing() -> None:

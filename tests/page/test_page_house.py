@@ -14,8 +14,8 @@ import pytest
 
 import app
 from page import KEPT_SECONDS, SWEEP_SECONDS
-from page.state import files as showing
-from page.state.models import Models
+from page.jobs.services import Services
+from page.state import files
 from weights.errors import InputError
 
 ROOT = Path(app.__file__).parent
@@ -39,15 +39,15 @@ def test_the_page_reports_nothing_and_deletes_what_it_was_given() -> None:
     assert demo.analytics_enabled is False
     assert demo.delete_cache == (SWEEP_SECONDS, KEPT_SECONDS)
     assert {block.time_to_live for block in demo.blocks.values() if isinstance(block, gr.State)} == {KEPT_SECONDS}
-    assert os.environ["GRADIO_TEMP_DIR"] == str(showing.private_dir())
-    assert showing.private_dir().stat().st_mode & 0o777 == 0o700
+    assert os.environ["GRADIO_TEMP_DIR"] == str(files.private_dir())
+    assert files.private_dir().stat().st_mode & 0o777 == 0o700
     public = {function.api_name for function in demo.fns.values() if function.api_visibility != "private"}
     assert public == {"find_faces", "invert", "sample", "edit", "batch", "train_control"}
 
 
 def test_the_private_directory_ends_with_the_program() -> None:
-    code = ("import numpy as np; from page.state import files as showing\n"
-            "print(showing.for_browser(np.zeros((8, 8, 3), np.uint8)))\nassert showing.private_dir().is_dir()")
+    code = ("import numpy as np; from page.state import files\n"
+            "print(files.for_browser(np.zeros((8, 8, 3), np.uint8)))\nassert files.private_dir().is_dir()")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip().endswith("picture.jpg")
     assert not Path(result.stdout.strip()).parents[2].exists()
@@ -66,13 +66,13 @@ def test_the_private_directory_ends_with_a_page_that_is_terminated(tmp_path: Pat
     assert list(tmp_path.glob("gradctrl-page-*")) == []
 
 
-def test_a_port_that_is_taken_is_named(models: Models) -> None:
+def test_a_port_that_is_taken_is_named(services: Services) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port}.*choose another port"):
-            app.launch(port=port, generator=models.bench.generator, controls=models.bench.controls,
+            app.launch(port=port, generator=services.models.generator, controls=services.models.controls,
                        block=False)
 
 

@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from inversion import PRESETS, Face, Photo
+from page.jobs.services import Services, measured_pace
+from page.jobs.views import VIEW_SIDE
 from page.layout import Page
-from page.state.models import Models
-from page.state.timing import Timing
-from page.state.visitor import VIEW_SIDE, Visitor
+from page.state.models import Timing
+from page.state.visitor import Visitor
 from page.tabs import examples
 from page.tabs.edit import EditTab
 from page.tabs.photo_stage import PRESET_WORDS, presets_in_words
@@ -134,21 +135,21 @@ def _saved(photo: Photo, folder: Path) -> Path:
     return folder / "plain.png"
 
 
-def test_presets_tell_their_time_once_it_is_known(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_presets_tell_their_time_once_it_is_known(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     timing = Timing()
-    monkeypatch.setattr(models.bench.loaded, "timing", timing)
-    assert [words for words, _ in presets_in_words(models.bench)] == list(PRESET_WORDS.values())
-    timing.measure(models.bench.projector)
-    told = {name: words for words, name in presets_in_words(models.bench)}
+    monkeypatch.setattr(services.models.lazy_generator, "timing", timing)
+    assert [words for words, _ in presets_in_words(services.models)] == list(PRESET_WORDS.values())
+    timing.pace = measured_pace(services.models.projector)
+    told = {name: words for words, name in presets_in_words(services.models)}
     assert all("about" in words for words in told.values())
     seconds = [timing.seconds(PRESETS[name]) for name in ("fast", "faithful")]
     assert 0 < seconds[0] < seconds[1]
     timing.learn(PRESETS["fast"], 200.0)
-    assert {name: words for words, name in presets_in_words(models.bench)}["fast"].endswith("(about 3 min)")
+    assert {name: words for words, name in presets_in_words(services.models)}["fast"].endswith("(about 3 min)")
 
 
 def test_examples_are_a_photo_and_faces_of_nobody(page: Page, tab: EditTab) -> None:
-    pictures = examples.gallery(page.models.bench)
+    pictures = examples.gallery(page.services.models)
     assert len({Path(path).read_bytes() for path, _ in pictures}) == len(pictures) == 1 + len(examples.SEEDS)
     visitor = Visitor()
     update = tab.on_example(visitor, gr.SelectData(None, {"index": 0, "value": None}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from page.state.recent import Recent
+from page.jobs.recent import Recent
 
 
 class Owner:

@@ -25,7 +25,7 @@ else:
 
 ROOT = Path(__file__).parents[2]
 SMALL = 10 * 10**6  # Bytes; what is larger, the Hub keeps apart from git (docs/spaces.md).
-# Loaded by Python before anything else: whoever looks for another host is refused, and written down.
+# LazyGenerator by Python before anything else: whoever looks for another host is refused, and written down.
 NO_NETWORK = '''
 import os, socket
 real = socket.socket.connect, socket.getaddrinfo
@@ -110,7 +110,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         said = []
         for line in process.stdout:
             said.append(line)
-            if "Running on" in line:
+            if "BatchJob on" in line:
                 break
         facts: dict[str, Any] = {"folder": folder, "address": f"http://127.0.0.1:{port}", "process": process,
                                  "said": "".join(said)}

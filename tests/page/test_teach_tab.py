@@ -11,37 +11,39 @@ import numpy as np
 import pytest
 import torch
 
-from directions import Control, Controls, load_controls
+from directions import Controls, GradCtrlControl
+from directions import load as load_directions
 from generators import StyleGAN2, StyleGAN2Config
 from gradctrl import Classifier
 from learning.lesson import FEWEST
-from page.state import files as showing
-from page.state.models import Loaded, Models
+from page.jobs.services import Services
+from page.state import files
+from page.state.models import LazyGenerator
 from page.state.visitor import Visitor
-from page.tabs.teach import KEYS, PARTS, TeachTab, attribute_of, enlarged
+from page.tabs.teach import KEYS, TeachTab, attribute_of, enlarged
 
 
-def made(name: str, seed: int) -> Control:
+def made(name: str, seed: int) -> GradCtrlControl:
     rng = torch.Generator().manual_seed(seed)
     classifier = Classifier(
         hidden_weight=torch.randn(8, 16, generator=rng), hidden_bias=torch.randn(8, generator=rng) / 4,
         out_weight=torch.randn(1, 8, generator=rng), out_bias=torch.zeros(1))
-    return Control(name=name, classes=("no", "yes"), classifier=classifier, layers=(0, 4), units=(1.0,))
+    return GradCtrlControl(name=name, classes=("no", "yes"), classifier=classifier, layers=(4, 12), units=(1.0,))
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
+def services() -> Services:
     torch.manual_seed(0)
     config = StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
     generator = StyleGAN2(config).requires_grad_(False).eval()
-    controls = Controls([made("smile", 1), made("age", 2)], generator_hash=generator.hash, source="made")
-    return Models(generator, controls)
+    controls = Controls([made("smile", 1), made("age", 2)], spaces=generator.spaces, source="made")
+    return Services(generator, controls)
 
 
 @pytest.fixture(scope="module")
-def tab(models: Models) -> TeachTab:
+def tab(services: Services) -> TeachTab:
     with gr.Blocks():
-        return TeachTab(models, gr.State(Visitor()))
+        return TeachTab(services, gr.State(Visitor()))
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def told(tab: TeachTab, update: Any) -> str:
     return str(update.get(tab.notice, ""))
 
 
-def test_a_lesson_from_beginning_to_download(tab: TeachTab, visitor: Visitor, models: Models) -> None:
+def test_a_lesson_from_beginning_to_download(tab: TeachTab, visitor: Visitor, services: Services) -> None:
     update = begin(tab, visitor)
     assert told(tab, update) == ""
     assert [update[button]["visible"] for button in tab.sorts] == [True, True, False, False, False, False]
@@ -89,27 +91,27 @@ def test_a_lesson_from_beginning_to_download(tab: TeachTab, visitor: Visitor, mo
     assert told(tab, update) == ""
     update = tab.on_save(visitor)
     assert "Saved: the slider Long beard" in update[tab.said]
-    saved = models.bench_of(visitor).controls
+    saved = services.models_of(visitor).controls
     assert list(saved) == ["smile", "age", "long_beard"]
     assert (saved.source, list(saved["long_beard"].keep), saved["long_beard"].layers) == (
-        "made + long_beard", ["age"], (0, round(PARTS["shapes"][1] * 8)))
-    assert list(models.bench.controls) == ["smile", "age"]  # Nobody else's.
+        "made + long_beard", ["age"], (4, 32))
+    assert list(services.models.controls) == ["smile", "age"]  # Nobody else's.
     path = Path(tab.on_download(visitor)[tab.link])
     assert path.name == "long_beard.control.safetensors"
-    assert showing.private_dir() / visitor.folder in path.parents
-    assert list(load_controls(path)) == ["long_beard"]
+    assert files.private_dir() / visitor.folder in path.parents
+    assert list(load_directions(path)) == ["long_beard"]
 
 
-def test_a_lesson_goes_on_and_a_taught_control_is_replaced(tab: TeachTab, visitor: Visitor, models: Models) -> None:
+def test_a_lesson_goes_on_and_a_taught_control_is_replaced(tab: TeachTab, visitor: Visitor, services: Services) -> None:
     begin(tab, visitor)
     sort(tab, visitor, FEWEST)
     tab.on_train(visitor)
     tab.on_save(visitor)
-    first = models.bench_of(visitor).controls["long_beard"]
+    first = services.models_of(visitor).controls["long_beard"]
     assert sort(tab, visitor, FEWEST + 3)[tab.train]["value"] == "Train again"
     assert tab.on_train(visitor)[tab.save]["interactive"]
     tab.on_save(visitor)
-    again = models.bench_of(visitor).controls
+    again = services.models_of(visitor).controls
     assert list(again) == ["smile", "age", "long_beard"]
     assert again.source == "made + long_beard"
     assert again["long_beard"].report["examples"] != first.report["examples"]
@@ -161,25 +163,25 @@ def test_one_can_go_back_from_the_choice_of_another_lesson(tab: TeachTab, visito
     assert away[tab.back]["value"] == "Go on with Long beard"
     back = tab.on_back(visitor)
     assert (back[tab.shown], back[tab.counts]) == (last[tab.shown], last[tab.counts])
-    visitor.forget(None)
+    visitor.forget()
     assert tab.on_another(visitor)[tab.back] == gr.update(visible=False)
 
 
 def test_forgetting_ends_the_lesson(tab: TeachTab, visitor: Visitor) -> None:
     begin(tab, visitor)
-    visitor.forget(None)
+    visitor.forget()
     assert "begin another" in told(tab, tab.on_sort(0, visitor, 1))
     tab.on_prepare(visitor)
 
 
-def test_a_lesson_about_another_generator_ends(tab: TeachTab, visitor: Visitor, models: Models) -> None:
-    from page.state.models import Bench
+def test_a_lesson_about_another_generator_ends(tab: TeachTab, visitor: Visitor, services: Services) -> None:
+    from page.state.models import EditingModels
 
     begin(tab, visitor)
     torch.manual_seed(1)
     config = StyleGAN2Config(img_resolution=32, channels=(8, 8, 8, 8), z_dim=16, w_dim=16, mapping_layers=2)
     other = StyleGAN2(config).requires_grad_(False).eval()
-    visitor.bench = Bench(Loaded(other), Controls([made("smile", 1)], generator_hash=other.hash))
+    visitor.own_models = EditingModels(LazyGenerator(other), Controls([made("smile", 1)], spaces=other.spaces))
     assert "another generator" in told(tab, tab.on_train(visitor))
     assert visitor.lesson is None
 

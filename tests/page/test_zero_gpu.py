@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -18,8 +17,8 @@ import torch
 
 import app
 from inversion import PRESETS, Inversion, Projector, ProjectorSettings
-from page.jobs import gpu
-from page.state.models import Models
+from page.jobs import inverting, zero_gpu
+from page.jobs.services import Services
 from tests.page.handling import LONG, QUICK
 from tests.page.serving import served
 
@@ -57,8 +56,8 @@ def _quick_statistics() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def projector(models: Models) -> Projector:
-    return Projector(models.bench.generator)
+def projector(services: Services) -> Projector:
+    return Projector(services.models.generator)
 
 
 @pytest.fixture
@@ -67,19 +66,17 @@ def spaces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spaces]:
     module = Spaces()
     monkeypatch.setitem(sys.modules, "spaces", module)
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    gpu._lent.cache_clear()
+    monkeypatch.setattr(zero_gpu, "LENT_DEVICE", "cpu")
+    zero_gpu.lender.cache_clear()
     yield module
-    gpu._lent.cache_clear()
+    zero_gpu.lender.cache_clear()
 
 
 def run(projector: Projector, crop: np.ndarray, settings: ProjectorSettings, *, after: int | None = None) -> list[Any]:
     """All that an inversion reports; stopped after some reports."""
-    stop, found = threading.Event(), []
-    for report in gpu.reports(projector, crop, settings, stop, lent="cpu"):
-        found.append(report)
-        if len(found) == after:
-            stop.set()
-    return found
+    steps: list[Any] = []
+    inversion = inverting.make(projector, crop, settings, lambda: len(steps) == after, steps.append)
+    return [*steps, inversion]
 
 
 def test_a_lent_gpu_gives_what_this_machine_gives(spaces: Spaces, projector: Projector, astronaut_crop: np.ndarray,
@@ -96,10 +93,10 @@ def test_a_lent_gpu_gives_what_this_machine_gives(spaces: Spaces, projector: Pro
     assert projector.generator.device.type == "cpu"
 
 
-def test_it_is_asked_for_once_before_the_page_starts(spaces: Spaces, models: Models, projector: Projector,
+def test_it_is_asked_for_once_before_the_page_starts(spaces: Spaces, services: Services, projector: Projector,
                                                      astronaut_crop: np.ndarray) -> None:
-    with served(models):
-        assert spaces.decorated == [gpu._on_lent_gpu]
+    with served(services):
+        assert spaces.decorated == [zero_gpu.on_lent_gpu]
         for _ in range(2):
             run(projector, astronaut_crop, ProjectorSettings(steps=1, start="mean"))
     assert len(spaces.decorated) == 1
@@ -109,7 +106,7 @@ def test_longer_inversions_ask_for_longer(spaces: Spaces, projector: Projector, 
     for steps in (1, 30):
         run(projector, astronaut_crop, ProjectorSettings(steps=steps, start="mean", plateau=0.0), after=1)
     assert spaces.seconds[0] < spaces.seconds[1]
-    fast, balanced, faithful = (gpu.seconds_lent("", astronaut_crop, settings, "", "cuda") for settings in REAL)
+    fast, balanced, faithful = (zero_gpu.seconds_lent("", astronaut_crop, settings, "", "cuda") for settings in REAL)
     assert fast < balanced < faithful <= 60  # What ZeroGPU gives when it is not asked for a time.
 
 
@@ -127,8 +124,8 @@ def test_elsewhere_nothing_of_it_is_imported(projector: Projector, astronaut_cro
         monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
         if value is not None:
             monkeypatch.setenv("SPACES_ZERO_GPU", value)
-        assert not gpu.zero_gpu()
-        gpu.declare()
+        assert not zero_gpu.zero_gpu()
+        zero_gpu.declare()
     assert isinstance(run(projector, astronaut_crop, ProjectorSettings(steps=1, start="mean"))[-1], Inversion)
 
 
@@ -158,20 +155,20 @@ def GPU(duration):
     return decorate
 '''
 IN_A_FORK = '''
-import threading
 import generators
 from inversion import Projector, ProjectorSettings
-from page.jobs import gpu
+from page.jobs import inverting, zero_gpu
 from generators import statistics, to_pixels
 
 statistics.SAMPLES = 600
-gpu.declare()
+zero_gpu.LENT_DEVICE = "cpu"
+zero_gpu.declare()
 generator = generators.load("bundled")
 projector = Projector(generator)
 crop = to_pixels(generator.render(generator.sample([3])))[0]
 settings = ProjectorSettings(steps=6, plateau=0.0)
 projector.invert(crop, settings=settings)  # So that the threads of torch are there already, which a fork has not.
-*_, found = gpu.reports(projector, crop, settings, threading.Event(), lent="cpu")
+found = inverting.make(projector, crop, settings, lambda: False, lambda progress: None)
 print(found.steps, found.lpips < 0.5)
 '''
 

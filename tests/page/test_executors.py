@@ -1,92 +1,116 @@
-"""Who works when: edits at their desk, inversions that give way to them, descriptors in a process of their own."""
+"""Who works when: edits a few at a time, inversions that give way to them, descriptors in a process of their own."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import queue
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from editing import Edit
 from inversion import describe_crop
-from page.jobs import gpu
+from page.jobs import inverting
 from page.jobs.describing import Describer
-from page.jobs.executors import Desk
-from page.state.models import Models
+from page.jobs.editing import edited_picture, editor_of
+from page.jobs.executors import EditExecutor, reported
+from page.jobs.opening import draw_sample
+from page.jobs.services import Services
 from page.state.visitor import Visitor
 from page.tabs.edit import EditTab
 from tests.page.handling import asked, dragged, resting, settled
 
-# ---- the desk
+# ---- edits, a few at a time
 
 
-def test_work_is_done_in_the_order_in_which_it_came() -> None:
-    desk, done = Desk(1), []
+def test_edits_are_made_in_the_order_in_which_they_came() -> None:
+    executor, done = EditExecutor(1), []
     first = threading.Event()
-    futures = [desk.ask(first.wait, 5), *(desk.ask(done.append, number) for number in range(5))]
+    futures = [executor.submit(first.wait, 5), *(executor.submit(done.append, number) for number in range(5))]
     first.set()
     for future in futures:
         future.result(5)
     assert done == [0, 1, 2, 3, 4]
-    desk.close()
 
 
-def test_no_more_work_at_once_than_there_are_places() -> None:
-    desk, at_once, most, lock = Desk(2), [0], [0], threading.Lock()
+def test_no_more_edits_at_once_than_there_are_workers_who_share_the_cores() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        executor, together = EditExecutor(2), threading.Barrier(2)
 
-    def work() -> None:
-        with lock:
-            at_once[0] += 1
-            most[0] = max(most[0], at_once[0])
-        time.sleep(0.02)
-        with lock:
-            at_once[0] -= 1
+        def work() -> int:
+            together.wait(5)
+            return torch.get_num_threads()
 
-    for future in [desk.ask(work) for _ in range(8)]:
-        future.result(5)
-    assert most == [2]
-    desk.close()
-
-
-def test_an_error_is_raised_where_the_result_is_asked_for_and_the_desk_goes_on() -> None:
-    desk = Desk(1)
-    with pytest.raises(ZeroDivisionError):
-        asyncio.run(desk.wait(lambda: 1 // 0))
-    assert asyncio.run(desk.wait(lambda: 7)) == 7
-    desk.close()
+        assert [future.result(5) for future in [executor.submit(work) for _ in range(8)]] == [2] * 8
+        assert torch.get_num_threads() == 4
+        assert sum(thread.name.startswith("edits") for thread in threading.enumerate() if thread.is_alive()) >= 2
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(torch.get_num_threads).result() == 4
+    finally:
+        torch.set_num_threads(before)
 
 
-def test_giving_way_ends_when_nobody_works_and_after_its_time_in_any_case() -> None:
-    desk, free = Desk(1), threading.Event()
-    desk.give_way(5)  # Nobody is there.
-    work = desk.ask(free.wait, 5)
+def test_giving_way_ends_when_no_edit_is_made_and_after_its_time_in_any_case() -> None:
+    executor, free = EditExecutor(1), threading.Event()
+    executor.give_way(5)  # Nobody is there.
+    edit = executor.submit(free.wait, 5)
     start = time.monotonic()
-    desk.give_way(0.1)
+    executor.give_way(0.1)
     assert 0.1 <= time.monotonic() - start < 2
     threading.Timer(0.05, free.set).start()
-    desk.give_way(5)
-    assert work.done()
+    executor.give_way(5)
+    assert edit.done()
     assert time.monotonic() - start < 4
-    desk.close()
+    failing = executor.submit(lambda: 1 // 0)
+    executor.give_way(5)
+    assert isinstance(failing.exception(0), ZeroDivisionError)
 
 
 def test_an_inversion_gives_way_for_a_multiple_of_its_step_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk, free = Desk(1), threading.Event()
-    monkeypatch.setattr(gpu, "desk", lambda: desk)
-    desk.ask(free.wait, 5)
-    give_way = gpu._give_way()
+    executor, free = EditExecutor(1), threading.Event()
+    monkeypatch.setattr(inverting, "edits", lambda: executor)
+    executor.submit(free.wait, 5)
+    should_stop = inverting.giving_way(lambda: False)
     time.sleep(0.05)  # A step.
     start = time.monotonic()
-    give_way()
+    assert not should_stop()
     assert 0.05 <= time.monotonic() - start < 1
     free.set()
-    desk.close()
+
+
+# ---- what a job reports
+
+
+def test_of_several_reports_the_newest_is_told_and_an_error_is_raised_in_the_end() -> None:
+    reports: queue.SimpleQueue[int] = queue.SimpleQueue()
+    told, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        for number in range(5):
+            reports.put(number)
+        told.set()
+        go_on.wait(5)
+        raise ValueError("too much")
+
+    with ThreadPoolExecutor(1) as executor:
+        job = executor.submit(work)
+        told.wait(5)
+        following = reported(job, reports, 0.05)
+        assert next(following) == 4
+        assert next(following) is None
+        go_on.set()
+        with pytest.raises(ValueError, match="too much"):
+            list(following)
 
 
 # ---- descriptors
@@ -140,31 +164,31 @@ def test_the_process_imports_little_and_ends_with_the_page() -> None:
 
 
 @pytest.fixture
-def drawn(models: Models) -> Visitor:
+def drawn(services: Services) -> Visitor:
     visitor = Visitor()
-    visitor.sample(models.bench.generator, 5, 0.7)
+    draw_sample(visitor, services.models.generator, 5, 0.7)
     return visitor
 
 
-def test_an_edit_asked_for_again_is_the_picture_that_an_editor_makes(models: Models, drawn: Visitor) -> None:
-    subject, bench = drawn.subject, models.bench
+def test_an_edit_asked_for_again_is_the_picture_that_an_editor_makes(services: Services, drawn: Visitor) -> None:
+    subject, models = drawn.subject, services.models
     assert subject is not None
     both = Edit(strengths={"smile": 1.5, "age": -1.0}), Edit(strengths={"age": -1.0, "smile": 1.5})
     for edit in (*both, both[0], Edit(strengths={"smile": 1.0}), both[1]):
-        expected = edit.apply(bench.editor(subject))
-        assert np.array_equal(bench.edit(subject, edit), expected)
-        assert np.array_equal(bench.edit(subject, edit), expected)
+        expected = editor_of(models, subject).edit(edit)
+        assert np.array_equal(edited_picture(models, subject, edit), expected)
+        assert np.array_equal(edited_picture(models, subject, edit), expected)
 
 
-def test_the_edit_that_is_pinned_is_not_drawn_anew_at_each_move(models: Models, drawn: Visitor) -> None:
-    subject, bench = drawn.subject, models.bench
+def test_the_edit_that_is_pinned_is_not_drawn_anew_at_each_move(services: Services, drawn: Visitor) -> None:
+    subject, models = drawn.subject, services.models
     assert subject is not None
     pinned = Edit(strengths={"smile": 1.0})
-    first = bench.edit(subject, pinned)
+    first = edited_picture(models, subject, pinned)
     for strength in (0.5, 1.0, 1.5):
         moved = Edit(strengths={"age": strength})
-        assert np.array_equal(bench.edit(subject, moved), moved.apply(bench.editor(subject)))
-        assert bench.edit(subject, pinned) is first
+        assert np.array_equal(edited_picture(models, subject, moved), editor_of(models, subject).edit(moved))
+        assert edited_picture(models, subject, pinned) is first
 
 
 def test_what_is_let_go_where_it_rests_is_not_painted_again(tab: EditTab, drawn: Visitor) -> None:

@@ -1,0 +1,134 @@
+"""A visitor's inversion: it waits for its turn, lets edits go first, and becomes what is edited."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from collections.abc import Generator as Yields
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from editing import ChosenFace, Inverter
+from generators import Generator
+from inversion import Inversion, InversionCache, Progress, Projector, ProjectorSettings
+from page.jobs.executors import LOOK, InversionQueue, edits, reported
+from page.jobs.zero_gpu import PREVIEW_STEPS, invert_on_lent_gpu, zero_gpu
+from page.state.models import EditingModels
+from page.state.visitor import EditSubject, Visitor
+
+WAY = 2.0  # How long an inversion waits for edits after a step at most, in units of that step's time.
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An inversion waits until those before it are done."""
+
+    ahead: int      # How many.
+    seconds: float  # That they are expected to take at most.
+
+
+class VisitorsCache:
+    """The page's cache of inversions, which remembers whose they are, so that "forget" finds them."""
+
+    def __init__(self, cache: InversionCache, visitor: Visitor) -> None:
+        self.cache, self.visitor, self.keys = cache, visitor, visitor.cache_keys
+
+    def get(self, key: str, generator: Generator) -> Inversion | None:
+        inversion = self.cache.get(key, generator)
+        if inversion is not None:
+            self.keys.add(key)
+        return inversion
+
+    def put(self, key: str, inversion: Inversion) -> None:
+        self.keys.add(key)
+        self.cache.put(key, inversion)
+        if self.visitor.cache_keys is not self.keys:  # All was forgotten just now.
+            self.cache.remove(key)
+
+
+def invert(visitor: Visitor, models: EditingModels, settings: ProjectorSettings, inversions: InversionQueue,
+           cache: InversionCache | None = None) -> Iterator[Waiting | Progress]:
+    """Invert the chosen face, yielding the best so far every few steps; in the end it is the visitor's subject.
+
+    `Visitor.end_inversion` ends it after the step that is running; so does closing the iterator. While it waits, that
+    leaves everything as it was. Another photo or inversion that was begun meanwhile is not overwritten. What the cache
+    has already neither waits nor yields anything.
+
+    Args:
+        visitor: Who has chosen a face.
+        models: The visitor's.
+        settings: Of the inversion.
+        inversions: Where it waits for its turn.
+        cache: Keeps inversions.
+    Raises:
+        InputError: no face is chosen, or too many inversions wait.
+    """
+    chosen, keys = visitor.chosen_face, visitor.cache_keys
+    stop = visitor.stop or visitor.begin_inversion()
+    inverter = Inverter(models.projector, None if cache is None else VisitorsCache(cache, visitor))
+    cached = inversion = inverter.cached(chosen, settings)
+    if inversion is None:
+        made = yield from _in_turn(models, chosen, settings, stop, inversions)
+        if made is None:
+            return
+        inversion = inverter.finish(chosen, made, settings)
+    if visitor.stop is not stop or visitor.photo is not chosen.photo or visitor.cache_keys is not keys:
+        return
+    visitor.begin_edits(EditSubject(
+        name=Path(chosen.photo.name).stem, generator=models.generator.hash, latent=inversion.latent,
+        picture=inversion.picture, inversion=inversion, photo=chosen.photo, face=chosen.face,
+        from_cache=cached is not None, source=chosen.source(inversion)))
+
+
+def _in_turn(models: EditingModels, chosen: ChosenFace, settings: ProjectorSettings, stop: threading.Event,
+             inversions: InversionQueue) -> Yields[Waiting | Progress, None, Inversion | None]:
+    """Make an inversion when its turn comes, and return it; None: it was ended while it waited."""
+    projector, crop = models.projector, chosen.crop(models.generator.img_resolution)
+    reports: queue.SimpleQueue[Progress] = queue.SimpleQueue()
+    left = threading.Event()
+
+    def should_stop() -> bool:
+        return stop.is_set() or left.is_set() or inversions.closing.is_set()
+
+    job = inversions.submit(lambda: make(projector, crop, projector.resolve(settings), should_stop, reports.put),
+                            models.timing.seconds(settings) or 0.0)
+    try:
+        for progress in reported(job, reports, LOOK):
+            ahead, seconds_ahead = inversions.ahead(job)
+            if progress is not None:
+                yield progress
+            elif stop.is_set() and job.cancel():
+                return None
+            elif ahead:
+                yield Waiting(ahead, seconds_ahead)
+        return None if job.cancelled() else job.result()
+    finally:
+        left.set()  # Whoever waited may be gone.
+        job.cancel()
+
+
+def make(projector: Projector, crop: np.ndarray, settings: ProjectorSettings, should_stop: Callable[[], bool],
+         on_step: Callable[[Progress], None]) -> Inversion:
+    """Make an inversion here, or on a GPU that ZeroGPU lends. Here edits go first between two of its steps."""
+    if zero_gpu():
+        return invert_on_lent_gpu(projector, crop, settings, should_stop=should_stop, on_step=on_step)
+    return projector.invert(crop, settings=settings, every=PREVIEW_STEPS, on_step=on_step,
+                            should_stop=giving_way(should_stop))
+
+
+def giving_way(should_stop: Callable[[], bool]) -> Callable[[], bool]:
+    """As given, but it lets edits go first, never for so long that an inversion could not go on."""
+    last = time.monotonic()
+
+    def asked() -> bool:
+        nonlocal last
+        if not should_stop():
+            edits().give_way(WAY * (time.monotonic() - last))
+            last = time.monotonic()
+        return should_stop()
+
+    return asked

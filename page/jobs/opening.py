@@ -1,0 +1,84 @@
+"""How an edit begins: a photo and a face in it, a face of nobody, or a session of another day."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from editing import SampleSource, Session
+from generators import Generator, to_pixels
+from inversion import Face, choose_face, find_faces, open_photo
+from page.state.visitor import EditSubject, Visitor
+from weights.errors import InputError
+
+
+def take_photo(visitor: Visitor, path: str | Path, name: str | None = None) -> None:
+    """Take a new photo and find its faces. A photo that cannot be used changes nothing.
+
+    Args:
+        visitor: Whose photo it becomes.
+        path: Of the file.
+        name: Its own name, for messages.
+    Raises:
+        InputError: not a photo, or no face in it.
+    """
+    photo = open_photo(path, name=name)
+    faces = find_faces(photo)
+    visitor.end_inversion()
+    visitor.photo, visitor.faces, visitor.chosen = photo, faces, None
+
+
+def choose(visitor: Visitor, index: int) -> Face:
+    """Choose a face, from 0.
+
+    Raises:
+        InputError: there is no photo any more, or the face is too small.
+    """
+    if visitor.photo is None:
+        raise InputError(None, "the photo is gone (photos are deleted after an hour)", "choose it again")
+    visitor.chosen = None
+    face = choose_face(visitor.faces, index, name=visitor.photo.name)
+    visitor.chosen = index
+    return face
+
+
+def face_at(visitor: Visitor, x: float, y: float) -> int | None:
+    """The face whose quad's middle is nearest to a point of the photo, if the point is within its quad's reach."""
+    distances = [float(np.hypot(*(face.quad.mean(0) - (x, y)))) / face.size for face in visitor.faces]
+    if not distances or min(distances) > 0.75:  # A little beyond the corners, at 0.71.
+        return None
+    return int(np.argmin(distances))
+
+
+def draw_sample(visitor: Visitor, generator: Generator, seed: int, truncation: float) -> None:
+    """Begin to edit a synthetic sample."""
+    visitor.end_inversion()
+    latent = generator.sample([seed], truncation=truncation)
+    visitor.begin_edits(EditSubject(
+        name=f"sample-{seed}", generator=generator.hash, source=SampleSource(seed=seed, truncation=truncation),
+        latent=latent[0].float().cpu(), picture=to_pixels(generator.render(latent))[0]))
+
+
+def resume(visitor: Visitor, session: Session, generator: Generator) -> None:
+    """Go on with a saved session. One that cannot be used changes nothing.
+
+    Raises:
+        InputError: it belongs to another generator.
+    """
+    if session.generator != generator.hash:
+        raise InputError(None, f"this session was saved with generator {session.generator[:12]}, and "
+                         f"{generator.hash[:12]} is loaded", "choose the session's generator in the tab Models")
+    session.edit.check()
+    visitor.end_inversion()
+    if isinstance(session.source, SampleSource):
+        draw_sample(visitor, generator, session.source.seed, session.source.truncation)
+    else:
+        inversion = session.inversion
+        assert inversion is not None
+        inversion.generator_of(generator)  # Refuses one that is damaged.
+        visitor.begin_edits(EditSubject(
+            name=session.name, generator=generator.hash, latent=inversion.latent, picture=inversion.picture,
+            photo=session.photo, face=session.face, inversion=inversion, source=session.source, from_cache=True))
+    visitor.history.push(session.edit)
+    visitor.edit = session.edit

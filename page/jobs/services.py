@@ -1,0 +1,76 @@
+"""All that visitors share: the page's own models, the queue of inversions and their cache."""
+
+from __future__ import annotations
+
+import os
+import statistics
+
+import numpy as np
+
+from directions import Controls
+from directions import load as load_directions
+from generators import Generator, to_pixels
+from inversion import InversionCache, Progress, Projector, preset
+from page.jobs.describing import describer
+from page.jobs.executors import InversionQueue
+from page.state.models import EditingModels, LazyGenerator, Pace
+from page.state.visitor import Visitor
+
+STEPS, TUNING_STEPS = 6, 9  # That are timed: about a second. Every eighth one of the tuning is longer than the others.
+
+
+class Services:
+    """The controls are read at once; the generator on first use, or by `warm_up`.
+
+    Args:
+        generator: Built, or what `generators.load` takes.
+        controls: Built, or what `directions.load` takes.
+        device: Where a generator that is loaded here goes.
+        cache: Keeps inversions; None: each is made anew.
+        own_models: Whether visitors may fetch generators and load their own.
+    Attributes:
+        models: The page's own.
+        inversions: Where inversions wait for their turn.
+        cache, device, own_models: As given.
+    Raises:
+        InputError: the controls cannot be read.
+    """
+
+    def __init__(self, generator: Generator | str | os.PathLike[str] = "bundled",
+                 controls: Controls | str | os.PathLike[str] = "bundled", *, device: str = "auto",
+                 cache: InversionCache | None = None, own_models: bool = True) -> None:
+        self.models = EditingModels(LazyGenerator(generator, device=device),
+                                    controls if isinstance(controls, Controls) else load_directions(controls))
+        self.inversions = InversionQueue()
+        self.cache, self.device, self.own_models = cache, device, own_models
+
+    def models_of(self, visitor: Visitor) -> EditingModels:
+        """What a visitor edits with."""
+        return visitor.own_models or self.models
+
+    def warm_up(self) -> None:
+        """Load what the first visitor would wait for, and time inversions: generator, perceptual distance, descriptors.
+
+        Raises:
+            InputError: one of them cannot be loaded.
+        """
+        self.models.timing.pace = measured_pace(self.models.projector)
+        describer()(np.zeros((128, 128, 3), np.uint8))
+
+    def close(self) -> None:
+        """End all that runs, as the page ends."""
+        self.inversions.close()
+
+
+def measured_pace(projector: Projector) -> Pace:
+    """Time a few steps of either kind, on a sample; the first of each kind is left out, since it sets things up."""
+    generator = projector.generator
+    crop = to_pixels(generator.render(generator.sample([0])))[0]
+    seen: list[Progress] = []
+    settings = preset("faithful", steps=STEPS, tuning_steps=TUNING_STEPS, plateau=0.0)
+    projector.invert(crop, settings=settings, every=1, on_step=seen.append)
+    moments = {progress.step: progress.seconds for progress in seen}
+    took = {step: moments[step] - moments[step - 1] for step in moments if step - 1 in moments}
+    search = statistics.median(took[step] for step in range(2, STEPS + 1))
+    tuning = statistics.fmean(took[step] for step in range(STEPS + 2, STEPS + TUNING_STEPS + 1))
+    return Pace(moments[1], search, tuning)
