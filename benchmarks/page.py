@@ -2,8 +2,8 @@
 
     python -m benchmarks.page [--visitors 5] [--minutes 10] [--beside 1] [--photo FILE ...] [--out FILE]
 
-Starts the page in a process of its own and drives it as its visitors would, each in a tab of a browser of its own. Loads
-are measured one after the other: one visitor with a sample; one with each photo, put back into it; all visitors; all,
+Starts the page in a process of its own and drives it as its visitors would, each in a browser context of their own. It
+measures one load after the other: one visitor with a sample; one with each photo, put back into it; all visitors; all,
 and one more who inverts a photo over and over. A visitor moves a slider, waits until the picture is painted, and looks
 at it for a second, in which the picture in full comes and the numbers. Prints a Markdown report; --out also writes all
 single values as JSON.
