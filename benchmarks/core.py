@@ -52,8 +52,8 @@ def renders(generator: Generator) -> Iterator[Row]:
 
 
 def precision(generator: Generator) -> Iterator[Row]:
-    found = str(fastest_dtype(generator)).removeprefix("torch.")
-    yield "the precision that `generators.fastest_dtype` finds to pay", found
+    fastest = str(fastest_dtype(generator)).removeprefix("torch.")
+    yield "the precision that `generators.fastest_dtype` finds to pay", fastest
 
 
 @torch.no_grad()

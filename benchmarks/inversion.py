@@ -67,8 +67,8 @@ class Tools:
 
 def photos_in(folder: Path, every: int) -> list[Path]:
     """Every so many-th photo of a folder."""
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
-    return found[::every]
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    return paths[::every]
 
 
 def measure(tools: Tools, name: str, preset: str, inversion: Inversion) -> Row:
@@ -126,20 +126,20 @@ def run_presets(tools: Tools, paths: Sequence[Path], presets: Sequence[str], out
 def run_curves(tools: Tools, paths: Sequence[Path], presets: Sequence[str], out: Path) -> None:
     """LPIPS over time of the usual projector, of searches in the same space, and of the presets."""
     done = {(row["photo"], row["method"]) for row in _read(out / CURVES)}
-    own = {**{preset: ("alex", PRESETS[preset]) for preset in presets}, **SAME_SPACE}
+    settings = {**{preset: ("alex", PRESETS[preset]) for preset in presets}, **SAME_SPACE}
     by_vgg = Projector(tools.generator, distance=tools.vgg)
     for path in paths:
         photo = open_photo(path)
         crop = align(photo, find_faces(photo)[0], tools.generator.img_resolution)
-        for method in (USUAL, *own):
+        for method in (USUAL, *settings):
             if (path.stem, method) in done:
                 continue
             if method == USUAL:
                 rows = _usual_curve(tools, path.stem, crop)
             else:
-                backbone, settings = own[method]
+                backbone, chosen = settings[method]
                 projector = tools.projector if backbone == "alex" else by_vgg
-                rows = _own_curve(tools, projector, path.stem, method, settings, crop)
+                rows = _own_curve(tools, projector, path.stem, method, chosen, crop)
             for row in rows:
                 _append(out / CURVES, row)
             print(f"{path.stem}: {method}", flush=True)

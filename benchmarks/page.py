@@ -2,8 +2,8 @@
 
     python -m benchmarks.page [--visitors 5] [--minutes 10] [--beside 1] [--photo FILE ...] [--out FILE]
 
-Starts the page in a process of its own and drives it as its visitors would, each in a browser of its own. Loads
-are measured one after the other: one visitor with a sample; one with each photo, put back into it; all visitors; all,
+Starts the page in a process of its own and drives it as its visitors would, each in a browser context of their own. It
+measures one load after the other: one visitor with a sample; one with each photo, put back into it; all visitors; all,
 and one more who inverts a photo over and over. A visitor moves a slider, waits until the picture is painted, and looks
 at it for a second, in which the picture in full comes and the numbers. Prints a Markdown report; --out also writes all
 single values as JSON.
@@ -169,7 +169,7 @@ class Load:
     async def _move(self, tab: Any, seed: int, until: float) -> None:
         rng = np.random.default_rng(seed)
         while time.monotonic() < until:
-            value = str(round(float(rng.uniform(-2, 2)), 2))
+            value = f"{rng.uniform(-2, 2):.2f}"
             try:
                 self.moves.append(float(await tab.evaluate(MOVE, ["#control-smile input[type=range]", value])))
             except Exception as error:  # noqa: BLE001 (an error is what is counted)

@@ -173,11 +173,11 @@ class Evaluation:
 
     def _ablations(self, controls: Mapping[str, Controls], names: tuple[str, ...], trials: Trials) -> list[Ablation]:
         some = trials.part(slice(self.settings.ablation))
-        found = []
+        ablations = []
         for variant in variants(controls, names, self.latents, self.scores, self.split, self._tuner(), self.settings):
             part = some.part((some.attribute != _index(names, variant.spared)).nonzero()[:, 0])
-            found.append(Ablation(variant.figure, variant.method, variant.value, self._ablate(variant, part)))
-        return found
+            ablations.append(Ablation(variant.figure, variant.method, variant.value, self._ablate(variant, part)))
+        return ablations
 
     def _ablate(self, variant: Variant, part: Trials) -> Verdict | None:
         made = variant.controls()

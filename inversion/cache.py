@@ -37,7 +37,7 @@ _UNFINISHED = ".new-inversion-"
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError, OSError)
 
 
-class _Kept(NamedTuple):
+class _CachedFile(NamedTuple):
     """One file of the cache. They sort by when they were last used."""
 
     used: int   # Nanoseconds since the epoch.
@@ -152,13 +152,13 @@ class InversionCache:
         """Remove all inversions, and nothing else that is in the folder; how many these were, and their bytes."""
         for folder in self._unfinished():
             shutil.rmtree(folder, ignore_errors=True)  # A directory that `_write` made.
-        removed = [kept.size for kept in self._kept() if _remove(kept.path)]
+        removed = [file.size for file in self._files() if _remove(file.path)]
         return len(removed), sum(removed)
 
     def size(self) -> tuple[int, int]:
         """How many inversions there are, and their bytes."""
-        kept = self._kept()
-        return len(kept), sum(one.size for one in kept)
+        files = self._files()
+        return len(files), sum(file.size for file in files)
 
     def tidy(self) -> None:
         """Remove what is older than `max_age`, what killed processes left, and the oldest used beyond the limit."""
@@ -166,11 +166,11 @@ class InversionCache:
             with suppress(OSError):
                 if abs(time.time() - folder.stat().st_mtime) > ABANDONED:
                     shutil.rmtree(folder, ignore_errors=True)
-        kept = self._kept()
-        excess = sum(one.size for one in kept) - self.limit
-        for one in kept:
-            if (excess > 0 or self._expired(one.used)) and _remove(one.path):
-                excess -= one.size
+        files = self._files()
+        excess = sum(file.size for file in files) - self.limit
+        for file in files:
+            if (excess > 0 or self._expired(file.used)) and _remove(file.path):
+                excess -= file.size
 
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
@@ -197,16 +197,16 @@ class InversionCache:
                 new.replace(path)
         return size
 
-    def _kept(self) -> list[_Kept]:
+    def _files(self) -> list[_CachedFile]:
         """All inversions, the oldest used first."""
-        kept = []
+        files = []
         for entry in self._entries():
             if entry.name.endswith(_ENDING) and _KEY.fullmatch(entry.name.removesuffix(_ENDING)):
                 with suppress(OSError):  # Another process may have removed it just now.
                     about = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(about.st_mode):
-                        kept.append(_Kept(about.st_mtime_ns, Path(entry.path), about.st_size))
-        return sorted(kept)
+                        files.append(_CachedFile(about.st_mtime_ns, Path(entry.path), about.st_size))
+        return sorted(files)
 
     def _unfinished(self) -> list[Path]:
         return [Path(entry.path) for entry in self._entries()

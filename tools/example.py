@@ -10,9 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-import directions
 import editing
-import generators
 import inversion
 
 SIDE = 224
@@ -20,24 +18,16 @@ EDITS: list[dict[str, float]] = [{}, {"smile": -2.0}, {"age": 2.0}, {"hair:blond
 
 
 def main() -> None:
-    photo = open_example()
-    generator = generators.load("bundled")
-    face = inversion.choose_face(inversion.find_faces(photo), 0)
-    inverted = inversion.Projector(generator).invert(inversion.align(photo, face, generator.img_resolution),
-                                                     settings=inversion.preset("faithful"))
-    editor = editing.Editor(generator, directions.load("bundled"))
-    editor.set_latent(inverted)
-    drawn, pasted = [], []
-    for edit in EDITS:
-        picture = editor.edit(edit)
-        whole = inversion.paste_back(photo, face, picture, original=editor.edit({}))
-        drawn.append(_enlarged(picture))
-        pasted.append(_crop(whole, face))
-    crop = _crop(photo.pixels, face)
-    out = Path(__file__).with_name("example.jpg")
-    sheet = editing.join(np.stack([np.stack([crop, *drawn]), np.stack([crop, *pasted])]))
+    face = editing.load().open(open_example(), face=0, settings="faithful")
+    edited = [face.edit(edit) for edit in EDITS]
+    photos = [_crop(one.photo, face.chosen.face) for one in edited]
+    crop = _crop(face.chosen.photo.pixels, face.chosen.face)
+    out = Path(__file__).parents[1] / "docs" / "example.jpg"
+    sheet = editing.join(np.stack([np.stack([crop, *(_enlarged(one.picture) for one in edited)]),
+                                   np.stack([crop, *photos])]))
     inversion.save_picture(out, sheet, quality=88)
-    print(out, f"LPIPS {inverted.lpips:.3f}, identity distance {inverted.identity:.2f}, {inverted.seconds:.1f} s")
+    print(out, f"LPIPS {face.inversion.lpips:.3f}, identity distance {face.inversion.identity:.2f}, "
+               f"{face.inversion.seconds:.1f} s")
 
 
 def open_example() -> inversion.Photo:

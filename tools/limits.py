@@ -19,6 +19,7 @@ import directions
 import editing
 import generators
 import inversion
+from editing.pipeline import Inverter, choose
 from tools import limits_drawing as drawing
 from weights.files import replacing
 
@@ -26,7 +27,7 @@ SIDE = 144
 PRESETS = ("fast", "faithful")
 EDIT = {"smile": -1.5}
 NEIGHBOUR = 3  # Seed of the second face.
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "docs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +37,15 @@ class Case:
     name: str
     photo: inversion.Photo
     face: inversion.Face
-    found: dict[str, inversion.Inversion]
+    inversions: dict[str, inversion.Inversion]
 
 
 def main() -> None:
     generator = generators.load("bundled")
-    projector = inversion.Projector(generator)
     cache = inversion.InversionCache(sys.argv[1] if len(sys.argv) > 1 else None, on_note=print)
+    inverter = Inverter(inversion.Projector(generator), cache)
     editor = editing.Editor(generator, directions.load("bundled"))
-    rows = {name: [invert(projector, cache, case, photo) for case, photo in photos.items()]
+    rows = {name: [invert(inverter, case, photo) for case, photo in photos.items()]
             for name, photos in gallery(generator).items()}
     for name, cases in rows.items():
         path = FOLDER / f"limits-{name}.jpg"
@@ -69,30 +70,21 @@ def gallery(generator: generators.Generator) -> dict[str, dict[str, inversion.Ph
     }
 
 
-def invert(projector: inversion.Projector, cache: inversion.InversionCache, name: str,
-           photo: inversion.Photo) -> Case:
-    """A photo's largest face by each preset, from the cache if it is there; its warnings are always made anew."""
-    faces = inversion.find_faces(photo)
-    face = faces[0]
-    crop = inversion.align(photo, face, projector.generator.img_resolution)
-    found = {}
+def invert(inverter: Inverter, name: str, photo: inversion.Photo) -> Case:
+    """A photo's largest face by each preset, from the cache if it is there."""
+    chosen = choose(photo, 0)
+    inversions = {}
     for preset in PRESETS:
-        settings = projector.resolve(inversion.preset(preset))
-        key = cache.key(photo.sha256, face.quad, projector.generator.hash, settings)
-        record = cache.get(key, projector.generator)
-        if record is None:
-            record = projector.invert(crop, settings=settings).of_photo(photo.sha256, face.quad)
-            cache.put(key, record)
-        found[preset] = inversion.with_warnings(record, photo, face, faces, generator=projector.generator,
-                                                distance=projector.distance)
+        [(record, _)] = inverter.obtain([chosen], inversion.preset(preset))
+        inversions[preset] = record
         print(f"{name}, {preset}: LPIPS {record.lpips:.3f}, identity distance {record.identity:.2f}", flush=True)
-    return Case(name, photo, face, found)
+    return Case(name, photo, chosen.face, inversions)
 
 
 def row(editor: editing.Editor, case: Case) -> np.ndarray:
     """Crop, inversions and edit, uint8 [4, SIDE, SIDE, 3]."""
-    editor.set_latent(case.found["faithful"])
-    pictures = [*(record.picture for record in case.found.values()), editor.edit(EDIT)]
+    editor.set_latent(case.inversions["faithful"])
+    pictures = [*(record.picture for record in case.inversions.values()), editor.edit(EDIT)]
     return np.stack([inversion.align(case.photo, case.face, SIDE), *(enlarged(picture) for picture in pictures)])
 
 
@@ -106,7 +98,7 @@ def write_table(cases: list[Case]) -> None:
     """Put each case's numbers and warnings between the marks in the text."""
     lines = ["| photo | preset | LPIPS | identity distance | warnings |", "|---|---|---|---|---|"]
     for case in cases:
-        for preset, record in case.found.items():
+        for preset, record in case.inversions.items():
             said = "<br>".join(f"{text}." for text in record.warnings) or "none"
             lines.append(f"| {case.name} | {preset} | {record.lpips:.3f} | {record.identity:.2f} | {said} |")
     path = FOLDER / "limits.md"

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-import directions
 import editing
-import generators
 import inversion
 from tools.example import open_example
 
@@ -19,18 +17,13 @@ EDITS: list[dict[str, float]] = [{}, {"smile": -1.0}, {"smile": -2.0}, {"smile":
 
 
 def main() -> None:
-    photo = open_example()
-    generator = generators.load("bundled")
-    crop = inversion.align(photo, inversion.find_faces(photo)[0], generator.img_resolution)
-    projector = inversion.Projector(generator)
-    editor = editing.Editor(generator, directions.load("bundled"))
-    rows = []
-    for name, settings in inversion.PRESETS.items():
-        inverted = projector.invert(crop, settings=settings)
-        editor.set_latent(inverted)
-        rows.append(np.stack([crop, *(editor.edit(edit) for edit in EDITS)]))
-        print(name, f"LPIPS {inverted.lpips:.3f}, identity distance {inverted.identity:.2f}, {inverted.seconds:.1f} s")
-    out = Path(__file__).with_name("presets.jpg")
+    editor, photo, rows = editing.load(), open_example(), []
+    for name in inversion.PRESETS:
+        face = editor.open(photo, face=0, settings=name)
+        record = face.inversion
+        rows.append(np.stack([record.crop, *(face.edit(edit).picture for edit in EDITS)]))
+        print(name, f"LPIPS {record.lpips:.3f}, identity distance {record.identity:.2f}, {record.seconds:.1f} s")
+    out = Path(__file__).parents[1] / "docs" / "presets.jpg"
     inversion.save_picture(out, editing.join(np.stack(rows)), quality=90)
     print(out)
 

@@ -20,7 +20,7 @@ from page.tabs.examples import PHOTO
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-FOLDER = Path(__file__).parent / "page"
+FOLDER = Path(__file__).parents[1] / "docs" / "page"
 QUALITY = 82
 LARGE, TABLET, PHONE = (1440, 900), (1024, 768), (390, 844)
 LONG = 180_000  # Milliseconds that an inversion may take.

@@ -24,11 +24,11 @@ def convert_vgg16(source: Path, out: Path) -> None:
         InputError: the source is damaged or is another file.
     """
     state = read_pickle(source)
-    found = state if isinstance(state, dict) else {}
+    tensors = state if isinstance(state, dict) else {}
     result = {}
     for index, (inputs, outputs) in VGG16.items():
         for part, shape in (("weight", (outputs, inputs, 3, 3)), ("bias", (outputs,))):
-            value = found.get(f"features.{index}.{part}")
+            value = tensors.get(f"features.{index}.{part}")
             if not isinstance(value, Tensor) or value.shape != shape or not bool(torch.isfinite(value).all()):
                 raise InputError(source, f"not the weights of VGG16 (features.{index}.{part})", "download it again")
             result[f"features.{index}.{part}"] = value.float().contiguous()

@@ -63,31 +63,31 @@ def read_description(path: str | os.PathLike[str]) -> Description:
             the message names the file and the key.
     """
     path = Path(path)
-    found = read_json(path, remedy=_HELP)
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    content = read_json(path, remedy=_HELP)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(path, "not the description of a classifier",
                          f"it must have \"format\": \"{FORMAT}\" (docs/scorers.md)")
-    return _description(path, found)
+    return _description(path, content)
 
 
-def _description(path: Path, found: Mapping[str, Any]) -> Description:
-    _refuse_unknown(path, found, _KEYS, "")
-    model = path.parent / _text(path, found, "model")
+def _description(path: Path, content: Mapping[str, Any]) -> Description:
+    _refuse_unknown(path, content, _KEYS, "")
+    model = path.parent / _text(path, content, "model")
     if model.suffix.lower() not in ENDINGS:
         raise InputError(path, f"the model must be TorchScript (.pt) or ONNX (.onnx), not {model.name!r}",
                          "export it as one of them")
     if not model.is_file():
         raise InputError(path, f"its model {model} is not there", "correct \"model\", a path beside this file")
-    channels = _choice(path, found, "channels", CHANNELS, "rgb")
+    channels = _choice(path, content, "channels", CHANNELS, "rgb")
     depth = 1 if channels == "gray" else 3
-    outputs = found.get("outputs")
+    outputs = content.get("outputs")
     if not isinstance(outputs, list) or not outputs or not all(isinstance(output, dict) for output in outputs):
         raise InputError(path, "\"outputs\" must be a list with an object for each attribute", _HELP)
     result = Description(
-        file=path, name=_text(path, found, "name", path.stem), model=model, size=_size(path, found.get("size")),
-        crop=_numbers(path, found, "crop", 1, 1.0)[0], channels=channels,
-        range=_pair(_numbers(path, found, "range", 2, (0.0, 1.0))), mean=_numbers(path, found, "mean", depth, 0.0),
-        std=_numbers(path, found, "std", depth, 1.0), layout=_choice(path, found, "layout", LAYOUTS, "nchw"),
+        file=path, name=_text(path, content, "name", path.stem), model=model, size=_size(path, content.get("size")),
+        crop=_numbers(path, content, "crop", 1, 1.0)[0], channels=channels,
+        range=_pair(_numbers(path, content, "range", 2, (0.0, 1.0))), mean=_numbers(path, content, "mean", depth, 0.0),
+        std=_numbers(path, content, "std", depth, 1.0), layout=_choice(path, content, "layout", LAYOUTS, "nchw"),
         outputs=tuple(_output(path, output) for output in outputs))
     return _checked(result)
 
@@ -104,10 +104,10 @@ def _checked(description: Description) -> Description:
     return description
 
 
-def _output(path: Path, found: Mapping[str, Any]) -> Output:
-    attribute = _text(path, found, "attribute")
-    _refuse_unknown(path, found, _OUTPUT_KEYS, f" of {attribute}")
-    classes, columns = found.get("classes"), found.get("columns")
+def _output(path: Path, content: Mapping[str, Any]) -> Output:
+    attribute = _text(path, content, "attribute")
+    _refuse_unknown(path, content, _OUTPUT_KEYS, f" of {attribute}")
+    classes, columns = content.get("classes"), content.get("columns")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise InputError(path, f"\"classes\" of {attribute} must be a list of names", _HELP)
     check_names(path, attribute, tuple(classes))
@@ -118,40 +118,40 @@ def _output(path: Path, found: Mapping[str, Any]) -> Output:
         wanted = " (or one, of the positive class)" if len(classes) == 2 else ""
         raise InputError(path, f"{attribute} has {len(classes)} classes and columns {columns}",
                          f"give one column a class{wanted}, each once")
-    which, ordered = found.get("output", 0), found.get("ordered", False)
+    which, ordered = content.get("output", 0), content.get("ordered", False)
     if not (_whole(which) or (isinstance(which, str) and which)) or not isinstance(ordered, bool):
         raise InputError(path,
                          f"\"output\" of {attribute} must be a number from 0 or a name, \"ordered\" true or false",
                          _HELP)
     return Output(attribute=attribute, classes=tuple(classes), columns=tuple(columns), output=which,
-                  kind=_choice(path, found, "kind", KINDS, None), ordered=ordered)
+                  kind=_choice(path, content, "kind", KINDS, None), ordered=ordered)
 
 
-def _refuse_unknown(path: Path, found: Mapping[str, Any], known: set[str], where: str) -> None:
-    unknown = sorted(set(found) - known)
+def _refuse_unknown(path: Path, content: Mapping[str, Any], known: set[str], where: str) -> None:
+    unknown = sorted(set(content) - known)
     if unknown:
         raise InputError(path, f"{unknown[0]!r}{where} is not a key of a description",
                          f"use {', '.join(sorted(known))}")
 
 
-def _text(path: Path, found: Mapping[str, Any], key: str, default: str | None = None) -> str:
-    value = found.get(key, default)
+def _text(path: Path, content: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    value = content.get(key, default)
     if not isinstance(value, str) or not value or not value.isprintable():
         raise InputError(path, f"\"{key}\" must be a text, not {value!r}", _HELP)
     return value
 
 
-def _choice(path: Path, found: Mapping[str, Any], key: str, options: Sequence[str], default: str | None) -> str:
-    value = found.get(key, default)
+def _choice(path: Path, content: Mapping[str, Any], key: str, options: Sequence[str], default: str | None) -> str:
+    value = content.get(key, default)
     if value not in options:
         raise InputError(path, f"\"{key}\" must be {' or '.join(options)}, not {value!r}", _HELP)
     return str(value)
 
 
-def _numbers(path: Path, found: Mapping[str, Any], key: str, count: int,
+def _numbers(path: Path, content: Mapping[str, Any], key: str, count: int,
              default: float | tuple[float, ...]) -> tuple[float, ...]:
     """`count` finite numbers; one number stands for all of them."""
-    value = found.get(key, default)
+    value = content.get(key, default)
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     if any(isinstance(v, bool) or not isinstance(v, (int, float)) or not math.isfinite(v) for v in values) or \
             len(values) not in {1, count}:
