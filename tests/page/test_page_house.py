@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import gradio as gr
 import pytest
+from gradio_client import Client, handle_file
 
 import app
 from page import KEPT_SECONDS, SWEEP_SECONDS
@@ -64,6 +66,25 @@ def test_the_private_directory_ends_with_a_page_that_is_terminated(tmp_path: Pat
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     assert list(tmp_path.glob("gradctrl-page-*")) == []
+
+
+@pytest.mark.slow
+def test_a_page_that_is_terminated_ends_the_inversion_that_runs(astronaut_file: Path) -> None:
+    """Cut off within torch it would abort the program, and left alone it would go on for minutes."""
+    code = ("import app; from inversion import PRESETS, ProjectorSettings\n"
+            "PRESETS['faithful'] = ProjectorSettings(steps=100_000, plateau=0, start='samples', samples=4)\n"
+            "app.launch(port=None)")
+    with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        address = process.stdout.readline().split()[-1]
+        job = Client(address, verbose=False).submit(handle_file(astronaut_file), api_name="/invert")
+        time.sleep(15)
+        assert not job.done()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert "terminate called" not in process.stderr.read()
 
 
 def test_a_port_that_is_taken_is_named(services: Services) -> None:
