@@ -9,11 +9,12 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any
 
 from gradio.data_classes import FileData
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from page.state import files
 from weights.errors import InputError
@@ -22,62 +23,58 @@ OWNER = "api"  # Of the files that are made for other programs; they go after an
 GRACE = 30.0   # Seconds for which an upload stays once it was read: the same file of two callers is one file here.
 
 _UPLOAD, _RESULT = re.compile(r"[0-9a-f]{64}/[^/]+"), re.compile(OWNER + r"/[0-9a-f]{32}/[^/]+")
-_HUGE = 1e300  # What is no finite number, or does not become one.
-_WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
 
 
-def checked(value: Any, hint: Any, name: str) -> Any:
-    """A value as its type says that it is; JSON's 2.0 is the whole number 2, and a file comes as FileData.
-
-    Args:
-        value: From JSON, or a default.
-        hint: bool, int, float, str, FileData, a Literal, `list[T]`, `dict[str, T]`, or one of these or None.
-        name: Of the argument, for messages.
-    Raises:
-        InputError: it is something else, or a file that this server does not have.
-    """
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        inner = next(part for part in parts if part is not NoneType)
-        return None if value is None else checked(value, inner, name)
-    if origin is Literal:
-        if value not in parts:
-            raise InputError(name, f"{reprlib.repr(value)} is none of {', '.join(map(str, parts))}", "give one of them")
-        return value
-    if hint is FileData:
-        return FileData(path=str(_here(value, name)))
-    if origin is list and isinstance(value, list):
-        return [checked(item, parts[0], f"{name}[{index}]") for index, item in enumerate(value)]
-    if origin is dict and isinstance(value, dict):
-        return {str(key): checked(item, parts[1], f"{name}[{reprlib.repr(key)}]") for key, item in value.items()}
-    return _plain(value, hint, name)
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: its 2.0 is the whole number 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _plain(value: Any, hint: Any, name: str) -> Any:
-    right = isinstance(value, hint) if hint in (str, bool) else hint in _WORDS and (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and -_HUGE < value < _HUGE
-        and (hint is float or value == int(value)))
-    if not right:
-        wanted = _WORDS.get(hint) or ("a list" if get_origin(hint) is list else "an object of values by name")
-        raise InputError(name, f"{reprlib.repr(value)} is not {wanted}", f"give {wanted}")
-    return hint(value)
-
-
-def _here(file: Any, name: str) -> Path:
-    """Where an uploaded file is, or one that an endpoint gave.
+def _here(file: Any) -> FileData:
+    """An uploaded file, or one that an endpoint gave.
 
     Gradio looks only at what says of itself that it is a file, so that other paths of this machine are refused here.
     """
     given = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
     if not isinstance(given, str):
-        raise InputError(name, f"{reprlib.repr(file)} is not a file",
+        raise InputError(None, f"{reprlib.repr(file)} is not a file",
                          "upload one, as handle_file of gradio_client does, or give one that an endpoint gave")
     path = Path(given).resolve()
     if not is_held(path):
-        raise InputError(name,
+        raise InputError(None,
                          f"{path.name} is not on this server (uploads are deleted once they were read, and results "
                          "after an hour)", "upload it again")
-    return path
+    return FileData(path=str(path))
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Upload = Annotated[FileData, BeforeValidator(_here)]
+
+
+def checked(value: Any, hint: Any, name: str) -> Any:
+    """A value as its type says that it is, by pydantic's strict rules: no text is a number, and no number a truth.
+
+    Args:
+        value: From JSON, or a default.
+        hint: A type; `Whole`, `Upload` and pydantic's FiniteFloat in place of int, FileData and float.
+        name: Of the argument, for messages.
+    Raises:
+        InputError: it is something else, or a file that this server does not have.
+    """
+    try:
+        return _adapter(hint).validate_python(value, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = name + "".join(f"[{reprlib.repr(part)}]" for part in first["loc"])
+        inner = first.get("ctx", {}).get("error")
+        if isinstance(inner, InputError):
+            raise inner.about(where) from error
+        raise InputError(where, f"{reprlib.repr(first['input'])} cannot be used", first["msg"].lower()) from error
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint)
 
 
 def is_held(path: Path) -> bool:

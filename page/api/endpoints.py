@@ -16,6 +16,7 @@ from typing import Any, Literal, TypedDict, get_type_hints
 import gradio as gr
 import numpy as np
 from gradio.data_classes import FileData
+from pydantic import FiniteFloat
 
 from batch.driver import BatchOptions
 from batch.files import MOST_PHOTOS
@@ -27,7 +28,7 @@ from editing.session import ENDING
 from inversion import find_faces, limits_of_face, open_photo, save_picture
 from inversion import preset as preset_of
 from learning.from_labels import POOL, fit_from_labels
-from page.api.arguments import OWNER, checked, own_copies, received
+from page.api.arguments import OWNER, Upload, Whole, checked, own_copies, received
 from page.jobs.batches import BatchJob
 from page.jobs.editing import edited_picture, recipe_of, session_of
 from page.jobs.inverting import invert
@@ -127,7 +128,7 @@ class Endpoints:
 
     # Gradio takes what is said of each argument from its own line, and nothing from a second one.
 
-    def find_faces(self, photo: FileData) -> list[FoundFace]:
+    def find_faces(self, photo: Upload) -> list[FoundFace]:
         """Find the faces of a photo, largest first, and say what is off with each of them.
 
         Args:
@@ -144,7 +145,7 @@ class Endpoints:
                           warnings=list(limits_of_face(opened, face, faces, resolution=resolution)))
                 for number, face in enumerate(faces)]
 
-    def invert(self, photo: FileData, face: int = 0, preset: Preset = "faithful",
+    def invert(self, photo: Upload, face: Whole = 0, preset: Preset = "faithful",
                with_photo: bool = True) -> tuple[FileData, FileData, Inverted]:
         """Find the latent of a face in a photo, to edit it. Waits its turn among all inversions of this server.
 
@@ -173,7 +174,7 @@ class Endpoints:
                 Inverted(lpips=inversion.lpips, identity=inversion.identity, seconds=inversion.seconds,
                          warnings=list(inversion.warnings)))
 
-    def sample(self, seed: int, truncation: float = 0.7) -> tuple[FileData, FileData]:
+    def sample(self, seed: Whole, truncation: FiniteFloat = 0.7) -> tuple[FileData, FileData]:
         """Draw a synthetic face of nobody, to edit it or to show it.
 
         Args:
@@ -189,10 +190,10 @@ class Endpoints:
         return (_session(visitor, models, False),
                 _picture(visitor.subject.picture, visitor.subject.name, ".png"))
 
-    def edit(self, session: FileData, strengths: dict[str, float], keep: list[str] | None = None,
-             layers: list[int] | None = None, step: float | None = None, method: str | None = None,
+    def edit(self, session: Upload, strengths: dict[str, FiniteFloat], keep: list[str] | None = None,
+             layers: list[Whole] | None = None, step: FiniteFloat | None = None, method: str | None = None,
              put_back: bool = True, mark: bool = True,
-             controls: FileData | None = None) -> tuple[FileData, Edited]:
+             controls: Upload | None = None) -> tuple[FileData, Edited]:
         """Edit a face: {"smile": 2, "hair:blond": 1} makes it smile and gives it blond hair. Takes less than a second.
 
         Args:
@@ -215,7 +216,7 @@ class Endpoints:
             loaded = load_session(path, name=name)
             if isinstance(loaded.source, SampleSource):
                 checked(loaded.source.seed, int, name)
-                _check_sample(loaded.source.seed, checked(loaded.source.truncation, float, name))
+                _check_sample(loaded.source.seed, checked(loaded.source.truncation, FiniteFloat, name))
             resume(visitor, loaded, models.generator)
         subject = visitor.subject
         assert subject is not None
@@ -229,7 +230,7 @@ class Endpoints:
         return (_picture(picture, subject.name, "-edited.png", {RECIPE_KEY: made}, mark=mark),
                 Edited(identity=float(effect.identity), attributes=attributes, recipe=made))
 
-    def batch(self, photos: list[FileData], strengths: dict[str, float], preset: Preset = "balanced",
+    def batch(self, photos: list[Upload], strengths: dict[str, FiniteFloat], preset: Preset = "balanced",
               keep: list[str] | None = None, put_back: bool = True,
               all_faces: bool = False) -> tuple[FileData, list[BatchRow]]:
         """Apply one edit to many photos. A bad file stops nothing: it has its reason in the table.
@@ -264,7 +265,7 @@ class Endpoints:
                                identity=row.identity, warnings=list(row.warnings)) for row in job.rows]
 
     def train_control(self, name: str, classes: list[str], labels: dict[str, str],
-                      truncation: float = 1.0) -> tuple[FileData, Trained]:
+                      truncation: FiniteFloat = 1.0) -> tuple[FileData, Trained]:
         """Train a new control from samples that were sorted into classes, without a classifier. Takes seconds.
 
         Args:
@@ -342,6 +343,7 @@ def _trained(control: Control) -> Trained:
 def _answering(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as Gradio calls it: what it is given is checked, and an InputError is an answer to read."""
     hints, signature = get_type_hints(function), inspect.signature(function)
+    rules = get_type_hints(function, include_extras=True)
 
     @wraps(function)
     def wrapped(*args: Any) -> Any:
@@ -349,7 +351,7 @@ def _answering(function: Callable[..., Any]) -> Callable[..., Any]:
             # Programs that send a plain list have nothing but null for what they leave out.
             given = {name: value for name, value in zip(signature.parameters, args, strict=True)
                      if value is not None or signature.parameters[name].default is inspect.Parameter.empty}
-            return function(**{name: checked(value, hints[name], name) for name, value in given.items()})
+            return function(**{name: checked(value, rules[name], name) for name, value in given.items()})
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error
 

@@ -25,6 +25,7 @@ from gradio.components.api_component import Api
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from pydantic import FiniteFloat
 
 import app
 from directions import Controls
@@ -36,7 +37,7 @@ from generators import Space
 from inversion import PRESETS, Photo, open_photo, paste_back
 from page import KEPT_SECONDS
 from page.api import arguments
-from page.api.arguments import checked
+from page.api.arguments import Whole, checked
 from page.api.endpoints import Preset
 from page.jobs.forgetting import tidy
 from page.jobs.services import Services
@@ -209,17 +210,18 @@ def bad_edits(session: str, other_controls: str) -> list[tuple[dict[str, Any], s
     return [(good | changes, message) for changes, message in (
         ({"strengths": {"smle": 1}}, r"smle: no such attribute in .*; there are smile"),
         ({"strengths": {"hair": 1}}, "hair"),
-        ({"strengths": {"smile": "much"}}, r"strengths\['smile'\]: 'much' is not a finite number; give"),
+        ({"strengths": {"smile": "much"}},
+         r"strengths\['smile'\]: 'much' cannot be used; input should be a valid number"),
         ({"strengths": {"smile": MOST_STRENGTH + 1}}, "smile 21 is too far; give -20 to 20"),
-        ({"strengths": ["smile"]}, "strengths: .* is not an object of values by name"),
+        ({"strengths": ["smile"]}, "strengths: .* cannot be used; input should be a valid dictionary"),
         ({"layers": [1, 2, 3]}, r"layers: \[1, 2, 3\] is no layer range; give two numbers"),
         ({"layers": [300, 900]}, "the layer range 300-900 holds none of this generator's layers; their sides are 4, 8"),
-        ({"layers": [0.5, 2]}, r"layers\[0\]: 0.5 is not a whole number"),
+        ({"layers": [0.5, 2]}, r"layers\[0\]: 0.5 cannot be used; input should be a valid integer"),
         ({"step": 0.001}, "step 0.001 is no length of a step; give 0.01 or more"),
         ({"method": "magic"}, "magic: no such method; use gradctrl, interfacegan"),
         ({"keep": ["hat"]}, "hat: no such attribute"),
-        ({"keep": "age"}, "keep: 'age' is not a list"),
-        ({"put_back": "yes"}, "put_back: 'yes' is not true or false"),
+        ({"keep": "age"}, "keep: 'age' cannot be used; input should be a valid list"),
+        ({"put_back": "yes"}, "put_back: 'yes' cannot be used; input should be a valid boolean"),
         ({"controls": handle_file(session)}, r"sample-7\.session\.safetensors: "),
         ({"controls": handle_file(other_controls)}, r"others\.safetensors: these controls are for the space"),
         ({"session": None}, "session: None is not a file; upload one"),
@@ -252,15 +254,16 @@ def test_each_wrong_photo_sample_and_label_is_named(client: Client, astronaut_fi
          r"two\.png: there is no face 2; choose one with the argument face"),
         ({"photo": handle_file(two_faces), "face": -1, "api_name": "/invert"}, "there is no face -1"),
         ({"photo": handle_file(two_faces), "preset": "slow", "api_name": "/invert"},
-         "preset: 'slow' is none of fast, balanced, faithful"),
+         "preset: 'slow' cannot be used; input should be 'fast', 'balanced' or 'faithful'"),
         ({"seed": -1, "api_name": "/sample"}, "seed -1, truncation 0.7: give a seed from 0 to 4294967295"),
         ({"seed": 2 ** 32, "api_name": "/sample"}, "give a seed from 0"),
         ({"seed": 1, "truncation": 2, "api_name": "/sample"}, "a truncation from 0 to 1.5"),
-        ({"seed": "one", "api_name": "/sample"}, "seed: 'one' is not a whole number"),
-        ({"seed": True, "api_name": "/sample"}, "seed: True is not a whole number"),
+        ({"seed": "one", "api_name": "/sample"}, "seed: 'one' cannot be used; input should be a valid integer"),
+        ({"seed": True, "api_name": "/sample"}, "seed: True cannot be used; input should be a valid integer"),
         ({"photos": [], "strengths": {"smile": 1}, "api_name": "/batch"}, "photos: 0 files were given; give 1 to 500"),
         ({"photos": [handle_file(plain)], "strengths": {}, "api_name": "/batch"}, "the edit changes nothing"),
-        ({"photos": handle_file(plain), "strengths": {"smile": 1}, "api_name": "/batch"}, "photos: .* is not a list"),
+        ({"photos": handle_file(plain), "strengths": {"smile": 1}, "api_name": "/batch"},
+         "photos: .* cannot be used; input should be a valid list"),
         (train | {"labels": labels | {"3": "moustache"}}, "beard: 'moustache' is none of its classes"),
         (train | {"labels": labels | {"-3": "beard"}}, "labels: '-3' is not the seed of a sample"),
         (train | {"labels": dict(list(labels.items())[:8])}, "at least 10 samples of each class are needed"),
@@ -354,8 +357,10 @@ def test_the_same_photo_of_several_callers_at_once(demo: gr.Blocks, astronaut_fi
 
 
 @pytest.mark.parametrize(("value", "hint", "right"), [
-    (2.0, int, 2), (1, float, 1.0), ([1, 2.0], list[int], [1, 2]), (None, list[int] | None, None), ("x", str, "x"),
-    ({"a": 1}, dict[str, float], {"a": 1.0}), (False, bool, False), ("fast", Preset, "fast"),
+    (2.0, Whole, 2), (1, FiniteFloat, 1.0), ([1, 2.0], list[Whole], [1, 2]), (None, list[Whole] | None, None), ("x",
+
+                                                                                                                   str, "x"),
+    ({"a": 1}, dict[str, FiniteFloat], {"a": 1.0}), (False, bool, False), ("fast", Preset, "fast"),
 ])
 def test_right_values_come_as_their_type(value: Any, hint: Any, right: Any) -> None:
     found = checked(value, hint, "it")
@@ -364,9 +369,12 @@ def test_right_values_come_as_their_type(value: Any, hint: Any, right: Any) -> N
 
 
 @pytest.mark.parametrize(("value", "hint"), [
-    (1.5, int), (True, int), ("1", int), (None, int), (float("nan"), float), (float("inf"), float), ("1", float),
-    (False, float), (1, bool), (1, str), ({"a": 1}, list[int]), ([1], dict[str, float]), ([[1]], list[int]),
-    ("slow", Preset), ([], Preset), (float("inf"), int), pytest.param(10 ** 400, float, id="huge"),
+    (1.5, Whole), (True, Whole), ("1", Whole), (None, Whole), (float("nan"), FiniteFloat), (float("inf"),
+                                                                                            FiniteFloat),
+    ("1", FiniteFloat),
+    (False, FiniteFloat), (1, bool), (1, str), ({"a": 1}, list[Whole]), ([1], dict[str, FiniteFloat]), ([[1]],
+                                                                                                        list[Whole]),
+    ("slow", Preset), ([], Preset), (float("inf"), Whole), pytest.param(10 ** 400, FiniteFloat, id="huge"),
 ])
 def test_wrong_values_are_refused_by_name(value: Any, hint: Any) -> None:
     with pytest.raises(InputError, match=r"^it"):
