@@ -252,9 +252,9 @@ def test_files_that_vanish_underfoot_are_no_trouble(cache: InversionCache, monke
         assert cache.get(KEYS[0], GENERATOR) is None
     cache.put(KEYS[0], make())
     cache.put(KEYS[1], make())
-    found = cache._kept()
+    found = cache._files()
     cache.clear()
-    monkeypatch.setattr(cache, "_kept", lambda: found)  # As it was before another process cleared it.
+    monkeypatch.setattr(cache, "_files", lambda: found)  # As it was before another process cleared it.
     cache.limit = 0
     cache.tidy()
     assert cache.clear() == (0, 0)
