@@ -64,29 +64,29 @@ def gather(paths: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[st
     Raises:
         InputError: there are more photos, or nothing that could be one; with the reason, if it is one ZIP alone.
     """
-    found: list[BatchPhoto] = []
+    photos: list[BatchPhoto] = []
     left = MOST_UNPACKED
     for path in map(Path, paths):
         if not _is_zip(path):
-            found.append(BatchPhoto(name=path.name, path=path, own=own))
+            photos.append(BatchPhoto(name=path.name, path=path, own=own))
             continue
         try:
             unpacked = unpack_photos(path, folder, most=most, most_unpacked=left)
         except InputError as error:
-            found.append(BatchPhoto(name=path.name, reason=reason_of(error, path.name)))
+            photos.append(BatchPhoto(name=path.name, reason=reason_of(error, path.name)))
         else:
-            found += unpacked
+            photos += unpacked
             left -= sum(source.path.stat().st_size for source in unpacked if source.path)
         if own:
             path.unlink(missing_ok=True)
-    if len(found) > most:
-        raise InputError(None, f"{len(found)} photos are more than the {most} of a batch",
+    if len(photos) > most:
+        raise InputError(None, f"{len(photos)} photos are more than the {most} of a batch",
                          "make several batches of them")
-    if len(found) == 1 and found[0].path is None:
-        raise InputError(found[0].name, found[0].reason)
-    if not found:
+    if len(photos) == 1 and photos[0].path is None:
+        raise InputError(photos[0].name, photos[0].reason)
+    if not photos:
         raise InputError(None, "there are no photos to edit", "choose some first")
-    return found
+    return photos
 
 
 def _is_zip(path: Path) -> bool:

@@ -1,14 +1,14 @@
-"""The page under load: many people who move sliders, while others have photos inverted.
+"""The page in a real Chromium: visitors who move sliders, while another has a photo inverted.
 
-    python -m benchmarks.page [--visitors 30] [--inverting 3] [--minutes 10] [--beside 1] [--browser] [--out FILE]
+    python -m benchmarks.page [--visitors 5] [--minutes 10] [--beside 1] [--photo FILE ...] [--out FILE]
 
-Starts the page in a process of its own, and acts as its visitors in this one, by the page's own protocol (what people
-do: `benchmarks.page_people`). Three loads are measured one after the other: one visitor alone, all visitors with no
-inversion, all with the inversions. With --browser a real Chromium is driven before, alone. Prints a Markdown report;
---out also writes all single values as JSON.
+Starts the page in a process of its own and drives it as its visitors would, each in a tab of a browser of its own. Loads
+are measured one after the other: one visitor with a sample; one with each photo, put back into it; all visitors; all,
+and one more who inverts a photo over and over. A visitor moves a slider, waits until the picture is painted, and looks
+at it for a second, in which the picture in full comes and the numbers. Prints a Markdown report; --out also writes all
+single values as JSON.
 
-The visitors take processor time themselves; the report says how much. A person waits for the picture before moving on,
-so that a slower page is also asked for less.
+The browsers take processor time themselves, so that the page on a machine of its own is faster.
 """
 
 from __future__ import annotations
@@ -17,22 +17,126 @@ import argparse
 import asyncio
 import json
 import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
-import httpx
 import numpy as np
 import torch
 
 from benchmarks.machine import describe
-from benchmarks.page_people import Inverter, Person, Tally
-from benchmarks.page_protocol import Plan, Tab
-from benchmarks.page_server import Server, serving
 
-PHOTO = Path(__file__).parent.parent / "page" / "photos" / "eileen-collins.jpg"
-SAMPLE_EVERY = 5.0  # Seconds between two looks at the server's memory.
+ROOT = Path(__file__).parent.parent
+PHOTO = ROOT / "page" / "photos" / "eileen-collins.jpg"
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
+    "chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+STARTING = 120.0  # Seconds that the page may take to answer.
+WARMING = 180.0   # Seconds that it may be busy with itself then: it times an inversion.
+LOOKING = 1.0     # Seconds between a picture and the next move.
+PATIENCE = 180_000  # Milliseconds that anything in the browser may take.
+# Moves the slider as a hand would, and waits until a picture of the result is another one, is decoded and has had a
+# frame in which to be painted. Milliseconds.
+MOVE = """async ([selector, value]) => {
+  const slider = document.querySelector(selector), pictures = () => [...document.querySelectorAll('#result img')];
+  const before = pictures().map(image => image.src).join();
+  const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set;
+  const start = performance.now();
+  set.call(slider, value);
+  slider.dispatchEvent(new Event('input', {bubbles: true}));
+  while (true) {
+    const images = pictures();
+    if (images.map(image => image.src).join() != before && images.every(image => image.complete && image.naturalWidth))
+      break;
+    if (performance.now() - start > 30000) throw new Error('no picture within 30 s');
+    await new Promise(resolve => setTimeout(resolve, 2));
+  }
+  await pictures().at(-1).decode().catch(() => null);
+  await new Promise(resolve => requestAnimationFrame(resolve));
+  return performance.now() - start;
+}"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running page."""
+
+    address: str
+    process: int
+    log: Path
+
+    def memory(self) -> float:
+        """Resident memory in MB."""
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.process}/status").read_text())[0]) / 1000
+
+    def seconds_worked(self) -> float:
+        """Processor time so far, of all threads."""
+        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rest(self) -> None:
+        """Wait until it has nothing to do.
+
+        Raises:
+            RuntimeError: it has not come to rest in time.
+        """
+        for _ in range(round(WARMING / 2)):
+            worked = self.seconds_worked()
+            time.sleep(2)
+            if self.seconds_worked() - worked < 0.4:  # Its queue looks for work by the clock.
+                return
+        raise RuntimeError(f"the page is still at work after {WARMING:g} s, and nobody has asked it for anything")
+
+    def complaints(self) -> list[str]:
+        """Errors that it wrote about."""
+        return re.findall(r"^\w*(?:Error|Exception)\b.*", self.log.read_text(errors="replace"), re.MULTILINE)
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """Start the page as `python app.py` does, on a free port, and end it at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    with tempfile.TemporaryDirectory(prefix="page-benchmark-") as folder:
+        log = Path(folder) / "page.log"
+        environment = {**os.environ, "GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False",
+                       "GRADIO_SERVER_PORT": str(port)}
+        with log.open("w") as out:
+            process = subprocess.Popen([sys.executable, "app.py"], stdout=out, stderr=out, env=environment, cwd=ROOT)
+        try:
+            server = Server(f"http://127.0.0.1:{port}", process.pid, log)
+            _wait_for(server, process)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_for(server: Server, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + STARTING
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urlopen(server.address + "/config", timeout=10):
+                return
+        except (URLError, OSError):  # noqa: PERF203 (not yet)
+            time.sleep(0.5)
+    raise RuntimeError(f"the page did not start:\n{server.log.read_text()[-2000:]}")
 
 
 @dataclass
@@ -40,144 +144,127 @@ class Load:
     """One load, and what came of it."""
 
     title: str
-    seconds: float
-    tally: Tally = field(default_factory=Tally)
+    visitors: int
+    photo: Path | None = None  # That they edit; None: a sample each.
+    inverting: bool = False    # Whether one more inverts a photo over and over.
+    moves: list[float] = field(default_factory=list)       # Milliseconds from a slider's move to its picture.
+    inversions: list[float] = field(default_factory=list)  # Seconds.
+    errors: list[str] = field(default_factory=list)
     memory: list[tuple[float, float]] = field(default_factory=list)  # Seconds, MB.
-    disk: tuple[float, float] = (0.0, 0.0)                           # MB before and after.
-    threads: int = 0
-    server_cores: float = 0.0  # Mean number of cores that the page's process kept busy.
-    own_cores: float = 0.0     # The same of the visitors' process.
-    load_before: float = 0.0   # The machine's load average of a minute before it began.
+    cores: float = 0.0  # Mean number of cores that the page kept busy.
+
+    async def run(self, browser: Any, server: Server, seconds: float) -> None:
+        """Let the visitors use the page for some time, once all have a face."""
+        tabs = [await _open(browser, server, self.photo) for _ in range(self.visitors)]
+        begin, worked = time.monotonic(), server.seconds_worked()
+        until = begin + seconds
+        tasks = [self._move(tab, seed, until) for seed, tab in enumerate(tabs)]
+        if self.inverting:
+            tasks.append(self._invert(browser, server, until))
+        await asyncio.gather(self._watch(server, begin, until), *tasks)
+        self.cores = (server.seconds_worked() - worked) / (time.monotonic() - begin)
+        for tab in tabs:
+            await tab.context.close()
+
+    async def _move(self, tab: Any, seed: int, until: float) -> None:
+        rng = np.random.default_rng(seed)
+        while time.monotonic() < until:
+            value = str(rng.uniform(-2, 2).round(2))
+            try:
+                self.moves.append(float(await tab.evaluate(MOVE, ["#control-smile input[type=range]", value])))
+            except Exception as error:  # noqa: BLE001 (an error is what is counted)
+                self.errors.append(str(error).split("\n", 1)[0])
+            await asyncio.sleep(LOOKING)
+
+    async def _invert(self, browser: Any, server: Server, until: float) -> None:
+        while time.monotonic() < until:
+            start = time.monotonic()
+            try:
+                tab = await _open(browser, server, PHOTO)
+                self.inversions.append(time.monotonic() - start)
+                await tab.context.close()
+            except Exception as error:  # noqa: BLE001 (an error is what is counted)
+                self.errors.append(str(error).split("\n", 1)[0])
+
+    async def _watch(self, server: Server, begin: float, until: float) -> None:
+        while time.monotonic() < until:
+            self.memory.append((time.monotonic() - begin, server.memory()))
+            await asyncio.sleep(2)
+
+    def growth(self) -> float:
+        """MB a minute by which memory grew in the second half, by least squares."""
+        later = np.array(self.memory[len(self.memory) // 2:])
+        return float(np.polyfit(later[:, 0], later[:, 1], 1)[0] * 60) if len(later) > 2 else 0.0
 
 
-async def run_load(server: Server, title: str, *, visitors: int, inverting: int, seconds: float,
-                   preset: str = "faithful", seed: int = 0) -> Load:
-    """Let people use the page for some time."""
-    load = Load(title, seconds, load_before=os.getloadavg()[0])
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(base_url=server.address, limits=limits, timeout=60) as http:
-        plan = Plan.of((await http.get("/config")).json())
-        begin, until = time.monotonic(), time.monotonic() + seconds
-        worked, own, disk = server.seconds_worked(), time.process_time(), server.disk()
-        watching = asyncio.create_task(_watch(server, load, begin))
-        photo = PHOTO.read_bytes()
-        await asyncio.gather(
-            *(Person(Tab(http, plan), load.tally, seed + number).live(until) for number in range(visitors)),
-            *(Inverter(Tab(http, plan), load.tally, photo, seed + number, preset).live(until)
-              for number in range(inverting)))
-        spent = time.monotonic() - begin
-        watching.cancel()
-    load.server_cores = (server.seconds_worked() - worked) / spent
-    load.own_cores = (time.process_time() - own) / spent
-    load.disk = disk, server.disk()
-    return load
-
-
-async def _watch(server: Server, load: Load, begin: float) -> None:
-    while True:
-        load.memory.append((time.monotonic() - begin, server.memory()))
-        load.threads = max(load.threads, server.threads())
-        await asyncio.sleep(SAMPLE_EVERY)
-
-
-def times(values: Sequence[float]) -> str:
-    """p50, p95 and most, in milliseconds."""
-    if not values:
-        return "none"
-    p50, p95 = np.percentile(values, [50, 95])
-    return f"{p50 * 1000:.0f} / {p95 * 1000:.0f} / {max(values) * 1000:.0f}"
-
-
-def growth(memory: Sequence[tuple[float, float]]) -> float:
-    """MB a minute by which memory grew in the second half of a load, by least squares."""
-    later = np.array(memory[len(memory) // 2:])
-    if len(later) < 3:
-        return 0.0
-    return float(np.polyfit(later[:, 0], later[:, 1], 1)[0] * 60)
+async def _open(browser: Any, server: Server, photo: Path | None) -> Any:
+    """The page as a new visitor sees it, with a face to edit: a sample, or a photo inverted by the quickest preset."""
+    tab = await (await browser.new_context(viewport={"width": 1440, "height": 900})).new_page()
+    tab.set_default_timeout(PATIENCE)
+    await tab.goto(server.address)
+    if photo is None:
+        await tab.click("#surprise")
+    else:
+        await tab.wait_for_selector("#upload input[type=file]", state="attached")
+        await tab.set_input_files("#upload input[type=file]", str(photo))
+        await tab.locator("#preset label").first.click()
+        await tab.click("#invert")
+    await tab.wait_for_selector("#edit", state="visible")
+    await tab.wait_for_timeout(3000)
+    return tab
 
 
 def report(loads: Sequence[Load]) -> str:
-    """A Markdown table, one column for each load."""
-    rows: list[tuple[str, list[str]]] = [
-        ("seconds", [f"{load.seconds:.0f}" for load in loads]),
-        ("load average of the machine before", [f"{load.load_before:.1f}" for load in loads]),
-        ("positions of sliders", [str(load.tally.moves) for load in loads]),
-        ("pictures while dragging, a second", [f"{len(load.tally.drags) / load.seconds:.1f}" for load in loads]),
-        ("pictures in full, a second", [f"{len(load.tally.settled) / load.seconds:.1f}" for load in loads]),
-        ("sent to picture, dragging", [times(load.tally.drags) for load in loads]),
-        ("sent to picture in full, with its 250 ms of rest", [times(load.tally.settled) for load in loads]),
-        ("last position to a picture of it", [times(load.tally.stops) for load in loads]),
-        ("last position to the picture in full", [times(load.tally.finished) for load in loads]),
-        ("last position to the numbers", [times(load.tally.numbers) for load in loads]),
-        ("times that numbers came", [str(len(load.tally.numbers)) for load in loads]),
-    ]
-    first = loads[0].tally
-    for title, name in (("dragging", "drags"), ("last position", "stops")):
-        base = np.median(getattr(first, name)) if getattr(first, name) else np.nan
-        rows.append((f"p50 beside the first column, {title}",
-                     [f"{np.median(getattr(load.tally, name)) / base:.1f}" if getattr(load.tally, name) else "none"
-                      for load in loads]))
-    rows += [
-        ("inversions done", [str(len(load.tally.inversions)) for load in loads]),
-        ("seconds of an inversion, p50 (most)",
-         [f"{np.median(load.tally.inversions):.0f} ({max(load.tally.inversions):.0f})" if load.tally.inversions
-          else "none" for load in loads]),
-        ("errors", [str(len(load.tally.errors)) for load in loads]),
-        ("memory of the page, MB: begin, end, most",
-         [f"{load.memory[0][1]:.0f}, {load.memory[-1][1]:.0f}, {max(mb for _, mb in load.memory):.0f}"
-          for load in loads]),
-        ("growth in the second half, MB a minute", [f"{growth(load.memory):+.1f}" for load in loads]),
-        ("temporary files, MB: begin, end", [f"{load.disk[0]:.1f}, {load.disk[1]:.1f}" for load in loads]),
-        ("threads of the page, at most", [str(load.threads) for load in loads]),
-        ("cores that the page kept busy", [f"{load.server_cores:.2f}" for load in loads]),
-        ("cores that its visitors kept busy", [f"{load.own_cores:.2f}" for load in loads]),
-    ]
-    head = ["what", *(load.title for load in loads)]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join([what, *values]) + " |" for what, values in rows])
+    """A Markdown table, one line for each load."""
+    lines = ["| load | moves | slider to picture, ms: p50 / p95 / most | p50 beside the first | inversions, median s "
+             "| errors | memory, MB: begin, end, most | growth, MB a minute | cores of the page |",
+             "|" + "---|" * 9]
+    for load in loads:
+        p50, p95 = np.percentile(load.moves, [50, 95]) if load.moves else (np.nan, np.nan)
+        memory = [mb for _, mb in load.memory] or [0.0]
+        inversions = f"{len(load.inversions)}, {np.median(load.inversions):.0f}" if load.inversions else "none"
+        lines.append(f"| {load.title} | {len(load.moves)} | {p50:.0f} / {p95:.0f} / {max(load.moves, default=0):.0f} "
+                     f"| {p50 / np.median(loads[0].moves or [np.nan]):.1f} | {inversions} | {len(load.errors)} "
+                     f"| {memory[0]:.0f}, {memory[-1]:.0f}, {max(memory):.0f} | {load.growth():+.1f} "
+                     f"| {load.cores:.2f} |")
+    return "\n".join(lines)
 
 
-async def run_loads(server: Server, arguments: argparse.Namespace) -> list[Load]:
-    """The loads, one after the other; before them a minute's part in which all that is built once is built."""
-    minutes, beside = arguments.minutes * 60, arguments.beside * 60
-    await run_load(server, "warming up", visitors=2, inverting=1, seconds=min(20.0, beside), preset="fast", seed=900)
-    plans = [("1 visitor alone", 1, 0, beside), (f"{arguments.visitors} visitors", arguments.visitors, 0, beside),
-             (f"{arguments.visitors} visitors, {arguments.inverting} inverting", arguments.visitors,
-              arguments.inverting, minutes)]
-    loads = []
-    for number, (title, visitors, inverting, seconds) in enumerate(plans):
-        loads.append(await run_load(server, title, visitors=visitors, inverting=inverting, seconds=seconds,
-                                    preset=arguments.preset, seed=1000 * number))
-        print(f"<!-- {title}: done, {len(loads[-1].tally.errors)} errors {loads[-1].tally.errors[:3]} -->", flush=True)
-    return loads
+async def measure(server: Server, loads: Sequence[Load], seconds: Sequence[float]) -> None:
+    """Run the loads, one after the other."""
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        for load, length in zip(loads, seconds, strict=True):
+            await load.run(browser, server, length)
+            print(f"<!-- {load.title}: done, {len(load.errors)} errors {load.errors[:3]} -->", flush=True)
+        await browser.close()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--visitors", type=int, default=30)
-    parser.add_argument("--inverting", type=int, default=3)
+    parser.add_argument("--visitors", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=10, help="of the load with inversions")
     parser.add_argument("--beside", type=float, default=1, help="minutes of each of the other loads")
-    parser.add_argument("--preset", default="faithful", help="of the inversions")
-    parser.add_argument("--browser", action="store_true", help="also measure one visitor in a real Chromium")
-    parser.add_argument("--photo", type=Path, action="append", default=[], help="for Chromium, beside the page's own")
+    parser.add_argument("--photo", type=Path, action="append", default=[], help="beside the page's own")
     parser.add_argument("--out", type=Path, help="all single values, as JSON")
     arguments = parser.parse_args()
     for name, value in describe(torch.device("cpu")).items():
         print(f"- {name}: {value}")
     print(f"- load average before: {os.getloadavg()[0]:.2f}\n", flush=True)
+    loads = [Load("1 visitor, a sample", 1),
+             *(Load(f"1 visitor, {path.name}", 1, path) for path in (PHOTO, *arguments.photo)),
+             Load(f"{arguments.visitors} visitors", arguments.visitors),
+             Load(f"{arguments.visitors} visitors, 1 inverting", arguments.visitors, inverting=True)]
     with serving() as server:
-        if arguments.browser:
-            from benchmarks.page_browser import in_chromium
-
-            server.rest()
-            print(in_chromium(server.address, [PHOTO, *arguments.photo]), flush=True)
-        loads = asyncio.run(run_loads(server, arguments))
+        server.rest()
+        asyncio.run(measure(server, loads, [arguments.beside * 60] * (len(loads) - 1) + [arguments.minutes * 60]))
         print("\n" + report(loads))
-        for what in sorted({error for load in loads for error in load.tally.errors} | set(server.complaints())):
+        for what in sorted({error for load in loads for error in load.errors} | set(server.complaints())):
             print(f"- error: {what}")
     if arguments.out:
-        arguments.out.write_text(json.dumps([asdict(load) for load in loads], indent=1))
+        arguments.out.write_text(json.dumps([asdict(load) for load in loads], indent=1, default=str))
 
 
 if __name__ == "__main__":

@@ -77,13 +77,13 @@ def verify_weights(name: str | None) -> None:
     """
     from weights.fetch import verify
 
-    found = verify(name)
-    for status in found:
+    statuses = verify(name)
+    for status in statuses:
         if status.right:
             click.echo(f"{status.entry.name}: right")
         else:
             note(f"Error: {status.entry.name}: {status.problem}")
-    if not all(status.right for status in found):
+    if not all(status.right for status in statuses):
         raise click.exceptions.Exit(1)
 
 
@@ -160,8 +160,8 @@ def _limit() -> int | None:
         return None
     if value.lower() == "off":
         return 0
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([KMGT]B)", value.upper())
-    limit = int(float(found[1]) * UNITS[found[2]]) if found else 0
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([KMGT]B)", value.upper())
+    limit = int(float(match[1]) * UNITS[match[2]]) if match else 0
     if limit == 0:
         raise InputError(f"{VARIABLE}={value}", "neither off nor a size",
                          "set it to off, or to a limit such as 500MB or 2GB")

@@ -328,9 +328,9 @@ def encoder(count: int, out: Path | None, overwrite: bool, generator: str, devic
             bar.set_postfix_str(f"error {loss:.2f}", refresh=False)
             bar.update(min(drawn, total) - bar.n)
 
-        found, report = train_encoder(model, settings=EncoderSettings(count=count), on_step=show)
+        trained, report = train_encoder(model, settings=EncoderSettings(count=count), on_step=show)
     notes = {"samples": str(count), "lpips": f"{report.lpips:.3f}", "lpips_changed": f"{report.lpips_changed:.3f}"}
-    save_encoder(path, found, space=model.space, notes=notes)
+    save_encoder(path, trained, space=model.space, notes=notes)
     note(f"LPIPS of its starts on new samples: {report.lpips:.3f}; on samples changed as photos may be: "
          f"{report.lpips_changed:.3f} (of the mean: {report.lpips_mean:.3f})")
     wrote(path)

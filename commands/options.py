@@ -108,7 +108,7 @@ class _KeepList(click.ParamType):
         if not all(counts):
             self.fail(f"{value!r}: write names (age,eyeglasses), or a channel count for each (age:50,smile:100), or "
                       "none")
-        return {found[1]: int(found[2]) for found in counts if found}
+        return {match[1]: int(match[2]) for match in counts if match}
 
 
 class _LayerRange(click.ParamType):
@@ -119,10 +119,10 @@ class _LayerRange(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         if isinstance(value, tuple):
             return value
-        found = re.fullmatch(r"(\d{1,4}):(\d{1,4})", str(value).strip())
-        if not found:
+        match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", str(value).strip())
+        if not match:
             self.fail(f"{value!r}: write START:STOP in sides of features, as in 8:64")
-        return int(found[1]), int(found[2])
+        return int(match[1]), int(match[2])
 
 
 change_options = several(

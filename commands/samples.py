@@ -132,10 +132,10 @@ def sample_bank(folder: Path, *, count: int, seed: int, truncation: float, endin
     with progress_bar(count, "samples", unit="sample") as bar:
         follow = follower(bar)
 
-        def on_progress(there: int, total: int) -> None:
+        def on_progress(ready: int, total: int) -> None:
             nonlocal done
-            done = there
-            follow(there, total)
+            done = ready
+            follow(ready, total)
 
         try:
             bank = write_bank(model, folder, count=count, seed=seed, truncation=truncation, ending=ending, batch=batch,
@@ -275,13 +275,13 @@ def chosen_scores(bank: SampleBank, names: str | None) -> list[Scores]:
 
 def _classes(given: Sequence[str]) -> dict[str, list[str]]:
     """--classes as classes by attribute."""
-    found: dict[str, list[str]] = {}
+    classes_by_name: dict[str, list[str]] = {}
     for text in given:
         name, sign, classes = text.partition("=")
-        if not sign or not name or name in found:
+        if not sign or not name or name in classes_by_name:
             raise click.BadParameter(f"{text!r} must be NAME=A,B, each name once", param_hint="--classes")
-        found[name] = [part.strip() for part in classes.split(",")]
-    return found
+        classes_by_name[name] = [part.strip() for part in classes.split(",")]
+    return classes_by_name
 
 
 def follower(bar: tqdm[None]) -> Callable[[int, int], None]:

@@ -32,10 +32,10 @@ def check(latents: Tensor, scores: Mapping[str, Scores]) -> None:
         raise InputError(None, "no attribute has scores", "score the samples first")
     if not latents.isfinite().all():
         raise InputError(None, "the latents hold values that are not finite", "sample them again")
-    for name, found in scores.items():
-        if len(found.values) != len(latents):
+    for name, item in scores.items():
+        if len(item.values) != len(latents):
             raise InputError(name,
-                             f"scores by {found.scorer} are of {len(found.values)} samples, but there are "
+                             f"scores by {item.scorer} are of {len(item.values)} samples, but there are "
                              f"{len(latents)} latents", "score these samples again")
 
 
@@ -84,7 +84,7 @@ def most_confident(scores: Scores, classes: Sequence[int], count: int | None) ->
     Raises:
         InputError: a class has next to no samples.
     """
-    found = []
+    parts = []
     for index in classes:
         samples = members(scores, [index]).nonzero()[:, 0]
         if len(samples) < FEWEST:
@@ -92,8 +92,8 @@ def most_confident(scores: Scores, classes: Sequence[int], count: int | None) ->
                              f"{len(samples)} samples are {scores.classes[index]} by {scores.scorer}, at least "
                              f"{FEWEST} are needed", "sample more, or leave the attribute out")
         order = scores.log_odds[samples, index].argsort(descending=True, stable=True)
-        found.append(samples[order if count is None else order[:max(FEWEST, -(-count // len(classes)))]])
-    return torch.cat(found)
+        parts.append(samples[order if count is None else order[:max(FEWEST, -(-count // len(classes)))]])
+    return torch.cat(parts)
 
 
 SHARE = 0.02         # Of the samples, the most confident ones on each side (Shen et al. 2020, section 4.1).
@@ -192,7 +192,7 @@ def fit_boundaries(x: Tensor, scores: Scores, *, share: float, regularisation: f
 
 
 def linear_control(scores: Scores, x: Tensor, directions: Tensor, boundaries: Sequence[Boundary], *, method: MethodName,
-                   keep: Sequence[str] = (), found: Sequence[Mapping[str, object]]) -> LinearControl:
+                   keep: Sequence[str] = (), details: Sequence[Mapping[str, object]]) -> LinearControl:
     """A control of one attribute that edits all layers.
 
     Strength 1 is the path after which the score of a typical sample has changed sign (`crossing_units`). That is a
@@ -205,13 +205,13 @@ def linear_control(scores: Scores, x: Tensor, directions: Tensor, boundaries: Se
         boundaries: One for each output.
         method: How the directions were found.
         keep: The default keep list.
-        found: What the report tells of each output.
+        details: What the report tells of each output.
     """
     weights, bias = torch.stack([b.weight for b in boundaries]), torch.stack([b.bias for b in boundaries])
     units = crossing_units(x[scores.mask], directions, weights, bias)
     report = {"scorer": scores.scorer, "samples": int(scores.mask.sum()), "outputs": [
         {"class": title(scores, classes), "examples": list(b.examples), "accuracy": b.accuracy, **more}
-        for classes, b, more in zip(outputs_of(scores), boundaries, found, strict=True)]}
+        for classes, b, more in zip(outputs_of(scores), boundaries, details, strict=True)]}
     return LinearControl(name=scores.attribute, classes=scores.classes, found_by=method, directions=directions,
                          weights=weights, bias=bias, units=units, step=min(units) / STEPS,
                          ordered=scores.ordered and len(scores.classes) > 2, report=report,

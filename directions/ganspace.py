@@ -65,22 +65,22 @@ def ganspace_candidates(latents: Tensor, scores: Mapping[str, Scores], *, count:
         raise InputError(None, f"{len(x)} latents vary along {len(components)} components, of which {best} are wanted",
                          "sample more, or ask for fewer")
     coordinates = (x - mean) @ components.T  # [N, K]
-    follows = {name: torch.stack([correlation(coordinates, found, classes) for classes in outputs_of(found)])
-               for name, found in scores.items()}  # [outputs, K]
+    follows = {name: torch.stack([correlation(coordinates, item, classes) for classes in outputs_of(item)])
+               for name, item in scores.items()}  # [outputs, K]
     result: dict[str, list[LinearControl]] = {}
-    for name, found in scores.items():
+    for name, item in scores.items():
         others = [rows.abs().amax(dim=0) for other, rows in follows.items() if other != name]
         blurred = sum((other.square() for other in others), torch.zeros(len(components)))
-        own = follows[name].square()
-        ranks = own / (own + blurred).sqrt().clamp_min(1e-12)
+        squares = follows[name].square()
+        ranks = squares / (squares + blurred).sqrt().clamp_min(1e-12)
         order = ranks.argsort(dim=1, descending=True, stable=True)[:, :best]  # [outputs, best]
-        boundaries = fit_boundaries(x, found, share=share, regularisation=regularisation)
+        boundaries = fit_boundaries(x, item, share=share, regularisation=regularisation)
         result[name] = []
         for chosen in order.unbind(dim=1):
             signs = torch.where(follows[name].gather(1, chosen[:, None]) < 0, -1.0, 1.0)
-            told = [{"component": int(k), "rank": float(ranks[output, k])} for output, k in enumerate(chosen)]
-            result[name].append(linear_control(found, x, signs * components[chosen], boundaries, method="ganspace",
-                                               found=told))
+            details = [{"component": int(k), "rank": float(ranks[output, k])} for output, k in enumerate(chosen)]
+            result[name].append(linear_control(item, x, signs * components[chosen], boundaries, method="ganspace",
+                                               details=details))
     return result
 
 

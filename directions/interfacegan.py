@@ -37,10 +37,10 @@ def fit_interfacegan(latents: Tensor, scores: Mapping[str, Scores], *, share: fl
     check(latents, scores)
     x = latents.detach().cpu().float()
     controls = []
-    for found in scores.values():
-        boundaries = fit_boundaries(x, found, share=share, regularisation=regularisation)
+    for item in scores.values():
+        boundaries = fit_boundaries(x, item, share=share, regularisation=regularisation)
         normals = torch.stack([boundary.normal for boundary in boundaries])
-        keep = [other.attribute for other in scores.values() if other.attribute != found.attribute]
-        controls.append(linear_control(found, x, normals, boundaries, method="interfacegan", keep=keep,
-                                       found=[{}] * len(boundaries)))
+        keep = [other.attribute for other in scores.values() if other.attribute != item.attribute]
+        controls.append(linear_control(item, x, normals, boundaries, method="interfacegan", keep=keep,
+                                       details=[{}] * len(boundaries)))
     return controls

@@ -91,11 +91,11 @@ class LinearControl(Control):
     def _conditional(self, keep: KeepList) -> Tensor:
         """The directions, without what they have in common with the span of the kept attributes' directions."""
         wide = torch.promote_types(self.directions.dtype, torch.float32)
-        kept = torch.cat([other.directions for other, _ in keep]).to(wide)
-        _, sizes, span = torch.linalg.svd(kept, full_matrices=False)
+        kept_directions = torch.cat([other.directions for other, _ in keep]).to(wide)
+        _, sizes, span = torch.linalg.svd(kept_directions, full_matrices=False)
         span = span[sizes > RANK_TOLERANCE * sizes[0]]  # [R, D], orthonormal.
-        own = self.directions.to(wide)
-        left = own - (own @ span.T) @ span
+        directions = self.directions.to(wide)
+        left = directions - (directions @ span.T) @ span
         left = left - (left @ span.T) @ span  # Again, for what rounding left of a direction almost in the span.
         # What is left of a direction that lies in the span is rounding, not a direction.
         left = torch.where(left.norm(dim=1, keepdim=True) > 1e-3, left, 0.0)

@@ -117,6 +117,6 @@ def _part_of_step(control: Control, x: Tensor, whole: Tensor, class_index: int, 
     low, high = torch.zeros_like(x[:, 0]), torch.ones_like(x[:, 0])
     for _ in range(10):
         middle = (low + high) / 2
-        there = control.score_of(x + middle[:, None] * whole, class_index) >= margin
-        low, high = torch.where(there, low, middle), torch.where(there, middle, high)
+        arrived = control.score_of(x + middle[:, None] * whole, class_index) >= margin
+        low, high = torch.where(arrived, low, middle), torch.where(arrived, middle, high)
     return high

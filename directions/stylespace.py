@@ -73,10 +73,10 @@ def stylespace_candidates(generator: Generator, latents: Tensor, scores: Mapping
     deviation = styles.std(dim=0)
     scale = deviation.clamp_min(DEAD * deviation.mean()).double() * styles.shape[1] ** 0.5
     result: dict[str, list[LinearControl]] = {}
-    for name, found in scores.items():
-        boundaries = fit_boundaries(styles, found, share=share, regularisation=regularisation, scale=scale)
-        ranked = [attribute_channels(styles, most_confident(found, classes, exemplars))
-                  for classes in outputs_of(found)]
+    for name, item in scores.items():
+        boundaries = fit_boundaries(styles, item, share=share, regularisation=regularisation, scale=scale)
+        ranked = [attribute_channels(styles, most_confident(item, classes, exemplars))
+                  for classes in outputs_of(item)]
         orders = [relevance.argsort(descending=True, stable=True) for relevance, _ in ranked]
         result[name] = []
         for place in range(best):
@@ -84,10 +84,10 @@ def stylespace_candidates(generator: Generator, latents: Tensor, scores: Mapping
             directions = torch.zeros(len(channels), styles.shape[1])
             for output, channel in enumerate(channels):
                 directions[output, channel] = -1.0 if ranked[output][1][channel] < 0 else 1.0
-            told = [{**_place(generator, channel), "rank": float(relevance[channel])}
+            details = [{**_place(generator, channel), "rank": float(relevance[channel])}
                     for channel, (relevance, _) in zip(channels, ranked, strict=True)]
-            result[name].append(linear_control(found, styles, directions, boundaries, method="stylespace",
-                                               found=told))
+            result[name].append(linear_control(item, styles, directions, boundaries, method="stylespace",
+                                               details=details))
     return result
 
 

@@ -42,10 +42,10 @@ def through(editor: Editor, name: str, edit: Edit = NOTHING) -> list[EditedLaten
         InputError: no such attribute, or a class is out of reach of a latent; the message names the class.
     """
     control = editor.controls.control(name)
-    own = control.predict(editor.states(control, layers=edit.layers))
+    present = control.predict(editor.states(control, layers=edit.layers))
     reached = [editor.edited] * len(control.classes)
     walker = Editor(editor.generator, editor.controls)  # The editor's own latents stay as they are.
-    for class_index, neighbour, coming in _hops(own, len(control.classes)):
+    for class_index, neighbour, coming in _hops(present, len(control.classes)):
         if len(coming):
             walker.set_latents(reached[neighbour].select(coming))
             moved = _reach(walker, f"{name}:{control.classes[class_index]}", edit)
@@ -53,12 +53,12 @@ def through(editor: Editor, name: str, edit: Edit = NOTHING) -> list[EditedLaten
     return reached
 
 
-def _hops(own: Tensor, classes: int) -> Iterator[tuple[int, int, Tensor]]:
+def _hops(present: Tensor, classes: int) -> Iterator[tuple[int, int, Tensor]]:
     """Class, neighbour it is reached from, and the latents [M] for which that is so; upwards, then downwards."""
     for class_index in range(1, classes):
-        yield class_index, class_index - 1, (own < class_index).nonzero()[:, 0]
+        yield class_index, class_index - 1, (present < class_index).nonzero()[:, 0]
     for class_index in reversed(range(classes - 1)):
-        yield class_index, class_index + 1, (own > class_index).nonzero()[:, 0]
+        yield class_index, class_index + 1, (present > class_index).nonzero()[:, 0]
 
 
 def _reach(editor: Editor, name: str, edit: Edit) -> EditedLatents:

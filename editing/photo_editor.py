@@ -48,8 +48,8 @@ def load(source: str | os.PathLike[str] = "bundled", *, controls: str | os.PathL
         InputError: one of the files cannot be used, or the controls are for another space.
     """
     generator = generators.load(source, device=device)
-    found = controls if isinstance(controls, Controls) else directions.load(controls)
-    return PhotoEditor(Editor(generator, found), Inverter(Projector(generator), cache))
+    loaded = controls if isinstance(controls, Controls) else directions.load(controls)
+    return PhotoEditor(Editor(generator, loaded), Inverter(Projector(generator), cache))
 
 
 class PhotoEditor:

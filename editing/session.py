@@ -90,8 +90,8 @@ def load_session(path: str | os.PathLike[str], *, name: str | None = None) -> Se
 
 
 def _session(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Session:
-    parts, texts = ({name.removeprefix(_INVERSION): value for name, value in found.items()
-                     if name.startswith(_INVERSION)} for found in (tensors, metadata))
+    parts, texts = ({name.removeprefix(_INVERSION): value for name, value in items.items()
+                     if name.startswith(_INVERSION)} for items in (tensors, metadata))
     photo, face = _photo(tensors, json.loads(metadata["photo"])) if "photo" in metadata else (None, None)
     return Session(name=metadata["name"], generator=metadata["generator"],
                    edit=Edit.from_json(json.loads(metadata["edit"])),

@@ -79,12 +79,12 @@ def few_shot(method: str, tuned: Controls, count: int, latents: Tensor, scores: 
     part = {name: replace(item, values=item.values[split.fit], known=item.mask[split.fit])
             for name, item in scores.items() if name in tuned}
     try:
-        found = {name: prepare(item, count=count, validation=min(count, 30)) for name, item in part.items()}
+        chosen = {name: prepare(item, count=count, validation=min(count, 30)) for name, item in part.items()}
     except InputError:  # Too few samples of a class: the figure has no such point.
         return None
     shaping = 0.0 if method == "paper" else 1.0
     with one_thread():
-        fitted = fit_to_examples(w, list(part.values()), found, statistics=LatentStatistics.of(w),
+        fitted = fit_to_examples(w, list(part.values()), chosen, statistics=LatentStatistics.of(w),
                                  keeping=KEEPING[method], settings=FitExamplesSettings(shaping=shaping))
     controls = [tuner.with_margin(replace(control, layers=tuned[control.name].layers),
                                   margin_of(tuned.control(control.name))) for control in fitted]

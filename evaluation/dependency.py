@@ -35,12 +35,12 @@ class Dependency:
 
     def groups(self) -> list[tuple[float, float, int]]:
         """For each group of target changes its middle, the mean change of the others, and how many edits it has."""
-        found = []
+        groups = []
         for low, high in pairwise(EDGES):
             inside = (self.target >= low) & (self.target < high)
             mean = float(self.others[inside].mean()) if inside.any() else float("nan")
-            found.append(((low + high) / 2, mean, int(inside.sum())))
-        return found
+            groups.append(((low + high) / 2, mean, int(inside.sum())))
+        return groups
 
 
 def draw_edits(scores: Mapping[str, Scores], attributes: tuple[str, ...], pool: Tensor, *, count: int,
@@ -51,10 +51,10 @@ def draw_edits(scores: Mapping[str, Scores], attributes: tuple[str, ...], pool: 
     attribute = torch.randint(len(attributes), [len(sample)], generator=rng)
     target = torch.zeros_like(sample)
     for index, name in enumerate(attributes):
-        own = (attribute == index).nonzero()[:, 0]
+        members = (attribute == index).nonzero()[:, 0]
         classes = len(scores[name].classes)
-        shift = torch.randint(1, classes, [len(own)], generator=rng)
-        target[own] = (scores[name].labels[sample[own]] + shift) % classes
+        shift = torch.randint(1, classes, [len(members)], generator=rng)
+        target[members] = (scores[name].labels[sample[members]] + shift) % classes
     if not len(sample):
         raise InputError(None, "the bank has no samples to edit", "sample and score more")
     return Trials(attributes=attributes, sample=sample, attribute=attribute, target=target)
@@ -67,14 +67,14 @@ def walk_edits(editor: Editor, scorer: ImageScorer, latents: Tensor, edits: Tria
     for name in edits.attributes:
         control = editor.controls.control(name)
         for class_index, class_name in enumerate(control.classes):
-            own = edits.of(name)
-            own = own[edits.target[own] == class_index]
-            if len(own):
+            members = edits.of(name)
+            members = members[edits.target[members] == class_index]
+            if len(members):
                 _, sign = control.heading(class_index)
                 key = editor.key_of(f"{name}:{class_name}")
-                editor.set_latents(latents[edits.sample[own]])
+                editor.set_latents(latents[edits.sample[members]])
                 parts += [editor.displace({key: sign * strength}) for strength in strengths]
-                order += [own * len(strengths) + index for index in range(len(strengths))]
+                order += [members * len(strengths) + index for index in range(len(strengths))]
     return judge_in_order(editor.generator, scorer, parts, torch.cat(order), len(strengths))
 
 
@@ -97,8 +97,9 @@ def dependency(edits: Trials, scores: Mapping[str, Scores], after: Mapping[str, 
     target = torch.zeros(len(edits), strengths)
     others = torch.zeros(len(edits), strengths)
     for index, name in enumerate(edits.attributes):
-        own = (edits.attribute == index).nonzero()[:, 0]
-        target[own] = changes[name][own].gather(2, edits.target[own][:, None, None].expand(-1, strengths, 1))[:, :, 0]
-        rest = [change[own].abs().mean(dim=2) for other, change in changes.items() if other != name]
-        others[own] = torch.stack(rest).mean(dim=0) if rest else torch.zeros(len(own), strengths)
+        members = (edits.attribute == index).nonzero()[:, 0]
+        wanted = edits.target[members][:, None, None].expand(-1, strengths, 1)
+        target[members] = changes[name][members].gather(2, wanted)[:, :, 0]
+        rest = [change[members].abs().mean(dim=2) for other, change in changes.items() if other != name]
+        others[members] = torch.stack(rest).mean(dim=0) if rest else torch.zeros(len(members), strengths)
     return Dependency(target.flatten(), others.flatten(), {name: c[:, :, -1].flatten() for name, c in changes.items()})

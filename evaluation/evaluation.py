@@ -92,17 +92,17 @@ class Evaluation:
     def run(self) -> Results:
         """Train, tune, try and judge what is not there yet, and return all of it."""
         controls = {name: self._controls(cast(Contender, name)) for name in self.settings.methods}
-        names = tuple(name for name in self.scores if all(name in found for found in controls.values()))
+        names = tuple(name for name in self.scores if all(name in item for item in controls.values()))
         if not names:
             raise InputError(None, "no attribute has a control of every method",
                              "give controls of the bank's attributes")
         trials = draw_trials(self.scores, names, self.split.test, count=self.settings.trials, seed=self.settings.seed)
         edits = draw_edits(self.scores, names, self.split.test, count=self.settings.edits, seed=self.settings.seed)
-        found = {name: self._judge_trials(f"trials/{name}", item, trials) for name, item in controls.items()}
+        judged = {name: self._judge_trials(f"trials/{name}", item, trials) for name, item in controls.items()}
         results = Results(
             controls=controls, trials=trials, edits=edits,
-            verdicts={name: verdict(trials, self.scores, after) for name, (after, _) in found.items()},
-            crossed={name: crossed for name, (_, crossed) in found.items()},
+            verdicts={name: verdict(trials, self.scores, after) for name, (after, _) in judged.items()},
+            crossed={name: crossed for name, (_, crossed) in judged.items()},
             dependencies={name: self._dependency(name, item, edits) for name, item in controls.items()},
             ablations=self._ablations(controls, names, trials), judged=tuple(self.scores), left_out=self.left_out)
         return replace(results, controls={name: _measured(item, name, results, self.bank)
@@ -113,13 +113,14 @@ class Evaluation:
         controls = controls.to(self.generator.device, self.generator.dtype)
         parts, crossed, order = [], [], []
         for name in trials.attributes:
-            own = trials.of(name)
-            if len(own):
-                part, over = cross(self.generator, controls, self.latents[trials.sample[own]], name, trials.target[own],
+            members = trials.of(name)
+            if len(members):
+                part, over = cross(self.generator, controls, self.latents[trials.sample[members]], name,
+                                   trials.target[members],
                                    edit=Edit(keep=keep))
                 parts.append(part)
                 crossed.append(over)
-                order.append(own)
+                order.append(members)
         places = torch.cat(order).argsort()
         return EditedLatents.join(parts).select(places), torch.cat(crossed)[places]
 
@@ -130,12 +131,12 @@ class Evaluation:
             path.parent.mkdir(exist_ok=True)
             self._tell(f"training and tuning {name}")
             if name in self.given:
-                made = Editor(self.generator, self.given[name]).controls  # Refuses those of another space.
+                controls = Editor(self.generator, self.given[name]).controls  # Refuses those of another space.
             else:
                 candidates = fit_contender(name, self.generator, self.scorer, self.latents, self.scores, self.split,
                                           pick_samples=self.settings.pick_samples)
-                made = tune_contender(self._tuner(), candidates, source=name)
-            save(path, made.values(), spaces=self.generator.spaces)
+                controls = tune_contender(self._tuner(), candidates, source=name)
+            save(path, controls.values(), spaces=self.generator.spaces)
         return load(path)
 
     def _tuner(self) -> Tuner:
@@ -227,18 +228,20 @@ def _index(names: tuple[str, ...], name: str) -> int:
 
 def _measured(controls: Controls, method: str, results: Results, bank: SampleBank) -> Controls:
     """The controls with what was measured of them, and the bank that it was measured on, in their reports."""
-    found, changes = results.verdicts[method], results.dependencies[method]
+    verdict, changes = results.verdicts[method], results.dependencies[method]
     measured = []
     for control in controls.values():
         if control.name not in results.trials.attributes:
             measured.append(control)
             continue
-        own = results.trials.of(control.name)
+        members = results.trials.of(control.name)
         of = (results.edits.attribute == results.edits.attributes.index(control.name))
         of = of.repeat_interleave(len(changes.target) // len(results.edits))
         part = Dependency(changes.target[of], changes.others[of], {})
-        report = {"edits": len(own), "accuracy": _round(found.correct[own]), "reached": _round(found.hit[own]),
-                  "stayed": {name: _round(stay[own]) for name, stay in found.stayed.items() if name != control.name},
+        report = {"edits": len(members), "accuracy": _round(verdict.correct[members]),
+                  "reached": _round(verdict.hit[members]),
+                  "stayed": {name: _round(stay[members]) for name, stay in verdict.stayed.items()
+                             if name != control.name},
                   "dependency": {f"{middle:g}": round(mean, 3) for middle, mean, count in part.groups() if count}}
         measured.append(replace(control, report={**control.report, "samples": bank.settings, "measured": report}))
     return Controls(measured, spaces=controls.spaces, source=controls.source)

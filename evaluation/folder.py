@@ -29,10 +29,10 @@ class EvaluationFolder:
         wanted = json.loads(json.dumps(dict(settings)))
         if path.is_file():
             try:
-                found = json.loads(path.read_text(encoding="utf-8"))
+                stored = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 raise InputError(path, f"not readable ({error})", "choose another folder with --out") from error
-            different = [key for key in {*found, *wanted} if found.get(key) != wanted.get(key)]
+            different = [key for key in {*stored, *wanted} if stored.get(key) != wanted.get(key)]
             if different:
                 raise InputError(folder, f"holds an evaluation with another {' and '.join(sorted(different))}",
                                  "choose another folder with --out, or the same settings to go on with it")
@@ -53,5 +53,5 @@ class EvaluationFolder:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(path, {key: value.contiguous() for key, value in make().items()}, {"format": FORMAT})
-        found, _ = read_tensors(path, format=FORMAT, what="a piece of an evaluation", remedy="delete it and go on")
-        return found
+        tensors, _ = read_tensors(path, format=FORMAT, what="a piece of an evaluation", remedy="delete it and go on")
+        return tensors

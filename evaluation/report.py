@@ -67,8 +67,8 @@ def _plots(results: Results, folder: Path, pair: tuple[str, ...]) -> list[Path]:
 def _strips(evaluation: Evaluation, results: Results, folder: Path) -> list[Path]:
     """For each method two pictures: edits that were right and that were wrong, a row an attribute, before and after."""
     paths = []
-    for method, found in results.verdicts.items():
-        for name, chosen in (("successes", found.correct), ("failures", ~found.correct)):
+    for method, verdict in results.verdicts.items():
+        for name, chosen in (("successes", verdict.correct), ("failures", ~verdict.correct)):
             picture = _strip(evaluation, results, method, chosen)
             if picture is not None:
                 paths.append(folder / f"{method}-{name}.png")
@@ -77,7 +77,7 @@ def _strips(evaluation: Evaluation, results: Results, folder: Path) -> list[Path
 
 
 def _strip(evaluation: Evaluation, results: Results, method: str, chosen: Tensor) -> np.ndarray | None:
-    index = [own[chosen[own]][:SHOWN] for own in map(results.trials.of, results.trials.attributes)]
+    index = [members[chosen[members]][:SHOWN] for members in map(results.trials.of, results.trials.attributes)]
     if not sum(map(len, index)):
         return None
     trials = results.trials.part(torch.cat(index))
@@ -87,10 +87,10 @@ def _strip(evaluation: Evaluation, results: Results, method: str, chosen: Tensor
     pairs = np.stack([editor.render(editor.latent), editor.render(edited)], axis=1)  # [T, 2, R, R, 3]
     sheet = np.full((len(index), SHOWN * 2, *pairs.shape[2:]), 255, np.uint8)
     start = 0
-    for row, own in enumerate(index):
-        part = pairs[start:start + len(own)]
-        sheet[row, :len(own) * 2] = part.reshape(-1, *pairs.shape[2:])
-        start += len(own)
+    for row, members in enumerate(index):
+        part = pairs[start:start + len(members)]
+        sheet[row, :len(members) * 2] = part.reshape(-1, *pairs.shape[2:])
+        start += len(members)
     return join(sheet)
 
 

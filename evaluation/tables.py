@@ -20,31 +20,31 @@ def accuracy_rows(results: Results) -> list[Row]:
     judged = results.judged
     rows: list[Row] = [["method", "attribute", "edits", "accuracy", "reached", "crossed",
                         *(f"{name} stayed" for name in judged)]]
-    for method, found in results.verdicts.items():
+    for method, verdict in results.verdicts.items():
         for name in (*results.trials.attributes, "all"):
-            own = torch.arange(len(results.trials)) if name == "all" else results.trials.of(name)
-            stayed = ["" if label == name else _share(found.stayed[label][own]) for label in judged]
-            rows.append([method, name, len(own), _share(found.correct[own]), _share(found.hit[own]),
-                         _share(results.crossed[method][own]), *stayed])
+            members = torch.arange(len(results.trials)) if name == "all" else results.trials.of(name)
+            stayed = ["" if label == name else _share(verdict.stayed[label][members]) for label in judged]
+            rows.append([method, name, len(members), _share(verdict.correct[members]), _share(verdict.hit[members]),
+                         _share(results.crossed[method][members]), *stayed])
     return rows
 
 
 def dependency_rows(results: Results) -> list[Row]:
     """Method, change of the target in deviations (middle of the group), mean change of the others, edits."""
     rows: list[Row] = [["method", "target change", "others change", "edits"]]
-    for method, found in results.dependencies.items():
-        rows += [[method, middle, round(mean, 4), count] for middle, mean, count in found.groups()]
+    for method, changes in results.dependencies.items():
+        rows += [[method, middle, round(mean, 4), count] for middle, mean, count in changes.groups()]
     return rows
 
 
 def scatter_rows(results: Results, target: str, other: str) -> list[Row]:
     """Method, change of the target and of the other attribute, of each edit of the target (figure 7b)."""
     rows: list[Row] = [["method", target, other]]
-    for method, found in results.dependencies.items():
-        steps = len(found.target) // len(results.edits)
-        own = (results.edits.attribute == results.edits.attributes.index(target)).repeat_interleave(steps)
+    for method, changes in results.dependencies.items():
+        steps = len(changes.target) // len(results.edits)
+        members = (results.edits.attribute == results.edits.attributes.index(target)).repeat_interleave(steps)
         rows += [[method, round(a, 4), round(b, 4)] for a, b in
-                 zip(found.signed[target][own].tolist(), found.signed[other][own].tolist(), strict=True)]
+                 zip(changes.signed[target][members].tolist(), changes.signed[other][members].tolist(), strict=True)]
     return rows
 
 

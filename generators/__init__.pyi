@@ -3,13 +3,13 @@ from .base import Generator as Generator
 from .base import Layer as Layer
 from .loading import choose_device as choose_device
 from .loading import convert as convert
+from .loading import fastest_dtype as fastest_dtype
 from .loading import fetch as fetch
 from .loading import load as load
 from .pixels import from_bytes as from_bytes
 from .pixels import from_pixels as from_pixels
 from .pixels import to_bytes as to_bytes
 from .pixels import to_pixels as to_pixels
-from .precision import fastest_dtype as fastest_dtype
 from .spaces import Space as Space
 from .statistics import LatentStatistics as LatentStatistics
 from .stylegan2 import StyleGAN2 as StyleGAN2

@@ -129,13 +129,13 @@ def load_examples(path: str | os.PathLike[str], *, samples: Mapping[str, Any] | 
         InputError: not readable, not examples, or of other samples; the message names the file.
     """
     path = Path(path)
-    found = read_json(path, remedy=_REMEDY)
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    content = read_json(path, remedy=_REMEDY)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(path, f"not a file of examples (its format must be {FORMAT!r})", _REMEDY)
-    if samples is not None and dict(samples) != found.get("samples"):
+    if samples is not None and dict(samples) != content.get("samples"):
         raise InputError(path, "its examples are those of another bank of samples", f"{_REMEDY} from this one")
     try:
-        examples = [_examples(entry) for entry in found["examples"]]
+        examples = [_examples(entry) for entry in content["examples"]]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(path, f"its examples are damaged ({type(error).__name__}: {error})", _REMEDY) from error
     return {item.attribute: item for item in examples}

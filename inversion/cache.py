@@ -199,14 +199,14 @@ class InversionCache:
 
     def _kept(self) -> list[_Kept]:
         """All inversions, the oldest used first."""
-        found = []
+        kept = []
         for entry in self._entries():
             if entry.name.endswith(_ENDING) and _KEY.fullmatch(entry.name.removesuffix(_ENDING)):
                 with suppress(OSError):  # Another process may have removed it just now.
                     about = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(about.st_mode):
-                        found.append(_Kept(about.st_mtime_ns, Path(entry.path), about.st_size))
-        return sorted(found)
+                        kept.append(_Kept(about.st_mtime_ns, Path(entry.path), about.st_size))
+        return sorted(kept)
 
     def _unfinished(self) -> list[Path]:
         return [Path(entry.path) for entry in self._entries()

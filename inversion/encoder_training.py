@@ -78,8 +78,8 @@ def train_encoder(generator: Generator, *, distance: PerceptualDistance | None =
     for step in range(steps):
         pool.draw(min(settings.count, (step + 1) * settings.count // steps + 2 * settings.batch))
         maps, colours, w = pool.batch()
-        found = encoder(maps, colours)
-        loss = _error(statistics, found, w)
+        predicted = encoder(maps, colours)
+        loss = _error(statistics, predicted, w)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -104,10 +104,10 @@ def _untrained(generator: Generator, statistics: LatentStatistics, pool: _Pool, 
     return encoder.to(generator.device)
 
 
-def _error(statistics: LatentStatistics, found: Tensor, w: Tensor) -> Tensor:
+def _error(statistics: LatentStatistics, predicted: Tensor, w: Tensor) -> Tensor:
     """Part of the variance of w that is missed, and a little of the same in standard scores, where all count alike."""
-    missed = (found - w).square().sum(dim=1).mean() / statistics.axes.square().sum()
-    return missed + UNLIKELY * (statistics.standardise(found) - statistics.standardise(w)).square().mean()
+    missed = (predicted - w).square().sum(dim=1).mean() / statistics.axes.square().sum()
+    return missed + UNLIKELY * (statistics.standardise(predicted) - statistics.standardise(w)).square().mean()
 
 
 class _Pool:
@@ -179,7 +179,7 @@ def _moved(x: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
 @torch.no_grad()
 def _measure(generator: Generator, encoder: Encoder, distance: PerceptualDistance, statistics: LatentStatistics,
              settings: EncoderSettings, rng: torch.Generator) -> Report:
-    found: dict[str, list[Tensor]] = {"lpips": [], "lpips_changed": [], "lpips_mean": []}
+    measured: dict[str, list[Tensor]] = {"lpips": [], "lpips_changed": [], "lpips_mean": []}
     first = settings.seed - settings.held_out
     for start in range(first, settings.seed, DRAWN):
         pictures = generator.render(generator.sample(range(start, min(start + DRAWN, settings.seed)))).clamp(-1, 1)
@@ -187,7 +187,7 @@ def _measure(generator: Generator, encoder: Encoder, distance: PerceptualDistanc
         for name, seen in (("lpips", pictures), ("lpips_changed", change(pictures, rng))):
             scores = encode(encoder, seen, distance.features(seen), statistics)
             drawn = generator.render(statistics.restore(scores))
-            found[name].append(distance.between(distance.features(drawn), features))
+            measured[name].append(distance.between(distance.features(drawn), features))
         mean = generator.render(statistics.mean[None])
-        found["lpips_mean"].append(distance.between(distance.features(mean), features))
-    return Report(**{name: float(torch.cat(values).mean()) for name, values in found.items()})
+        measured["lpips_mean"].append(distance.between(distance.features(mean), features))
+    return Report(**{name: float(torch.cat(values).mean()) for name, values in measured.items()})

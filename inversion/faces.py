@@ -146,9 +146,9 @@ def _detect(pixels: npt.NDArray[np.uint8], scale: float) -> list[tuple[tuple[flo
     """Boxes (left, top, right, bottom) in photo pixels and scores, of the photo seen at one scale."""
     seen, factor = _scaled(pixels, scale)
     with _lock:
-        found, scores, _ = _detector().run(seen, 0, 0.0)
+        rectangles, scores, _ = _detector().run(seen, 0, 0.0)
     boxes = []
-    for box, score in zip(found, scores, strict=True):
+    for box, score in zip(rectangles, scores, strict=True):
         start = np.array([box.left(), box.top()]) / factor - 0.5 + 0.5 / factor
         stop = np.array([box.right(), box.bottom()]) / factor - 0.5 + 0.5 / factor
         boxes.append(((*start, *stop), float(score)))
@@ -169,9 +169,9 @@ def _is_confirmed(pixels: npt.NDArray[np.uint8], box: tuple[float, float, float,
             if mirrored:
                 seen, place[0] = np.ascontiguousarray(seen[:, ::-1]), seen.shape[1] - place[0]
             with _lock:
-                found, again, _ = _detector().run(seen, 0, -0.5)
+                rectangles, rectangle_scores, _ = _detector().run(seen, 0, -0.5)
             near = [-1.0]
-            for other, score in zip(found, again, strict=True):
+            for other, score in zip(rectangles, rectangle_scores, strict=True):
                 centre = np.array([other.left() + other.right(), other.top() + other.bottom()]) / 2
                 if np.abs(centre - place).max() < 0.3 * side and 0.6 < other.width() / side < 1.6:
                     near.append(score)
@@ -199,14 +199,14 @@ def _landmarks(
     region, origin = _cut(pixels, (box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin))
     seen, factor = _scaled(region, _LANDMARK_BOX / width)
     centre = ((np.array(box[:2]) + box[2:]) / 2 - origin + 0.5) * factor
-    found = []
+    measured = []
     for right, down, grown in _NEIGHBOURS:
         middle, reach = centre + np.array((right, down)) * width * factor, width * factor * grown / 2
         rectangle = dlib.rectangle(*(round(edge) for edge in (*(middle - reach), *(middle + reach))))
         with _lock:
             parts = _predictor()(seen, rectangle).parts()
-        found.append([(point.x, point.y) for point in parts])
-    mean: npt.NDArray[np.float64] = np.mean(found, axis=0)
+        measured.append([(point.x, point.y) for point in parts])
+    mean: npt.NDArray[np.float64] = np.mean(measured, axis=0)
     return (mean + 0.5) / factor - 0.5 + origin
 
 

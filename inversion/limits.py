@@ -76,27 +76,27 @@ def limits_of_face(photo: Photo, face: Face, faces: Sequence[Face], *, resolutio
     Raises:
         FaceTooSmallError: the face cannot be aligned.
     """
-    found = []
+    texts = []
     if face.size < SMALL * resolution:
-        found.append(f"The face is {face.size:.0f} pixels across where the generator draws {resolution}: detail that "
+        texts.append(f"The face is {face.size:.0f} pixels across where the generator draws {resolution}: detail that "
                      "the photo does not have is invented; a larger photo, or one from nearer, works better")
     if abs(face.yaw) > TURNED:
         turn = f"about {abs(face.yaw):.0f}" if abs(face.yaw) < PROFILE else f"{PROFILE:.0f} or more"
-        found.append(f"The face is turned {turn} degrees to the side: the far side is guessed; a more frontal photo "
+        texts.append(f"The face is turned {turn} degrees to the side: the far side is guessed; a more frontal photo "
                      "works better")
     if abs(face.roll) > TILTED:
-        found.append(f"The face is tilted about {abs(face.roll):.0f} degrees: eyes and mouth may be looked for in the "
+        texts.append(f"The face is tilted about {abs(face.roll):.0f} degrees: eyes and mouth may be looked for in the "
                      "wrong places; a photo turned upright works better")
     if any(intrusion(face, other) > INTRUDING for other in faces):
-        found.append("Another face reaches into the crop: one face alone can be drawn, and the other turns into hair "
+        texts.append("Another face reaches into the crop: one face alone can be drawn, and the other turns into hair "
                      "or background; a photo in which they are further apart works better")
     outside = outside_of(photo, face)
     if outside > OUTSIDE:
-        found.append(f"{outside:.0%} of the crop is outside the photo: that part is made up; a photo with more room "
+        texts.append(f"{outside:.0%} of the crop is outside the photo: that part is made up; a photo with more room "
                      "around the head works better")
     if sharpness(align(photo, face, round(min(resolution, face.size, _LOOK)))) < SHARP:
-        found.append("The face is blurred: what makes the person is partly guessed; a sharper photo works better")
-    return tuple(found)
+        texts.append("The face is blurred: what makes the person is partly guessed; a sharper photo works better")
+    return tuple(texts)
 
 
 def limits_of_inversion(inversion: Inversion, *, generator: Generator | None = None,
@@ -116,22 +116,22 @@ def limits_of_inversion(inversion: Inversion, *, generator: Generator | None = N
     Raises:
         InputError: the inversion belongs to another generator.
     """
-    found = []
+    texts = []
     if not inversion.stopped and sharpness(inversion.crop) >= SHARP:
         region = covered(excesses(inversion, generator, distance))
         if region is not None:
-            found.append(f"The generator cannot draw what the photo shows at the {region.name} ({region.covers}?): "
+            texts.append(f"The generator cannot draw what the photo shows at the {region.name} ({region.covers}?): "
                          "edits there may smear or replace it; an uncovered face works better")
         space = "tuned" if inversion.tuning else space_of(inversion)
         if not inversion.lpips <= FAR[space]:  # Not a number is far off as well.
-            found.append(f"The inversion stayed far from the photo (LPIPS {inversion.lpips:.2f}, usual is below "
+            texts.append(f"The inversion stayed far from the photo (LPIPS {inversion.lpips:.2f}, usual is below "
                          f"{FAR[space]}): edits show another face; a plainer, more frontal photo works better")
     if inversion.identity is not None and not inversion.identity <= SAME_PERSON:
         remedy = "" if inversion.tuning else "the preset faithful comes nearer, and "
         digits = 2 if inversion.identity > SAME_PERSON + 0.005 else 4  # Never "0.60, below 0.6".
-        found.append(f"The result may not look like the person (identity distance {inversion.identity:.{digits}f}, "
+        texts.append(f"The result may not look like the person (identity distance {inversion.identity:.{digits}f}, "
                      f"below {SAME_PERSON} is the same person): {remedy}a sharper, more frontal photo works better")
-    return tuple(found)
+    return tuple(texts)
 
 
 def with_warnings(inversion: Inversion, photo: Photo, face: Face, faces: Sequence[Face], *,
@@ -221,15 +221,15 @@ def excesses(inversion: Inversion, generator: Generator | None = None,
             for region, lpips in zip(REGIONS, far, strict=True)]
 
 
-def covered(found: Sequence[tuple[Region, float]]) -> Region | None:
+def covered(regions: Sequence[tuple[Region, float]]) -> Region | None:
     """The region that something covers, of what `excesses` gives; None if it is none.
 
     Only one: a latent that is led astray by one covered region is a little off in the others as well.
     """
-    if not found:
+    if not regions:
         return None
-    region, most = max(found, key=lambda one: one[1])
-    others = (sum(excess for _, excess in found) - most) / (len(found) - 1)
+    region, most = max(regions, key=lambda one: one[1])
+    others = (sum(excess for _, excess in regions) - most) / (len(regions) - 1)
     return region if most > 1 or (most > STANDS_OUT[0] and most > STANDS_OUT[1] * others) else None
 
 

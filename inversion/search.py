@@ -132,11 +132,11 @@ def compare(distance: PerceptualDistance, picture: Tensor, targets: Targets,
     Returns:
         What is minimised, under the targets' window [N]; and, only to be told, LPIPS and mean squared difference [N].
     """
-    found = distance.features(picture)
+    features = distance.features(picture)
     error = (picture - targets.pictures).square().mean(dim=1)  # [N, R, R]
-    fit = distance.between(found, targets.features, targets.window) + mse * (error * targets.window).mean(dim=[1, 2])
+    fit = distance.between(features, targets.features, targets.window) + mse * (error * targets.window).mean(dim=[1, 2])
     with torch.no_grad():
-        return fit, distance.between(found, targets.features), error.mean(dim=[1, 2])
+        return fit, distance.between(features, targets.features), error.mean(dim=[1, 2])
 
 
 def learning_rate(settings: ProjectorSettings, progress: float) -> float:

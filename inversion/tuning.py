@@ -94,11 +94,11 @@ class _Locality:
         with torch.no_grad():
             z = torch.randn(1, self.generator.z_dim, generator=self.rng).to(self.pivot)
             latent = self.pivot.lerp(self.generator.mapping(z)[:, None], REACH)
-            own = self.generator.render(latent)
-            features = self.distance.features(own)
+            original = self.generator.render(latent)
+            features = self.distance.features(original)
         drawn = tuned.render(latent)
         return (self.distance.between(self.distance.features(drawn), features)
-                + (drawn - own).square().mean(dim=[1, 2, 3]))
+                + (drawn - original).square().mean(dim=[1, 2, 3]))
 
 
 def _rate(settings: ProjectorSettings, progress: float) -> float:

@@ -92,8 +92,8 @@ class SampleBank:
         Raises:
             InputError: a picture is missing, damaged or of another size; the message names it.
         """
-        found = [self._read_picture(index) for index in range(start, min(stop, self.count))]
-        return np.stack(found) if found else np.zeros([0, self.resolution, self.resolution, 3], np.uint8)
+        pictures = [self._read_picture(index) for index in range(start, min(stop, self.count))]
+        return np.stack(pictures) if pictures else np.zeros([0, self.resolution, self.resolution, 3], np.uint8)
 
     def scores(self) -> dict[str, Scores]:
         """The scores that were saved, by attribute; none if there are none.
@@ -152,8 +152,8 @@ class SampleBank:
 
     def _done(self) -> int:
         """How many samples have their latent and their picture."""
-        there = _names(self.folder / "pictures")
-        return sum(sum(self.picture_path(index).name in there for index in shard)
+        names = _names(self.folder / "pictures")
+        return sum(sum(self.picture_path(index).name in names for index in shard)
                    for shard in self.shards if self.latents_path(shard).is_file())
 
 
@@ -249,11 +249,11 @@ def _begin(bank: SampleBank) -> None:
     path = bank.folder / "bank.json"
     if path.is_file():
         old = _read_settings(bank.folder)
-        there = old.settings
+        settings = old.settings
         for name, wanted in bank.settings.items():
-            if name != "space" and there[name] != wanted and not (name == "count" and wanted > there[name]):
+            if name != "space" and settings[name] != wanted and not (name == "count" and wanted > settings[name]):
                 option = _OPTIONS.get(name, f"--{name}")
-                raise InputError(bank.folder, f"holds a bank with {name} {there[name]}, not {wanted}",
+                raise InputError(bank.folder, f"holds a bank with {name} {settings[name]}, not {wanted}",
                                  f"give {option} as it was to go on with it, or choose another folder")
         if bank.count > old.count:
             _grow(old, bank)
@@ -284,24 +284,24 @@ def _read_settings(folder: Path) -> SampleBank:
     path = folder / "bank.json"
     remedy = "sample a new bank into another folder"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(folder, "not a bank of samples (it has no bank.json)",
                          "make one with `gradctrl sample --bank FOLDER`") from error
     except (OSError, ValueError) as error:
         raise InputError(path, f"not readable as JSON ({error})", remedy) from error
-    if isinstance(found, dict) and found.get("format") == FORMER:
+    if isinstance(content, dict) and content.get("format") == FORMER:
         raise InputError(path, "a bank of a former version of this program, which does not name its space", remedy)
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(path, f"not a bank of this program (its format must be {FORMAT!r})", remedy)
     for name, types in _TYPES.items():
-        if not isinstance(found.get(name), types) or isinstance(found[name], bool):
+        if not isinstance(content.get(name), types) or isinstance(content[name], bool):
             raise InputError(path,
-                             f"{name} must be {' or '.join(t.__name__ for t in types)}, not {found.get(name)!r}",
+                             f"{name} must be {' or '.join(t.__name__ for t in types)}, not {content.get(name)!r}",
                              remedy)
-    if found["count"] < 1 or found["ending"] not in ENDINGS:
-        raise InputError(path, f"{found['count']} samples as {found['ending']!r} cannot be", remedy)
-    return SampleBank(folder=folder, **{name: found[name] for name in _TYPES})
+    if content["count"] < 1 or content["ending"] not in ENDINGS:
+        raise InputError(path, f"{content['count']} samples as {content['ending']!r} cannot be", remedy)
+    return SampleBank(folder=folder, **{name: content[name] for name in _TYPES})
 
 
 def _make_folder(folder: Path) -> None:

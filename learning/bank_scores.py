@@ -59,12 +59,12 @@ def read_scores(path: Path, settings: Mapping[str, Any]) -> dict[str, Scores]:
     if belongs != dict(settings):
         raise InputError(path, "belongs to another bank of samples", _REMEDY)
     try:
-        found = [_scores(entry, tensors, settings["count"]) for entry in entries]
+        scores = [_scores(entry, tensors, settings["count"]) for entry in entries]
     except InputError as error:
         raise InputError(path, str(error)) from error
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(path, f"its scores are damaged ({error})", _REMEDY) from error
-    return {item.attribute: item for item in found}
+    return {item.attribute: item for item in scores}
 
 
 def _scores(entry: Mapping[str, Any], tensors: Mapping[str, Tensor], count: int) -> Scores:

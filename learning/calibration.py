@@ -98,9 +98,9 @@ class Tuner:
         trials = self._trials(choices[0].name, samples or self.settings.samples)
         margins = self.settings.margins if margins is None else margins
         rated = [self._rate(controls, choice, trials, margins) for choice in choices]
-        found = max(range(len(rated)), key=lambda index: (rated[index].accuracy, -rated[index].change))
-        rating = rated[found]
-        chosen = self.with_margin(choices[found], rating.margin)
+        best = max(range(len(rated)), key=lambda index: (rated[index].accuracy, -rated[index].change))
+        rating = rated[best]
+        chosen = self.with_margin(choices[best], rating.margin)
         return _reported(chosen, {"meta-validation": {"samples": len(trials), "accuracy": round(rating.accuracy, 3),
                                                       "margin in deviations": rating.margin}})
 
@@ -138,7 +138,7 @@ class Tuner:
                 strengths = strengths_to(self.generator, untuned, self._latents(others), f"{name}:{class_name}", Edit())
                 strengths = strengths.abs().cpu()
                 lengths[output].append(strengths[strengths > 0])
-        ways = [torch.cat([torch.zeros(0), *found]) for found in lengths]
+        ways = [torch.cat([torch.zeros(0), *parts]) for parts in lengths]
         units = tuple(_median(way) for way in ways)
         reach = {"within reach": [round(float(way.isfinite().float().mean()), 3) for way in ways if len(way)]}
         control = _reported(replace(controls.control(name), units=units), reach)
@@ -198,9 +198,9 @@ class Tuner:
         ratings = []
         for index, margin in enumerate(margins, 1):
             part = slice(index * len(trials), (index + 1) * len(trials))
-            found = verdict(trials, self.scores, {name: values[part] for name, values in after.items()})
-            ratings.append(_Rating(accuracy=float(found.correct.float().mean()),
-                                   stayed=float(torch.stack(list(found.stayed.values())).float().mean()),
+            result = verdict(trials, self.scores, {name: values[part] for name, values in after.items()})
+            ratings.append(_Rating(accuracy=float(result.correct.float().mean()),
+                                   stayed=float(torch.stack(list(result.stayed.values())).float().mean()),
                                    change=float((pictures[index] - pictures[0]).abs().mean()), margin=margin))
         return max(ratings, key=lambda rating: (rating.accuracy, rating.stayed))
 
@@ -220,8 +220,8 @@ class _Rating:
 
 def margin_of(control: Control) -> float:
     """The margin that was tuned for a control, in deviations; 0 where none was."""
-    found = control.report.get("meta-validation")
-    return float(found["margin in deviations"]) if isinstance(found, dict) else 0.0
+    tuned = control.report.get("meta-validation")
+    return float(tuned["margin in deviations"]) if isinstance(tuned, dict) else 0.0
 
 
 def _reported(control: Control, more: Mapping[str, Any]) -> Control:

@@ -54,8 +54,8 @@ def pick_by_pictures(generator: Generator, latents: Tensor, scores: Mapping[str,
         measured "slope" (log-odds by length) and the "rank in pictures".
     """
     total, done = sum(len(group) for group in candidates.values()), 0
-    spread = {name: _log_odds({name: found.values}, scores)[name][found.mask].std(dim=0)
-              for name, found in scores.items()}  # [outputs]
+    spread = {name: _log_odds({name: item.values}, scores)[name][item.mask].std(dim=0)
+              for name, item in scores.items()}  # [outputs]
     result = {}
     for name, group in candidates.items():
         x = latents.cpu().float() if group[0].moves == "w" else styles_of(generator, latents)
@@ -89,22 +89,22 @@ def _change(generator: Generator, control: LinearControl, output: int, length: f
 
 def _log_odds(logits: Mapping[str, Tensor], scores: Mapping[str, Scores]) -> dict[str, Tensor]:
     """Log-odds [N, outputs] by attribute of an image classifier's logits."""
-    found = {name: replace(scores[name], values=values.cpu().float(), known=None)
+    by_name = {name: replace(scores[name], values=values.cpu().float(), known=None)
              for name, values in logits.items() if name in scores}
-    return {name: torch.stack([belonging(one, classes) for classes in outputs_of(one)], dim=1)
-            for name, one in found.items()}
+    return {name: torch.stack([belonging(item, classes) for classes in outputs_of(item)], dim=1)
+            for name, item in by_name.items()}
 
 
 def _told(control: LinearControl, changes: Sequence[Mapping[str, Tensor]], far: Tensor,
           spread: Mapping[str, Tensor], x: Tensor) -> LinearControl:
     """The control with its directions turned the way pictures go, and the measurements in its report."""
-    own = torch.stack([change[control.name][output] for output, change in enumerate(changes)])  # [outputs]
-    r = (own / spread[control.name]).square()
+    gains = torch.stack([change[control.name][output] for output, change in enumerate(changes)])  # [outputs]
+    r = (gains / spread[control.name]).square()
     blurred = torch.stack([sum(((change[name] / spread[name]).square().max() for name in change
                                 if name != control.name), torch.zeros([])) for change in changes])
     ranks = r / (r + blurred).sqrt().clamp_min(1e-12)
-    directions = control.directions * torch.where(own < 0, -1.0, 1.0)[:, None]
-    slopes = own.abs() / (2 * far)
+    directions = control.directions * torch.where(gains < 0, -1.0, 1.0)[:, None]
+    slopes = gains.abs() / (2 * far)
     weights, bias = control.weights, control.bias
     if control.moves == "styles":
         lacking = slopes - (weights * directions).sum(dim=1)  # [outputs]

@@ -81,9 +81,9 @@ def fit_contender(contender: Contender, generator: Generator, scorer: ImageScore
             return _each(fit_to_scores(latents, list(scores.values()), statistics=LatentStatistics.of(w),
                                        held_out=outside(len(latents), split.fit).nonzero()[:, 0], settings=fit))
     if contender == "paper":
-        found = {name: prepare(item, count=examples, validation=examples) for name, item in part.items()}
+        chosen = {name: prepare(item, count=examples, validation=examples) for name, item in part.items()}
         with one_thread():
-            return _each(fit_to_examples(w, list(part.values()), found, statistics=LatentStatistics.of(w),
+            return _each(fit_to_examples(w, list(part.values()), chosen, statistics=LatentStatistics.of(w),
                                          settings=few or FitExamplesSettings(shaping=0.0)))
     if contender == "interfacegan":
         fits = [fit_interfacegan(w, part, share=share) for share in SHARES]

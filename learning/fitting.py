@@ -64,15 +64,15 @@ def fit_to_examples(latents: Tensor, scores: Sequence[Scores], examples: Mapping
         _check_length(latents, item)
         if item.attribute not in examples:
             raise InputError(item.attribute, f"has no examples among {', '.join(examples) or 'none'}", "prepare them")
-        found = examples[item.attribute]
-        validation = (latents[found.validation], found.validation_labels) if len(found.validation) else None
-        classifier = fit_examples(latents[found.train], found.train_labels, classes=len(item.classes),
+        chosen = examples[item.attribute]
+        validation = (latents[chosen.validation], chosen.validation_labels) if len(chosen.validation) else None
+        classifier = fit_examples(latents[chosen.train], chosen.train_labels, classes=len(item.classes),
                                       settings=settings, validation=validation)
         control = _control(item, scores, classifier=classifier, keeping=keeping, statistics=statistics)
-        counts = found.train_labels.bincount(minlength=len(item.classes)).tolist()
+        counts = chosen.train_labels.bincount(minlength=len(item.classes)).tolist()
         report: dict[str, object] = {"trained on": f"examples a class: {', '.join(map(str, counts))}",
                                      "scorer": item.scorer}
-        controls.append(_with_accuracy(control, latents, item, found.validation if held_out is None else held_out,
+        controls.append(_with_accuracy(control, latents, item, chosen.validation if held_out is None else held_out,
                                        report))
     return controls
 

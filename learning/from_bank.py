@@ -44,9 +44,9 @@ def check_classes(item: Scores, split: Split, *, fewest: int = FEWEST_OF_CLASS) 
     """
     counts = item.labels[split.fit][item.mask[split.fit]].bincount(minlength=len(item.classes)).tolist()
     if min(counts) < fewest:
-        there = ", ".join(f"{name} {count}" for name, count in zip(item.classes, counts, strict=True))
+        told = ", ".join(f"{name} {count}" for name, count in zip(item.classes, counts, strict=True))
         raise InputError(item.attribute,
-                         f"{fewest} samples of each class are needed to train on, and there are: {there}",
+                         f"{fewest} samples of each class are needed to train on, and there are: {told}",
                          "sample more")
 
 

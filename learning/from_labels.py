@@ -162,11 +162,11 @@ def cross_validated(w: Tensor, labels: Tensor, classes: int, *, folds: int = FOL
     for index in range(classes):  # Every class is in every fold, as evenly as it goes.
         members = (labels == index).nonzero()[:, 0]
         fold[members] = torch.arange(len(members)) % folds
-    told = torch.zeros_like(labels)
+    predicted = torch.zeros_like(labels)
     for index in range(folds):
         judged = fold == index
-        told[judged] = fit(w[~judged], labels[~judged], classes).predict(w[judged])
-    return {**agreement(told, labels, classes), "folds": folds}
+        predicted[judged] = fit(w[~judged], labels[~judged], classes).predict(w[judged])
+    return {**agreement(predicted, labels, classes), "folds": folds}
 
 
 def calibrated(generator: Generator, control: GradCtrlControl, others: Sequence[Control], pool: Pool, *,

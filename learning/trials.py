@@ -147,9 +147,9 @@ def verdict(trials: Trials, before: Mapping[str, Scores], after: Mapping[str, Te
         # A label that was not known cannot be seen to go.
         stayed[name] = (label == before[name].labels[trials.sample]) | ~before[name].mask[trials.sample]
         if name in trials.attributes:
-            own = trials.of(name)
-            hit[own] = label[own] == trials.target[own]
-            stayed[name][own] = True
+            members = trials.of(name)
+            hit[members] = label[members] == trials.target[members]
+            stayed[name][members] = True
     return Verdict(hit, stayed)
 
 

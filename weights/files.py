@@ -27,19 +27,6 @@ def read_json(path: str | os.PathLike[str], *, remedy: str) -> Any:
         raise InputError(path, f"not readable as JSON ({error})", remedy) from error
 
 
-def visible_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """All files of a folder and its subfolders, in no order; without hidden ones and what is in hidden folders.
-
-    Raises:
-        InputError: no such folder.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(folder, "no such folder", "check the name")
-    return [path for path in folder.rglob("*") if path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-
-
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which takes its place when the block ends well.

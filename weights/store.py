@@ -89,16 +89,16 @@ def check(entry: Entry, *, again: bool = False) -> InputError | None:
     try:
         stat = path.stat()
         unchanged = (record.get("size"), record.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns)
-        found = record["sha256"] if unchanged and not again else sha256_of(path)
+        sha256 = record["sha256"] if unchanged and not again else sha256_of(path)
     except OSError as error:
         return InputError(path, f"cannot be read ({error.strerror or error})", "check its permissions")
     expected = entry.sha256 or record.get("sha256", "")
-    if expected and found != expected:
+    if expected and sha256 != expected:
         remedy = "install the program again" if entry.bundled else f"run `gradctrl weights fetch {entry.name} --force`"
-        return InputError(path, f"damaged, or not the file it should be (its SHA-256 is {found[:12]}..., not "
+        return InputError(path, f"damaged, or not the file it should be (its SHA-256 is {sha256[:12]}..., not "
                                 f"{expected[:12]}...)", remedy)
-    if not entry.bundled and (found != record.get("sha256") or not unchanged):
-        _write_records({**records, entry.name: {"sha256": found, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}})
+    if not entry.bundled and (sha256 != record.get("sha256") or not unchanged):
+        _write_records({**records, entry.name: {"sha256": sha256, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}})
     return None
 
 

@@ -46,14 +46,14 @@ class FileScorer:
     def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
         if pictures.ndim != 4 or pictures.shape[1] != 3:
             raise ValueError(f"pictures must be [N, 3, R, R], not {list(pictures.shape)}")
-        found = self.model(prepare_pictures(pictures.to(self.device), self.description))
-        return {output.attribute: self._logits(output, found, len(pictures)).to(pictures.device)
+        outputs = self.model(prepare_pictures(pictures.to(self.device), self.description))
+        return {output.attribute: self._logits(output, outputs, len(pictures)).to(pictures.device)
                 for output in self.description.outputs}
 
-    def _logits(self, output: Output, found: Sequence[tuple[str, Any]], count: int) -> Tensor:
+    def _logits(self, output: Output, outputs: Sequence[tuple[str, Any]], count: int) -> Tensor:
         """Logits [N, C] of one attribute."""
         where = f"{self.description.file}: {output.attribute}"
-        values = self._chosen(output, found)
+        values = self._chosen(output, outputs)
         fits = isinstance(values, Tensor) and values.shape[:1] == (count,) and all(n == 1 for n in values.shape[2:])
         if not fits:
             shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -75,11 +75,11 @@ class FileScorer:
                              "set \"kind\" to \"logit\"")
         return to_logits(values, probability=output.kind == "probability", binary=len(output.classes) == 2)
 
-    def _chosen(self, output: Output, found: Sequence[tuple[str, Any]]) -> Any:
-        for index, (name, values) in enumerate(found):
+    def _chosen(self, output: Output, outputs: Sequence[tuple[str, Any]]) -> Any:
+        for index, (name, values) in enumerate(outputs):
             if output.output in (index, name):
                 return values
-        names = ", ".join(f"{index} ({name})" if name else str(index) for index, (name, _) in enumerate(found))
+        names = ", ".join(f"{index} ({name})" if name else str(index) for index, (name, _) in enumerate(outputs))
         raise InputError(self.description.file, f"{output.attribute}: the model has no output {output.output!r}",
                          f"set \"output\" to one of {names}")
 

@@ -56,12 +56,12 @@ class TorchScriptModel:
 
     def __call__(self, x: Tensor) -> Sequence[tuple[str, Any]]:
         try:
-            found = self._module(x)
+            outputs = self._module(x)
         except RuntimeError as error:
             raise _not_taken(self.path, x, error) from error
-        if isinstance(found, dict):
-            return [(str(name), value) for name, value in found.items()]
-        return [("", value) for value in (found if isinstance(found, (tuple, list)) else [found])]
+        if isinstance(outputs, dict):
+            return [(str(name), value) for name, value in outputs.items()]
+        return [("", value) for value in (outputs if isinstance(outputs, (tuple, list)) else [outputs])]
 
 
 class OnnxModel:
@@ -86,8 +86,9 @@ class OnnxModel:
             raise InputError(path, f"not readable as ONNX ({_first_line(error)})", "export it again") from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _DTYPES:
-            found = ", ".join(f"{item.name} {item.type}" for item in inputs)
-            raise InputError(path, f"must take one input, pictures as numbers, not {found or 'none'}", "export it so")
+            inputs_in_words = ", ".join(f"{item.name} {item.type}" for item in inputs)
+            raise InputError(path, f"must take one input, pictures as numbers, not {inputs_in_words or 'none'}",
+                             "export it so")
         self._input, self._dtype = inputs[0].name, _DTYPES[inputs[0].type]
         self._batch = inputs[0].shape[0] if inputs[0].shape and isinstance(inputs[0].shape[0], int) else None
         self._names = [output.name for output in self._session.get_outputs()]
@@ -95,22 +96,22 @@ class OnnxModel:
     def __call__(self, x: Tensor) -> Sequence[tuple[str, Any]]:
         batch = self._batch
         if batch is None:
-            found = self._run(x)
+            outputs = self._run(x)
         else:
             padded = F.pad(x.flatten(1), (0, 0, 0, -len(x) % batch)).reshape(-1, *x.shape[1:])
             parts = zip(*map(self._run, padded.split(batch)), strict=True)
-            found = [torch.cat(part)[:len(x)] if isinstance(part[0], Tensor) else part[0] for part in parts]
-        return list(zip(self._names, found, strict=True))
+            outputs = [torch.cat(part)[:len(x)] if isinstance(part[0], Tensor) else part[0] for part in parts]
+        return list(zip(self._names, outputs, strict=True))
 
     def _run(self, x: Tensor) -> list[Any]:
         """All outputs, as tensors; those that are none (a list of maps) as they are."""
         values = x.round().clamp(0, 255) if self._dtype == torch.uint8 else x
         try:
-            found = self._session.run(None, {self._input: values.to(self._dtype).numpy()})
+            outputs = self._session.run(None, {self._input: values.to(self._dtype).numpy()})
         except self._failures as error:
             raise _not_taken(self.path, x, error) from error
         return [torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" else value
-                for value in found]
+                for value in outputs]
 
 
 def _not_taken(path: Path, x: Tensor, error: Exception) -> InputError:

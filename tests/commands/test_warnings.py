@@ -12,8 +12,7 @@ from PIL import Image
 
 import cli
 import generators
-from inversion import InversionCache, Photo, Projector, ProjectorSettings, load_inversion
-from inversion import Face
+from inversion import Face, InversionCache, Photo, Projector, ProjectorSettings, load_inversion
 from inversion.settings import PRESETS
 from page.state.visitor import Visitor
 from page.tabs import words
