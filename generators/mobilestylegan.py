@@ -19,7 +19,7 @@ from generators.base import Generator, Layer, NoiseMode
 from generators.mobilestylegan_layers import ModulatedConv, Readout, ToImage, Up
 from generators.stylegan2 import MappingNetwork
 
-STRIPS = 4  # In which the last two blocks are drawn.
+STRIPS = 8  # In which the last two blocks are drawn.
 HALO = 2    # Rows of features beside a strip that its pixels depend on: four 3x3 convolutions, two after each doubling.
 
 
@@ -158,13 +158,14 @@ class SynthesisNetwork(nn.Module):
                      noise: Mapping[str, Tensor]) -> Tensor:
         """The last layers, strip by strip from top to bottom; the same picture."""
         side, pictures = x.shape[2], []
-        for top in range(0, side, side // STRIPS):
-            first, last = max(top - HALO, 0), min(top + side // STRIPS + HALO, side)
+        height = max(side // STRIPS, 1)
+        for top in range(0, side, height):
+            first, last = max(top - HALO, 0), min(top + height + HALO, side)
             cut = {name: each[:, :, first * each.shape[2] // side:last * each.shape[2] // side]
                    for name, each in noise.items()}
             *_, (_, picture) = self._run(x[:, :, first:last], layers, styles, cut)
             scale = picture.shape[2] // (last - first)
-            pictures.append(picture[:, :, (top - first) * scale:(top - first + side // STRIPS) * scale])
+            pictures.append(picture[:, :, (top - first) * scale:(top - first + height) * scale])
         return torch.cat(pictures, dim=2)
 
     def noise_maps(self, mode: NoiseMode, count: int) -> dict[str, Tensor]:
