@@ -7,10 +7,10 @@ Pictures smaller than the whole one come from the features of the middle (`Reado
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -85,10 +85,6 @@ class SynthesisBlock(nn.Module):
         self.conv1 = ModulatedConv(inputs // 4, outputs, side, w_dim)
         self.conv2 = ModulatedConv(outputs, outputs, side, w_dim)
 
-    @property
-    def convolutions(self) -> tuple[ModulatedConv, ModulatedConv]:
-        return self.conv1, self.conv2
-
 
 class SynthesisNetwork(nn.Module):
     """w+ to a picture, by blocks of growing side (figure 2 of the paper); the colours come last."""
@@ -105,15 +101,17 @@ class SynthesisNetwork(nn.Module):
         self.readouts = nn.ModuleDict({str(side): Readout(channels[sides.index(side) - 1:], detail, len(channels) - 1)
                                        for side, detail in sorted(config.readouts.items())})
 
-    @torch.no_grad()
+    def layer(self, name: str) -> ModulatedConv:
+        return self.get_submodule(name)  # type: ignore[return-value]
+
     def start_readouts(self) -> None:
         """Give the readouts the weights with which they draw fair pictures before any training."""
-        for readout in self.readouts.values():
-            readout.start([layer for block in readout.blocks for layer in self.layers[block].convolutions], self.to_img)
+        for readout in cast(Iterable[Readout], self.readouts.values()):
+            readout.start([self.layer(name) for name in readout.layers], self.to_img)
 
     def styles(self, ws: Tensor, change: Tensor | None = None) -> dict[str, Tensor]:
         """What scales each layer's input maps, [N, C] by the layer's name, at w+ [N, num_ws, w_dim]."""
-        made = {layer.name: self.get_submodule(layer.name).modulation(ws[:, layer.row]) for layer in self.plan}
+        made = {layer.name: self.layer(layer.name).modulation(ws[:, layer.row]) for layer in self.plan}
         if change is None:
             return made
         return {layer.name: made[layer.name] + change[:, layer.start:layer.stop] for layer in self.plan}
@@ -134,7 +132,7 @@ class SynthesisNetwork(nn.Module):
     def _run(self, x: Tensor, layers: Sequence[Layer], styles: Mapping[str, Tensor],
              noise: Mapping[str, Tensor]) -> Iterator[tuple[Layer, Tensor]]:
         for layer in layers:
-            x = self.get_submodule(layer.name)(x, styles[layer.name], noise.get(layer.name))
+            x = self.layer(layer.name)(x, styles[layer.name], noise.get(layer.name))
             yield layer, x
 
     def forward(self, ws: Tensor, side: int, noise_mode: NoiseMode = "const", style_change: Tensor | None = None,
@@ -173,8 +171,8 @@ class SynthesisNetwork(nn.Module):
 
         The strengths are part of the stored maps, so that random ones take their size.
         """
-        stored = {layer.name: self.get_submodule(layer.name).noise[None, None] for layer in self.plan
-                  if isinstance(self.get_submodule(layer.name), ModulatedConv)}
+        stored = {layer.name: self.layer(layer.name).noise[None, None] for layer in self.plan
+                  if isinstance(self.layer(layer.name), ModulatedConv)}
         if mode == "random":
             return {name: noise.square().mean().sqrt() * torch.randn_like(noise.expand(count, -1, -1, -1))
                     for name, noise in stored.items()}

@@ -6,10 +6,10 @@ transform lie one after another among the feature maps: low, horizontal, vertica
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import sqrt
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -69,11 +69,10 @@ class ModulatedConv(nn.Module):
         if not self.separable:
             x = F.conv2d(x * _as_scale(styles, x), weight, bias, padding=1)
         else:
-            depthwise = self.depthwise
-            if len(styles) == 1:  # One style goes into the weights, which saves a pass over the features.
-                depthwise = depthwise * styles.reshape(-1, 1, 1, 1)
+            if len(styles) == 1:  # It goes into the weights, which saves a pass over the features.
+                depthwise: Tensor = self.depthwise * styles.reshape(-1, 1, 1, 1)
             else:
-                x = x * _as_scale(styles, x)
+                x, depthwise = x * _as_scale(styles, x), self.depthwise
             x = F.conv2d(x, depthwise.to(x.dtype), padding=1, groups=x.shape[1])
             x = F.conv2d(x, weight, bias)
         return add_noise_and_bend(x, noise)
@@ -91,8 +90,20 @@ class ToImage(nn.Module):
 
     def forward(self, x: Tensor, styles: Tensor, noise: Tensor | None = None) -> Tensor:
         """x [N, C, s, s], styles [N, C] -> pictures [N, 3, 2s, 2s]."""
-        bands = scaled_conv(x, styles * (self.scale / 2), self.weight).to(self.bias.dtype)
+        bands = scaled_conv(x, self.weight, styles * (self.scale / 2)).to(self.bias.dtype)
         return inverse_haar(bands + self.bias[:, None, None] / 2)
+
+
+class Conv(nn.Module):
+    """A plain convolution, in the dtype of its input maps [N, C, s, s], which are first scaled by [N, C]."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) / sqrt(inputs * kernel ** 2))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        return scaled_conv(x, self.weight, scale, self.bias)
 
 
 class Readout(nn.Module):
@@ -106,20 +117,22 @@ class Readout(nn.Module):
         """Take the feature maps from those it begins with to the last ones, and the blocks of the whole network."""
         super().__init__()
         first, last = channels[0], channels[-1]
-        self.blocks = range(blocks - len(channels) + 1, blocks)
+        self.layers = [f"layers.{block}.{conv}" for block in range(blocks - len(channels) + 1, blocks)
+                       for conv in ("conv1", "conv2")]
         self.convs = nn.ModuleList()
         for index, (inputs, outputs) in enumerate(pairwise(channels), 2):
-            self.convs.append(nn.Conv2d(inputs // BANDS, outputs, 1))
-            self.convs.append(nn.Conv2d(outputs, outputs if index == len(channels) else outputs // BANDS, 1))
-        self.low = nn.Conv2d(last, 3, 1)
-        self.detail_first = nn.Conv2d(first, detail, 1)
-        self.detail_last = nn.Conv2d(last, detail, 1)
-        self.detail_conv = nn.Conv2d(detail, detail, 3, padding=1)
-        self.detail = nn.Conv2d(detail, 3 * BANDS, 1)
+            self.convs.append(Conv(inputs // BANDS, outputs))
+            self.convs.append(Conv(outputs, outputs if index == len(channels) else outputs // BANDS))
+        self.low = Conv(last, 3)
+        self.detail_first = Conv(first, detail)
+        self.detail_last = Conv(last, detail)
+        self.detail_conv = Conv(detail, detail, kernel=3)
+        self.detail = Conv(detail, 3 * BANDS)
 
+    @torch.no_grad()
     def start(self, layers: Sequence[ModulatedConv], colours: ToImage) -> None:
-        """Take the weights of the network's later layers: depthwise kernels become their sums; no detail."""
-        for conv, layer in zip(self.convs, layers, strict=True):
+        """Take the weights of the network's layers: depthwise kernels become their sums; there is no detail."""
+        for conv, layer in zip(cast(Iterable[Conv], self.convs), layers, strict=True):
             weight = layer.weight * layer.depthwise.sum(dim=[2, 3])[None, :, :, None] * layer.scale
             conv.weight.copy_(weight[:len(conv.weight)])
             conv.bias.copy_(layer.bias[:len(conv.bias)])
@@ -130,31 +143,29 @@ class Readout(nn.Module):
 
     def forward(self, first: Tensor, styles: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> Tensor:
         """first [N, C, s / 2, s / 2], styles and noise of the network's layers by their names -> [N, 3, s, s]."""
-        x, convs = first, iter(self.convs)
-        for block in self.blocks:
-            up = styles[f"layers.{block}.up"]
-            for name in (f"layers.{block}.conv1", f"layers.{block}.conv2"):
-                conv, style = next(convs), styles[name]
-                if name.endswith("conv1"):
-                    x = x[:, :style.shape[1]]
-                    style = style * up[:, :style.shape[1]] / 2
-                x = scaled_conv(x, style, conv.weight, conv.bias)
-                averaged = F.adaptive_avg_pool2d(noise[name], x.shape[-2:]) if name in noise else None
-                x = add_noise_and_bend(x, averaged)
-        low = scaled_conv(x, styles["to_img"], self.low.weight, self.low.bias)
-        x = _conv(self.detail_first, first) + _conv(self.detail_last, x)
-        x = _conv(self.detail_conv, F.leaky_relu_(x, LRELU_SLOPE))
-        bands = _conv(self.detail, F.leaky_relu_(x, LRELU_SLOPE)).to(self.low.weight.dtype)
+        x = first
+        for conv, name in zip(self.convs, self.layers, strict=True):
+            style = styles[name]
+            if name.endswith("conv1"):
+                x, up = x[:, :style.shape[1]], styles[name.replace("conv1", "up")]
+                style = style * up[:, :style.shape[1]] / 2
+            averaged = F.adaptive_avg_pool2d(noise[name], x.shape[2]) if name in noise else None
+            x = add_noise_and_bend(conv(x, style), averaged)
+        low = self.low(x, styles["to_img"])
+        x = F.leaky_relu_(self.detail_first(first) + self.detail_last(x), LRELU_SLOPE)
+        x = F.leaky_relu_(self.detail_conv(x), LRELU_SLOPE)
+        bands = self.detail(x).to(self.low.weight.dtype)
         bands = torch.cat([bands[:, :3] + low, bands[:, 3:]], dim=1)
         return inverse_haar(bands.contiguous(memory_format=torch.channels_last) / 2)
 
 
-def scaled_conv(x: Tensor, scale: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """1x1 convolution, in the dtype of x [N, C, s, s], of input maps that are scaled by [N, C]."""
+def scaled_conv(x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None = None) -> Tensor:
+    """Convolution, in the dtype of x [N, C, s, s], of input maps that are scaled by [N, C]."""
+    if scale is not None and len(scale) == 1:  # One style goes into the weights, which saves a pass over the features.
+        weight, scale = weight * scale[:, :, None, None], None
+    x = x if scale is None else x * _as_scale(scale, x)
     bias = None if bias is None else bias.to(x.dtype)
-    if len(scale) == 1:
-        return F.conv2d(x, (weight * scale[:, :, None, None]).to(x.dtype), bias)
-    return F.conv2d(x * _as_scale(scale, x), weight.to(x.dtype), bias)
+    return F.conv2d(x, weight.to(x.dtype), bias, padding=weight.shape[2] // 2)
 
 
 def add_noise_and_bend(x: Tensor, noise: Tensor | None) -> Tensor:
@@ -167,7 +178,7 @@ def inverse_haar(x: Tensor) -> Tensor:
 
     Bands, one after another: low, horizontal, vertical and diagonal detail. The result is channels_last.
     """
-    return _InverseHaar.apply(x)  # type: ignore[no-any-return]
+    return _InverseHaar.apply(x)
 
 
 class _InverseHaar(torch.autograd.Function):
@@ -205,9 +216,3 @@ class _InverseHaar(torch.autograd.Function):
 
 def _as_scale(styles: Tensor, x: Tensor) -> Tensor:
     return styles.to(x.dtype)[:, :, None, None]
-
-
-def _conv(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A convolution in the dtype of x."""
-    return F.conv2d(x, conv.weight.to(x.dtype), None if conv.bias is None else conv.bias.to(x.dtype),
-                    padding=conv.padding)  # type: ignore[arg-type]

@@ -168,9 +168,9 @@ def _read_graph(path: Path) -> list[_Layer]:
 
 def _mapping(constants: Sequence[Constant]) -> dict[str, Tensor]:
     """Eight times a matrix, a bias and a leaky ReLU; the learning-rate multiplier is folded in."""
-    _check_slopes(constants)
     weights = [each.value for each in constants if "MatMul" in each.users]
     biases = [each.value for each in constants if "Reshape" in each.users]
+    _check_slopes(constants, len(weights))
     state = {}
     for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         state[f"mapping.fc{index}.weight"] = weight * sqrt(weight.shape[-1])  # Divided by it at run time.
@@ -180,7 +180,6 @@ def _mapping(constants: Sequence[Constant]) -> dict[str, Tensor]:
 
 def _synthesis(constants: Sequence[Constant]) -> dict[str, Tensor]:
     """Most constants have the names of the author's class; of the others, kernel and noise stand before their bias."""
-    _check_slopes(constants)
     state: dict[str, Tensor] = {}
     kernel = noise = torch.empty(0)
     for constant in constants:
@@ -199,10 +198,12 @@ def _synthesis(constants: Sequence[Constant]) -> dict[str, Tensor]:
                 state[name] = value.flatten()
             if part == "bias" and layer != "to_img":
                 state[f"synthesis.{layer}.weight"], state[f"synthesis.{layer}.noise"] = kernel, noise
+                kernel = noise = torch.empty(0)
         elif "Convolution" in constant.users:
             kernel = value
         elif "Add" in constant.users and value.ndim == 4:
             noise = value[0, 0]
+    _check_slopes(constants, sum(name.endswith(".noise") for name in state))
     return _order_bands(state)
 
 
@@ -224,7 +225,7 @@ def by_bands(value: Tensor) -> Tensor:
     return torch.cat([low, horizontal, vertical, diagonal])
 
 
-def _check_slopes(constants: Sequence[Constant]) -> None:
+def _check_slopes(constants: Sequence[Constant], count: int) -> None:
     slopes = [float(each.value.flatten()[0]) for each in constants if "PReLU" in each.users]
-    if not slopes or any(abs(slope - LRELU_SLOPE) > 1e-6 for slope in slopes):
-        raise ValueError(f"leaky ReLUs of the slopes {slopes[:3]}")
+    if len(slopes) != count or any(abs(slope - LRELU_SLOPE) > 1e-6 for slope in slopes):
+        raise ValueError(f"{count} layers, and leaky ReLUs of the slopes {slopes[:3]}")

@@ -94,7 +94,7 @@ def test_untrained_readouts_are_exact_where_there_is_no_detail(generator: Mobile
     for block in generator.synthesis.layers:
         for modulation in (block.up.modulation.weight, block.up.modulation.bias):
             modulation[len(modulation) // 4:] = 0
-        for layer in block.convolutions:
+        for layer in (block.conv1, block.conv2):
             layer.depthwise[:, :, 1, 1] = layer.depthwise.sum(dim=[2, 3])
             layer.depthwise[:, :, (0, 0, 0, 1, 1, 2, 2, 2), (0, 1, 2, 0, 2, 0, 1, 2)] = 0
     generator.synthesis.start_readouts()
@@ -141,8 +141,9 @@ def test_layers_tell_their_side(generator: MobileStyleGAN) -> None:
 
 def test_tunable_weights_leave_the_styles_alone(generator: MobileStyleGAN) -> None:
     weights = generator.tunable_weights(16)
-    assert list(weights) == [*(f"synthesis.layers.1.conv{n}.{part}" for n in (1, 2) for part in ("depthwise", "weight")),
-                             "synthesis.to_img.weight"]
+    assert list(weights) == [f"synthesis.{name}" for name in (
+        "layers.1.conv1.depthwise", "layers.1.conv1.weight", "layers.1.conv2.depthwise", "layers.1.conv2.weight",
+        "to_img.weight")]
     w = generator.sample([1])
     tuned = generator.with_weights({name: torch.full_like(weight, 0.1) for name, weight in weights.items()})
     assert torch.equal(tuned.styles(w), generator.styles(w))
