@@ -220,6 +220,8 @@ def _order_bands(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def by_bands(value: Tensor) -> Tensor:
     """Order the maps (axis 0) of an export by bands: it has the low ones, then the details by threes."""
+    if len(value) % 4:
+        raise ValueError(f"{len(value)} feature maps, which are not four bands")
     low, details = value.split([len(value) // 4, len(value) - len(value) // 4])
     vertical, horizontal, diagonal = details.unflatten(0, (-1, 3)).unbind(dim=1)
     return torch.cat([low, horizontal, vertical, diagonal])
