@@ -111,8 +111,9 @@ def path_of_weights(name: str | None) -> None:
 def convert_generator(source: str, out: Path, half: bool, overwrite: bool) -> None:
     """Write someone else's generator as safetensors, after which no pickle is needed.
 
-    SOURCE is NVIDIA's .pkl (PyTorch or TensorFlow), rosinality's .pt, or a name of `gradctrl weights list`. Nothing
-    that it names is run.
+    SOURCE is NVIDIA's .pkl (PyTorch or TensorFlow), rosinality's .pt, the folder of MobileStyleGAN's OpenVINO files
+    (MappingNetwork and SynthesisNetwork, .xml and .bin), or a name of `gradctrl weights list`. Nothing that it names
+    is run.
 
     \b
     Example:

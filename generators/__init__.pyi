@@ -6,6 +6,8 @@ from .loading import convert as convert
 from .loading import fastest_dtype as fastest_dtype
 from .loading import fetch as fetch
 from .loading import load as load
+from .mobilestylegan import MobileStyleGAN as MobileStyleGAN
+from .mobilestylegan import MobileStyleGANConfig as MobileStyleGANConfig
 from .pixels import from_bytes as from_bytes
 from .pixels import from_pixels as from_pixels
 from .pixels import to_bytes as to_bytes

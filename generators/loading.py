@@ -64,7 +64,8 @@ def load(source: str | os.PathLike[str] = "bundled", *, device: str | torch.devi
 
     Args:
         source: "bundled", a name from the manifest whose file has been fetched, or a file: our .safetensors, NVIDIA's
-            .pkl (PyTorch or TensorFlow) or rosinality's .pt. Nothing that such a file names is imported or run.
+            .pkl (PyTorch or TensorFlow), rosinality's .pt, or the folder of MobileStyleGAN's OpenVINO files. Nothing
+            that such a file names is imported or run.
         device: Where it goes; "auto" takes the best one.
         dtype: Precision of weights and pictures.
     Raises:

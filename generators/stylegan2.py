@@ -79,18 +79,17 @@ def layers_of_rows(start: int, stop: int, img_resolution: int = 1024) -> tuple[f
 
 
 class MappingNetwork(nn.Module):
-    """z to w: `mapping_layers` fully connected layers on the normalised z."""
+    """z to w: fully connected layers on the normalised z."""
 
     w_avg: Tensor
 
-    def __init__(self, config: StyleGAN2Config) -> None:
+    def __init__(self, *, z_dim: int, w_dim: int, layers: int, lr_multiplier: float = 1.0) -> None:
         super().__init__()
-        self.num_layers = config.mapping_layers
-        for index in range(config.mapping_layers):
-            features = config.z_dim if index == 0 else config.w_dim
-            self.add_module(f"fc{index}", FullyConnected(features, config.w_dim, lrelu=True,
-                                                         lr_multiplier=config.mapping_lr_multiplier))
-        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+        self.num_layers = layers
+        for index in range(layers):
+            self.add_module(f"fc{index}", FullyConnected(z_dim if index == 0 else w_dim, w_dim, lrelu=True,
+                                                         lr_multiplier=lr_multiplier))
+        self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor, c: Tensor | None = None, *, truncation: float = 1.0) -> Tensor:
         """Map z [N, z_dim] to w [N, w_dim].
@@ -194,7 +193,8 @@ class StyleGAN2(Generator):
                          sides=[side for side in config.resolutions if side >= SMALLEST_PICTURE],
                          w_dim=config.w_dim, num_ws=config.num_ws)
         self.config = config
-        self.mapping = MappingNetwork(config)
+        self.mapping = MappingNetwork(z_dim=config.z_dim, w_dim=config.w_dim, layers=config.mapping_layers,
+                                      lr_multiplier=config.mapping_lr_multiplier)
         self.synthesis = SynthesisNetwork(config)
 
     def _draw(self, ws: Tensor, side: int, noise_mode: NoiseMode, style_change: Tensor | None) -> Tensor:

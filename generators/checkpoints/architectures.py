@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from generators.base import Generator
-from generators.checkpoints.stylegan2_sizes import config_of, metadata_of
+from generators.checkpoints import mobilestylegan_sizes, stylegan2_sizes
+from generators.mobilestylegan import MobileStyleGAN
 from generators.stylegan2 import StyleGAN2
 
 
@@ -20,4 +21,8 @@ class Architecture:
     metadata_of: Callable[[Any], dict[str, str]]  # What a file must say of a configuration.
 
 
-ARCHITECTURES = {StyleGAN2.architecture: Architecture(StyleGAN2, config_of, metadata_of)}
+ARCHITECTURES = {
+    StyleGAN2.architecture: Architecture(StyleGAN2, stylegan2_sizes.config_of, stylegan2_sizes.metadata_of),
+    MobileStyleGAN.architecture: Architecture(MobileStyleGAN, mobilestylegan_sizes.config_of,
+                                              mobilestylegan_sizes.metadata_of),
+}

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 
 from generators.base import Generator
+from generators.stylegan2 import MappingNetwork
 from weights.errors import InputError
+
+WIDEST = 1 << 16   # Features of a layer; NVIDIA's have 512.
+AVERAGED = 20_000  # How many w make a missing mean; its error is then below 1% of their spread.
 
 
 def refusal(path: Path, what: str, remedy: str) -> InputError:
@@ -27,6 +31,19 @@ def expected_shapes(build: Callable[[Any], Generator], config: Any) -> dict[str,
     """Shape of every parameter and buffer of the generator that is built of a configuration; none is allocated."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in build(config).state_dict().items()}
+
+
+def size_of(path: Path, state: Mapping[str, Tensor], name: str, axis: int) -> int:
+    """The size of a weight along an axis.
+
+    Raises:
+        InputError: there is no such weight or axis, or it is too wide.
+    """
+    if name not in state:
+        raise refusal(path, f"the weight {name} is missing", "download the file again or use another one")
+    if state[name].ndim <= axis or not 1 <= state[name].shape[axis] <= WIDEST:
+        raise refusal(path, f"the weight {name} has the shape {list(state[name].shape)}", "use another file")
+    return int(state[name].shape[axis])
 
 
 def check_state(path: Path, build: Callable[[Any], Generator], config: Any,
@@ -55,3 +72,14 @@ def check_state(path: Path, build: Callable[[Any], Generator], config: Any,
             raise refusal(path, f"the weight {name} holds NaN or infinity",
                           "download the file again or use another one")
     return result
+
+
+def set_mean_w(mapping: MappingNetwork, state: dict[str, Tensor]) -> None:
+    """Put the mean w that a file lacks into its weights: of 20,000 seeded w. `mapping` takes its weights."""
+    mapping.load_state_dict({name.removeprefix("mapping."): value for name, value in state.items()
+                             if name.startswith("mapping.")})
+    rng = torch.Generator().manual_seed(0)
+    z_dim = mapping.get_parameter("fc0.weight").shape[1]
+    with torch.no_grad():
+        sums = [mapping(torch.randn(1000, z_dim, generator=rng)).double().sum(dim=0) for _ in range(AVERAGED // 1000)]
+    state["mapping.w_avg"] = (torch.stack(sums).sum(dim=0) / AVERAGED).float()

@@ -12,17 +12,18 @@ from generators.checkpoints.allow_list import Record
 from generators.checkpoints.check import refusal
 from generators.checkpoints.nvidia_tensorflow import read_nvidia_tensorflow
 from generators.checkpoints.nvidia_torch import read_nvidia_torch
+from generators.checkpoints.openvino import read_openvino
 from generators.checkpoints.own import read_own
 from generators.checkpoints.rosinality import read_rosinality
 from generators.checkpoints.unpickle import ZIP_START, read_pickle
 
 PICKLE_START = b"\x80"  # Protocols 2 and later, which all of these repositories write.
-KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (PyTorch or TensorFlow, StyleGAN2) and "
-         "rosinality's .pt with g_ema")
+KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (PyTorch or TensorFlow, StyleGAN2), "
+         "rosinality's .pt with g_ema and the folder of MobileStyleGAN's OpenVINO files")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Tensor]]:
-    """Read a generator from a file of any known kind, whatever its name ends in.
+    """Read a generator from a file of any known kind, whatever its name ends in, or the folder of OpenVINO's files.
 
     Nothing that a file names is imported or run.
 
@@ -34,7 +35,11 @@ def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Tensor]]:
         InputError: one line with the file, what is wrong with it, and what to do.
     """
     path = Path(path)
+    if path.is_dir():
+        return read_openvino(path)
     start = _start(path)
+    if start.lstrip().startswith(b"<?xml") and b"<net " in start:
+        return read_openvino(path)
     if start.lstrip()[:1] == b"<":
         raise refusal(path, "a web page (HTML), not a checkpoint",
                       "download the file itself, by the page's download button")
@@ -64,7 +69,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Tensor]]:
 def _start(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
-            start = file.read(64)
+            start = file.read(256)
     except OSError as error:
         raise refusal(path, f"cannot be read ({error.strerror or error})", "check the path") from error
     if not start:

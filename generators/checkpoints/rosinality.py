@@ -14,13 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from generators.checkpoints.check import check_state, expected_shapes, refusal
+from generators.checkpoints.check import check_state, expected_shapes, refusal, set_mean_w
 from generators.checkpoints.stylegan2_sizes import read_config
-from generators.stylegan2 import MappingNetwork, StyleGAN2, StyleGAN2Config
+from generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from generators.stylegan2_layers import fir_filter
 
 LR_MULTIPLIER = 0.01
-AVERAGED = 20_000  # How many w make a missing mean; its error is then below 1% of their spread.
 
 
 def read_rosinality(path: Path, checkpoint: Mapping[object, object]) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
@@ -45,7 +44,7 @@ def read_rosinality(path: Path, checkpoint: Mapping[object, object]) -> tuple[St
     state["mapping.w_avg"] = average.reshape(-1) if isinstance(average, Tensor) else torch.zeros(config.w_dim)
     state = check_state(path, StyleGAN2, config, state)
     if not isinstance(average, Tensor):
-        state["mapping.w_avg"] = _mean_w(config, state)
+        set_mean_w(StyleGAN2(config).mapping, state)
     return config, state
 
 
@@ -55,17 +54,6 @@ def _weights(path: Path, checkpoint: Mapping[object, object]) -> dict[str, Tenso
                                                 for name, value in weights.items()):
         raise refusal(path, "g_ema is not a dict of weights", "use a checkpoint of rosinality's stylegan2-pytorch")
     return {name.removeprefix("module."): value for name, value in weights.items()}  # DataParallel's prefix.
-
-
-def _mean_w(config: StyleGAN2Config, state: Mapping[str, Tensor]) -> Tensor:
-    mapping = MappingNetwork(config)
-    mapping.load_state_dict({name.removeprefix("mapping."): value for name, value in state.items()
-                             if name.startswith("mapping.")})
-    rng = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        sums = [mapping(torch.randn(1000, config.z_dim, generator=rng)).double().sum(dim=0)
-                for _ in range(AVERAGED // 1000)]
-    return (torch.stack(sums).sum(dim=0) / AVERAGED).float()
 
 
 Convert = Callable[[Tensor], Tensor]

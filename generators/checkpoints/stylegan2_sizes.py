@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
-from generators.checkpoints.check import refusal
+from generators.checkpoints.check import refusal, size_of
 from generators.stylegan2 import StyleGAN2Config
 from weights.errors import InputError
 
 LARGEST_SIDE = 1024
-WIDEST = 1 << 16  # Features of a layer; NVIDIA's have 512.
 SIZES = ("img_resolution", "z_dim", "w_dim", "img_channels", "mapping_layers")
 REMEDY = "convert the original checkpoint again, or use another file"
 
@@ -33,13 +33,7 @@ def read_config(path: Path, state: Mapping[str, Tensor], *, mapping_lr_multiplie
     if not 1 <= layers <= 64:
         raise refusal(path, f"{layers} layers in the mapping network", "use a whole StyleGAN2 generator")
 
-    def size(name: str, axis: int) -> int:
-        if name not in state:
-            raise refusal(path, f"the weight {name} is missing", "download the file again or use another one")
-        if state[name].ndim <= axis or not 1 <= state[name].shape[axis] <= WIDEST:
-            raise refusal(path, f"the weight {name} has the shape {list(state[name].shape)}", "use another file")
-        return int(state[name].shape[axis])
-
+    size = partial(size_of, path, state)
     resolutions = [4 * 2 ** i for i in range((sides[-1] // 4).bit_length())]
     try:
         return StyleGAN2Config(
