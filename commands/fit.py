@@ -316,7 +316,7 @@ def encoder(count: int, out: Path | None, overwrite: bool, generator: str, devic
       gradctrl encoder --generator ffhq.pkl
     """
     from inversion.encoder import own_path, save_encoder
-    from inversion.encoder_training import EncoderSettings, train_encoder
+    from inversion.encoder_training import EncoderSettings, fit_encoder
 
     model = open_generator(generator, device, threads)
     path = out or own_path(model)
@@ -328,7 +328,7 @@ def encoder(count: int, out: Path | None, overwrite: bool, generator: str, devic
             bar.set_postfix_str(f"error {loss:.2f}", refresh=False)
             bar.update(min(drawn, total) - bar.n)
 
-        trained, report = train_encoder(model, settings=EncoderSettings(count=count), on_step=show)
+        trained, report = fit_encoder(model, settings=EncoderSettings(count=count), on_step=show)
     notes = {"samples": str(count), "lpips": f"{report.lpips:.3f}", "lpips_changed": f"{report.lpips_changed:.3f}"}
     save_encoder(path, trained, space=model.space, notes=notes)
     note(f"LPIPS of its starts on new samples: {report.lpips:.3f}; on samples changed as photos may be: "

@@ -52,7 +52,7 @@ class Report:
     lpips_mean: float     # The same of the mean w, for comparison.
 
 
-def train_encoder(generator: Generator, *, distance: PerceptualDistance | None = None,
+def fit_encoder(generator: Generator, *, distance: PerceptualDistance | None = None,
                   settings: EncoderSettings | None = None,
                   on_step: Callable[[int, int, float], None] | None = None) -> tuple[Encoder, Report]:
     """Train an encoder.

@@ -50,7 +50,7 @@ class Lesson:
         lesson.current.picture          # Show it, then one of
         lesson.sort("beard"), lesson.skip(), lesson.undo()
         lesson.prepare()                # While the person looks: renders what comes next.
-        control = lesson.train()
+        control = lesson.fit()
 
     Samples come at random first; as soon as each class has 5, those come that a model trained on the labels so far is
     unsure of. For a class that lags behind every other one is a likely member of it. No sample comes twice. One thread
@@ -173,7 +173,7 @@ class Lesson:
                 with self._state:
                     self._ahead.append(sample)
 
-    def train(self) -> GradCtrlControl:
+    def fit(self) -> GradCtrlControl:
         """Train and calibrate a control on what was sorted so far (see `fit_from_labels`); the lesson can go on.
 
         What `adjust` changed before stays so; at first all other controls are kept.

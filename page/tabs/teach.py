@@ -238,7 +238,7 @@ class TeachTab:
         again = {self.train: gr.update(interactive=True)}
         try:
             lesson = self._lesson(visitor)
-            control = lesson.train()
+            control = lesson.fit()
             return {self.notice: "", self.result_area: gr.update(visible=True), self.accuracy: accuracy_words(control),
                     self.trained_area: gr.update(visible=True),
                     self.keep: gr.update(choices=[(title_of(other.name), other.name)

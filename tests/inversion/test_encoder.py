@@ -11,7 +11,7 @@ import torch
 from generators import Generator, StyleGAN2, StyleGAN2Config, from_pixels, load
 from inversion import PerceptualDistance, Projector, ProjectorSettings
 from inversion.encoder import Encoder, encode, find_encoder, load_encoder, own_path, save_encoder
-from inversion.encoder_training import EncoderSettings, Report, change, train_encoder
+from inversion.encoder_training import EncoderSettings, Report, change, fit_encoder
 from inversion.search import measure_w
 from weights.errors import InputError
 
@@ -35,7 +35,7 @@ def distance() -> PerceptualDistance:
 @pytest.fixture(scope="module")
 def trained(small: Generator, distance: PerceptualDistance) -> tuple[Encoder, Report, list[tuple[int, int, float]]]:
     told: list[tuple[int, int, float]] = []
-    encoder, report = train_encoder(small, distance=distance, settings=QUICK,
+    encoder, report = fit_encoder(small, distance=distance, settings=QUICK,
                                     on_step=lambda *numbers: told.append(numbers))
     return encoder, report, told
 
@@ -51,7 +51,7 @@ def test_it_learns_from_samples_alone(trained: tuple[Encoder, Report, list[tuple
 def test_training_is_repeatable_and_leaves_the_random_state(small: Generator, distance: PerceptualDistance,
                                                             trained: tuple[Encoder, Report, list]) -> None:
     state = torch.get_rng_state()
-    again, _ = train_encoder(small, distance=distance, settings=QUICK)
+    again, _ = fit_encoder(small, distance=distance, settings=QUICK)
     assert again.hash == trained[0].hash
     assert torch.equal(torch.get_rng_state(), state)
 

@@ -202,14 +202,14 @@ def test_the_lesson_trains_what_its_labels_say_and_goes_on(lesson: Lesson, gener
                                                            controls: Controls, person: Person) -> None:
     while not lesson.ready:
         lesson.sort(person(current(lesson)))
-    control = lesson.train()
+    control = lesson.fit()
     assert same(control, fit_from_labels(generator, controls, "beard", lesson.classes, lesson.labels, pool=pool))
     assert list(control.keep) == ["smile", "age"]
     narrowed = lesson.adjust(keep=["age"], layers=(4, 16))
     assert (list(narrowed.keep), narrowed.layers) == (["age"], (4, 16))
     while not lesson.complete:
         lesson.sort(person(current(lesson)))
-    later = lesson.train()
+    later = lesson.fit()
     assert (list(later.keep), later.layers) == (["age"], (4, 16))
     assert min(later.report["examples"].values()) >= GOAL  # type: ignore[attr-defined]
 
@@ -294,7 +294,7 @@ def test_thirty_of_each_class_teach_what_a_bundled_control_knows(attribute: str)
                 lesson.skip()
         shown[active] = lesson.shown
         unseen = generator.sample(range(9000, 9500))
-        agreed = (lesson.train().predict(unseen) == person.predict(unseen)).float().mean()
+        agreed = (lesson.fit().predict(unseen) == person.predict(unseen)).float().mean()
         assert float(agreed) > 0.68
     assert shown[True] < 0.8 * shown[False]
 
@@ -339,4 +339,4 @@ def test_a_strange_class_and_too_few_examples_are_refused(generator: Generator, 
     with pytest.raises(InputError, match="train first"):
         lesson.adjust(keep=[])
     with pytest.raises(InputError, match="sort more"):
-        lesson.train()
+        lesson.fit()
