@@ -113,6 +113,7 @@ def test_a_batch_equals_single_runs_bit_for_bit(make: Callable[..., Batch], phot
     assert results(tmp_path / "all") == single
 
 
+@pytest.mark.slow
 def test_cancelled_then_run_again_equals_straight_through(make: Callable[..., Batch], photos: list[Path],
                                                           tmp_path: Path) -> None:
     photos = [*photos[:2], photos[0]]
@@ -180,6 +181,7 @@ def test_all_faces_of_a_photo_are_changed_in_one_picture_or_each_in_its_own(
     assert (largest.face, largest.faces) == (0, 2)
 
 
+@pytest.mark.slow
 def test_never_more_than_one_photo_is_in_memory(make: Callable[..., Batch], photos: list[Path], tmp_path: Path,
                                                 kept: InversionCache, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[weakref.ref[Photo]] = []

@@ -210,6 +210,7 @@ def test_a_stopped_inversion_is_not_kept(me: Path, out: Path, folder: Path, monk
     assert kept(folder) == 0
 
 
+@pytest.mark.slow
 def test_trouble_with_the_folder_is_told_once_and_is_no_error(me: Path, you: Path, out: Path, folder: Path,
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     folder.parent.mkdir()

@@ -94,7 +94,7 @@ def test_samples_to_test_on_were_never_learned_from(whole: tuple[Evaluation, Res
     assert len(split.fit) + len(split.tune) + len(split.test) == COUNT
 
 
-@pytest.mark.parametrize("after", [2, 13])
+@pytest.mark.parametrize("after", [2, pytest.param(13, marks=pytest.mark.slow)])
 def test_an_interrupted_evaluation_goes_on_where_it_was(glass: Glass, reader: Reader, bank: SampleBank,
                                                         whole: tuple[Evaluation, Results], tmp_path: Path,
                                                         after: int) -> None:

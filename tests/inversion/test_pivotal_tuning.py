@@ -93,6 +93,7 @@ def test_a_tuning_of_another_shape_is_refused(generator: Generator, tuned: Inver
         unknown.generator_of(generator)
 
 
+@pytest.mark.slow
 def test_a_batch_of_tunings_equals_singles(projector: Projector, astronaut_crop: np.ndarray, tuned: Inversion) -> None:
     mirrored = np.ascontiguousarray(astronaut_crop[:, ::-1])
     first, second = projector.invert_batch([astronaut_crop, mirrored])
@@ -120,6 +121,7 @@ def test_stopping_keeps_what_is_there(projector: Projector, astronaut_crop: np.n
     assert np.array_equal(drawn(result.generator_of(generator), result), result.picture)
 
 
+@pytest.mark.slow
 def test_locality_holds_pictures_at_a_distance(generator: Generator, astronaut_crop: np.ndarray,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inversion.tuning.EVERY", 1)

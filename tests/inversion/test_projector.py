@@ -51,6 +51,7 @@ def test_the_numbers_are_those_of_the_picture(short: Inversion, projector: Proje
     assert short.steps == 12
 
 
+@pytest.mark.slow
 def test_more_steps_come_nearer_and_find_the_person(projector: Projector, crops: list[np.ndarray],
                                                     short: Inversion) -> None:
     longer = projector.invert(crops[0], settings=ProjectorSettings(steps=50, start="samples", samples=16))

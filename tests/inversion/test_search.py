@@ -110,6 +110,7 @@ def test_an_encoder_that_is_not_there_is_named(generator: Generator, crops: list
                 ProjectorSettings(start=wrong)
 
 
+@pytest.mark.slow
 def test_reduced_precision_finds_about_the_same(projector: Projector, crops: list[np.ndarray]) -> None:
     """The picture and its numbers are in full precision whatever the search was made in."""
     exact, reduced = (projector.invert(crops[0], settings=ProjectorSettings(start="mean", steps=15, precision=name))

@@ -109,6 +109,7 @@ def test_find_faces_gives_the_library_s_faces(client: Client, two_faces: Path, s
         list(limits_of_face(photo, face, faces, resolution=services.models.generator.img_resolution)) for face in faces]
 
 
+@pytest.mark.slow
 def test_a_photo_s_edit_is_the_library_s(client: Client, services: Services, astronaut: Photo,
                                          from_photo: tuple[str, str, dict[str, Any]], tmp_path: Path) -> None:
     path, picture, numbers = from_photo
@@ -152,6 +153,7 @@ def test_no_strength_is_the_identity(client: Client, sample: tuple[str, str], se
     assert np.array_equal(pixels(other), editor.edit({"age": -1}, layers=(12, 64), step=0.3))
 
 
+@pytest.mark.slow
 def test_a_bad_file_in_a_batch_stops_nothing(client: Client, astronaut_file: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(astronaut_file.read_bytes()[:2000])
@@ -171,6 +173,7 @@ def test_a_bad_file_in_a_batch_stops_nothing(client: Client, astronaut_file: Pat
     assert [path.parent.parent.name for path in left] == ["api"]
 
 
+@pytest.mark.slow
 def test_a_trained_control_edits_together_with_the_others(client: Client, services: Services,
                                                           sample: tuple[str, str]) -> None:
     models = services.models
@@ -193,6 +196,7 @@ def test_a_trained_control_edits_together_with_the_others(client: Client, servic
     assert load_recipe(picture).controls == editor.controls.hash
 
 
+@pytest.mark.slow
 def test_inversions_wait_their_turn(demo: gr.Blocks, client: Client, astronaut_file: Path) -> None:
     with OtherInversion(endpoints_of(demo).services.inversions):
         job = client.submit(handle_file(astronaut_file), preset="fast", with_photo=False, api_name="/invert")

@@ -178,6 +178,7 @@ def test_each_has_its_turn_in_order() -> None:
     assert inversions.ahead(kept) == (0, 0.0)
 
 
+@pytest.mark.slow
 def test_the_time_of_a_whole_inversion_is_learned(tab: EditTab, services: Services, astronaut_file: Path) -> None:
     invert(tab, astronaut_file)
     visitor, _ = invert(tab, astronaut_file)

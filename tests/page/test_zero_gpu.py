@@ -79,6 +79,7 @@ def run(projector: Projector, crop: np.ndarray, settings: ProjectorSettings, *, 
     return [*steps, inversion]
 
 
+@pytest.mark.slow
 def test_a_lent_gpu_gives_what_this_machine_gives(spaces: Spaces, projector: Projector, astronaut_crop: np.ndarray,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     lent = run(projector, astronaut_crop, QUICK)
