@@ -105,16 +105,16 @@ class Server:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """Start the page as `python app.py` does, on a free port, and end it at the end."""
+    """Start the page as `gradctrl app` does, on a free port, and end it at the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     with tempfile.TemporaryDirectory(prefix="page-benchmark-") as folder:
         log = Path(folder) / "page.log"
-        environment = {**os.environ, "GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False",
-                       "GRADIO_SERVER_PORT": str(port)}
+        environment = {**os.environ, "GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
+        command = [sys.executable, "-c", "import cli; cli.main()", "app", "--port", str(port)]
         with log.open("w") as out:
-            process = subprocess.Popen([sys.executable, "app.py"], stdout=out, stderr=out, env=environment, cwd=ROOT)
+            process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, cwd=ROOT)
         try:
             server = Server(f"http://127.0.0.1:{port}", process.pid, log)
             _wait_for(server, process)
