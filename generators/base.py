@@ -61,6 +61,7 @@ class Generator(nn.Module, ABC):
 
     Attributes:
         architecture: Name of the architecture in files.
+        noise_name: Name of the buffer in which a layer holds its noise map; "": there are none.
         z_dim: Length of z; 0: it draws from no z.
         c_dim: Number of class labels; 0: none.
         w_dim: Length of w; 0: it has no W.
@@ -75,6 +76,7 @@ class Generator(nn.Module, ABC):
     """
 
     architecture: ClassVar[str]
+    noise_name: ClassVar[str] = ""
     mapping: nn.Module
     config: Any
 
@@ -99,13 +101,9 @@ class Generator(nn.Module, ABC):
         """
         self._refuse("styles")
 
-    def activations(self, latent: Tensor, layer: str) -> Tensor:
-        """The features [N, C, s, s] that come out of a layer, by its name, at w [N, D] or w+ [N, L, D]."""
+    def _features(self, ws: Tensor) -> Iterator[tuple[Layer, Tensor]]:
+        """Each layer in turn, with the features [N, C, s, s] that come out of it at w+ [N, L, D]."""
         self._refuse("layers")
-
-    def neutral(self) -> Tensor:
-        """The w [D] with which everything can begin: the mean."""
-        self._refuse("W")
 
     def tunable_weights(self, from_side: int) -> dict[str, nn.Parameter]:
         """The weights that pivotal tuning changes, by name: convolutions of features of `from_side` pixels and more.
@@ -114,20 +112,38 @@ class Generator(nn.Module, ABC):
         """
         self._refuse("weights that can be tuned")
 
-    @property
-    def noise(self) -> list[Tensor]:
-        """The stored noise maps [s, s], in the order of use; can be set, as to optimise them."""
-        return []
-
-    @noise.setter
-    def noise(self, maps: Sequence[Tensor]) -> None:
-        if maps:
-            self._refuse("noise maps")
-
     def _refuse(self, part: str) -> NoReturn:
         raise _missing(part)
 
     # What all architectures share.
+
+    def activations(self, latent: Tensor, layer: str) -> Tensor:
+        """The features [N, C, s, s] that come out of a layer, by its name, at w [N, D] or w+ [N, L, D]."""
+        for each, x in self._features(self.broadcast(latent)):
+            if each.name == layer:
+                return x
+        raise ValueError(f"there is no layer {layer!r}; there are {', '.join(each.name for each in self.layers)}")
+
+    def neutral(self) -> Tensor:
+        """The w [D] with which everything can begin: the mean."""
+        if not self.w_dim:
+            self._refuse("W")
+        return self.mapping.w_avg  # type: ignore[return-value]
+
+    @property
+    def noise(self) -> list[Tensor]:
+        """The stored noise maps [s, s], in the order of use; can be set, as to optimise them."""
+        return [getattr(module, self.noise_name) for module in self._noisy_layers()]
+
+    @noise.setter
+    def noise(self, maps: Sequence[Tensor]) -> None:
+        if maps and not self.noise_name:
+            self._refuse("noise maps")
+        for module, noise in zip(self._noisy_layers(), maps, strict=True):
+            setattr(module, self.noise_name, noise)
+
+    def _noisy_layers(self) -> list[nn.Module]:
+        return [module for module in self.modules() if self.noise_name in dict(module.named_buffers(recurse=False))]
 
     def render(self, latent: Tensor, side: int | None = None, *, noise_mode: NoiseMode = "const",
                style_change: Tensor | None = None) -> Tensor:

@@ -186,6 +186,7 @@ class MobileStyleGAN(Generator):
     """
 
     architecture = MobileStyleGANConfig.architecture
+    noise_name = "noise"
     mapping: MappingNetwork
     config: MobileStyleGANConfig
 
@@ -204,29 +205,11 @@ class MobileStyleGAN(Generator):
     def styles(self, latent: Tensor) -> Tensor:
         return torch.cat(list(self.synthesis.styles(self.broadcast(latent)).values()), dim=1)
 
-    def activations(self, latent: Tensor, layer: str) -> Tensor:
-        styles = self.synthesis.styles(self.broadcast(latent))
-        for each, x in self.synthesis.features(styles, self.synthesis.noise_maps("const", 1), self.compute_dtype):
-            if each.name == layer:
-                return x
-        raise ValueError(f"there is no layer {layer!r}; there are {', '.join(each.name for each in self.layers)}")
-
-    def neutral(self) -> Tensor:
-        return self.mapping.w_avg
+    def _features(self, ws: Tensor) -> Iterator[tuple[Layer, Tensor]]:
+        noise = self.synthesis.noise_maps("const", len(ws))
+        return self.synthesis.features(self.synthesis.styles(ws), noise, self.compute_dtype)
 
     def tunable_weights(self, from_side: int) -> dict[str, nn.Parameter]:
         prefixes = tuple(f"synthesis.{layer.name}." for layer in self.layers if layer.side >= from_side)
         return {name: weight for name, weight in self.named_parameters()
                 if name.startswith(prefixes) and name.endswith((".weight", ".depthwise")) and "modulation" not in name}
-
-    @property
-    def noise(self) -> list[Tensor]:
-        return [module.noise for module in self._noisy_layers()]
-
-    @noise.setter
-    def noise(self, maps: Sequence[Tensor]) -> None:
-        for module, noise in zip(self._noisy_layers(), maps, strict=True):
-            module.noise = noise
-
-    def _noisy_layers(self) -> list[ModulatedConv]:
-        return [module for module in self.synthesis.modules() if isinstance(module, ModulatedConv)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from math import log2
@@ -185,6 +185,7 @@ class StyleGAN2(Generator):
     """
 
     architecture = StyleGAN2Config.architecture
+    noise_name = "noise_const"
     mapping: MappingNetwork
     config: StyleGAN2Config
 
@@ -210,27 +211,9 @@ class StyleGAN2(Generator):
         ws = self.broadcast(latent)
         return torch.cat([self.synthesis.layer(layer.name).affine(ws[:, layer.row]) for layer in self.layers], dim=1)
 
-    def activations(self, latent: Tensor, layer: str) -> Tensor:
-        for each, x in self.synthesis.features(self.broadcast(latent), dtype=self.compute_dtype):
-            if each.name == layer:
-                return x
-        raise ValueError(f"there is no layer {layer!r}; there are {', '.join(each.name for each in self.layers)}")
-
-    def neutral(self) -> Tensor:
-        return self.mapping.w_avg
+    def _features(self, ws: Tensor) -> Iterator[tuple[Layer, Tensor]]:
+        return self.synthesis.features(ws, dtype=self.compute_dtype)
 
     def tunable_weights(self, from_side: int) -> dict[str, nn.Parameter]:
         names = [f"synthesis.{layer.name}.weight" for layer in self.layers if layer.side >= from_side]
         return {name: self.get_parameter(name) for name in names}
-
-    @property
-    def noise(self) -> list[Tensor]:
-        return [layer.noise_const for layer in self._noisy_layers()]
-
-    @noise.setter
-    def noise(self, maps: Sequence[Tensor]) -> None:
-        for layer, noise in zip(self._noisy_layers(), maps, strict=True):
-            layer.noise_const = noise
-
-    def _noisy_layers(self) -> list[SynthesisLayer]:
-        return [module for module in self.synthesis.modules() if isinstance(module, SynthesisLayer)]
