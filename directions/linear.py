@@ -19,28 +19,16 @@ RANK_TOLERANCE = 1e-4  # Kept normals whose part outside of the others' span is 
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearControl(Control):
-    """One attribute steered along fixed directions, one for each output.
-
-    The score of an output is its log-odds, weights x + bias, for a binary attribute or where classes have no order.
-    Where they have (`ordered`), no line through W leads to a class in the middle from both sides. Row 0 is then about
-    "the first class", and row j > 0 about "class j or a later one"; the score of a middle class j is the smaller of row
-    j's and the negative of row j + 1's, and its direction that of whichever row is the smaller (Frank & Hall, "A simple
-    approach to ordinal classification", 2001).
-    """
+class _FixedDirections(Direction):
+    """What every direction has in common that is the same wherever one stands."""
 
     found_by: MethodName
-    directions: Tensor  # [outputs, D], unit rows: along each, its row's score should rise.
-    weights: Tensor     # [outputs, D] of the score.
-    bias: Tensor        # [outputs]
+    directions: Tensor  # [outputs, D], unit rows.
 
     def __post_init__(self) -> None:
-        if (self.directions.ndim != 2 or self.weights.shape != self.directions.shape
-                or self.bias.shape != self.directions.shape[:1]):
-            raise ValueError(f"{self.name}: directions, weights and bias must be [C, D], [C, D] and [C], not "
-                             f"{[list(t.shape) for t in self.tensors().values()]}")
         super().__post_init__()
-        _check_unit(self.name, self.directions)
+        if not ((self.directions.float().norm(dim=1) - 1).abs() < UNIT_TOLERANCE).all():
+            raise ValueError(f"{self.name}: every direction must have length 1")
 
     @property
     def method(self) -> MethodName:
@@ -53,6 +41,33 @@ class LinearControl(Control):
     @property
     def width(self) -> int:
         return self.directions.shape[1]
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
+        moved: dict[str, Any] = {name: tensor.to(device, dtype) for name, tensor in self.tensors().items()}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearControl(_FixedDirections, Control):
+    """One attribute steered along fixed directions, one for each output.
+
+    The score of an output is its log-odds, weights x + bias, for a binary attribute or where classes have no order.
+    Where they have (`ordered`), no line through W leads to a class in the middle from both sides. Row 0 is then about
+    "the first class", and row j > 0 about "class j or a later one"; the score of a middle class j is the smaller of row
+    j's and the negative of row j + 1's, and its direction that of whichever row is the smaller (Frank & Hall, "A simple
+    approach to ordinal classification", 2001).
+    """
+
+    directions: Tensor  # [outputs, D], unit rows: along each, its row's score should rise.
+    weights: Tensor     # [outputs, D] of the score.
+    bias: Tensor        # [outputs]
+
+    def __post_init__(self) -> None:
+        if (self.directions.ndim != 2 or self.weights.shape != self.directions.shape
+                or self.bias.shape != self.directions.shape[:1]):
+            raise ValueError(f"{self.name}: directions, weights and bias must be [C, D], [C, D] and [C], not "
+                             f"{[list(t.shape) for t in self.tensors().values()]}")
+        super().__post_init__()
 
     def scores(self, x: Tensor) -> Tensor:
         rows = F.linear(x, self.weights, self.bias)  # [N, outputs]
@@ -107,35 +122,17 @@ class LinearControl(Control):
     def settings(self) -> dict[str, Any]:
         return {"ordered": self.ordered}
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
-        return replace(self, directions=self.directions.to(device, dtype), weights=self.weights.to(device, dtype),
-                       bias=self.bias.to(device, dtype))
-
 
 @dataclass(frozen=True, kw_only=True)
-class LinearDirection(Direction):
+class LinearDirection(_FixedDirections):
     """One fixed direction that nobody labelled, such as a principal component."""
 
-    found_by: MethodName
     directions: Tensor  # [1, D], of length 1.
 
     def __post_init__(self) -> None:
         if self.directions.ndim != 2 or len(self.directions) != 1:
             raise ValueError(f"{self.name}: a direction must be [1, D], not {list(self.directions.shape)}")
         super().__post_init__()
-        _check_unit(self.name, self.directions)
-
-    @property
-    def method(self) -> MethodName:
-        return self.found_by
-
-    @property
-    def outputs(self) -> int:
-        return 1
-
-    @property
-    def width(self) -> int:
-        return self.directions.shape[1]
 
     def direction(self, x: Tensor, target: int = 0, keep: KeepList = ()) -> Tensor:
         return self.directions.expand(len(x), -1)
@@ -145,14 +142,6 @@ class LinearDirection(Direction):
 
     def settings(self) -> dict[str, Any]:
         return {}
-
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
-        return replace(self, directions=self.directions.to(device, dtype))
-
-
-def _check_unit(name: str, directions: Tensor) -> None:
-    if not ((directions.float().norm(dim=1) - 1).abs() < UNIT_TOLERANCE).all():
-        raise ValueError(f"{name}: every direction must have length 1")
 
 
 def recombine(candidates: Sequence[LinearControl], choice: Sequence[int]) -> LinearControl:
