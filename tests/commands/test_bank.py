@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
-import cli
 from generators import Generator, load
 from gradctrl.prepare import load_examples, prepare
 from learning.bank import SampleBank, open_bank, write_bank
 from learning.scorers import BundledScorer, FaceClassifier, save_face_classifier, score_bank
+from tests.commands.running import fine, refused, run
 
 ROOT = Path(__file__).parents[2]
 COUNT = 24
@@ -52,26 +51,6 @@ def classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaceClassifie
     save_face_classifier(path, network)
     monkeypatch.setattr("learning.scorers.bundled.path_of", {"bundled-classifier": path}.__getitem__)
     return network.half().float()
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
-
-
-def fine(*arguments: object) -> tuple[list[Path], str]:
-    """Paths on stdout and what stderr says."""
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return [Path(line) for line in result.stdout.splitlines()], result.stderr
-
-
-def refused(*arguments: object, words: str, code: int = 1) -> None:
-    result = run(*arguments)
-    assert (result.exit_code, result.stdout) == (code, ""), result.output
-    assert words in result.stderr
-    assert "Traceback" not in result.stderr
-    if code == 1:
-        assert len(result.stderr.splitlines()) == 1
 
 
 class Brightness(nn.Module):

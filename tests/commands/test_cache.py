@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image
 
-import cli
 from commands.files import open_cache
 from inversion import Photo, Projector, load_inversion
 from inversion.cache import LIMIT
 from inversion.settings import PRESETS
+from tests.commands.running import fine, run
 from weights.errors import InputError
 
 TOLD = "Inversions are kept in"
@@ -69,16 +68,6 @@ def inverted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Projector, "invert_batch", invert_batch)
     return counts
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner(catch_exceptions=False).invoke(cli.main, [str(argument) for argument in arguments])
-
-
-def fine(*arguments: object) -> tuple[list[Path], str]:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return [Path(line) for line in result.stdout.splitlines()], result.stderr
 
 
 def kept(folder: Path) -> int:

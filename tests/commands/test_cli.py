@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from PIL import Image
 
 import cli
@@ -40,6 +39,7 @@ from inversion import (
     save_inversion,
 )
 from inversion.settings import DEFAULT_PRESET, PRESETS
+from tests.commands.running import made_by, run
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "gradio", "dlib", "lpips", "cv2", "torchvision", "av", "numpy", "PIL"}
@@ -96,18 +96,6 @@ def latent_file(astronaut: Photo, generator: Generator, tmp_path: Path) -> Path:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
-
-
-def run(*arguments: object) -> Result:
-    """Run a command in this process; a fault of the program is raised, not caught."""
-    return CliRunner(catch_exceptions=False).invoke(cli.main, [str(argument) for argument in arguments])
-
-
-def fine(*arguments: object) -> list[Path]:
-    """Run a command that must succeed; what it says that it wrote."""
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return [Path(line) for line in result.stdout.splitlines()]
 
 
 def refused(*arguments: object, words: tuple[object, ...] = ()) -> str:
@@ -188,7 +176,7 @@ def test_version() -> None:
 
 
 def test_align_writes_the_library_s_crop(me: Path, astronaut: Photo, out: Path) -> None:
-    [path] = fine("align", me, "--size", 96, "--out", out)
+    [path] = made_by("align", me, "--size", 96, "--out", out)
     assert path == out / "me-face.png"
     assert np.array_equal(pixels(path), align(astronaut, find_faces(astronaut)[0], 96))
 
@@ -197,11 +185,11 @@ def test_with_several_faces_one_must_be_chosen(two_faces: Path, out: Path) -> No
     refused("align", two_faces, "--out", out, words=(two_faces, "2 faces", "--face N", "0: left", "1: left"))
     assert files(out) == []
     refused("align", two_faces, "--face", 2, "--out", out, words=("no face 2",))
-    [chosen] = fine("align", two_faces, "--face", 1, "--size", 64, "--out", out)
+    [chosen] = made_by("align", two_faces, "--face", 1, "--size", 64, "--out", out)
     assert chosen.name == "two-face1.png"
     refused("invert", two_faces, "--out", out, words=(two_faces, "--face N"))
     refused("edit", two_faces, "--set", "smile=1", "--out", out, words=(two_faces, "--face N"))
-    everyone = fine("align", two_faces, "--all-faces", "--size", 64, "--out", out / "all")
+    everyone = made_by("align", two_faces, "--all-faces", "--size", 64, "--out", out / "all")
     assert [path.name for path in everyone] == ["two-face0.png", "two-face1.png"]
     assert np.array_equal(pixels(everyone[1]), pixels(chosen))
 
@@ -225,9 +213,9 @@ def test_invert_writes_what_the_projector_finds(me: Path, astronaut: Photo, gene
 
 
 def test_a_batch_gives_what_single_runs_give(me: Path, two_faces: Path, out: Path) -> None:
-    fine("invert", me, two_faces, "--face", 0, "--batch", 4, "--out", out / "batch")
+    made_by("invert", me, two_faces, "--face", 0, "--batch", 4, "--out", out / "batch")
     for photo in (me, two_faces):
-        fine("invert", photo, "--face", 0, "--out", out / "single")
+        made_by("invert", photo, "--face", 0, "--out", out / "single")
     assert files(out / "batch") == files(out / "single") == [
         "me-inverted.png", "me.latent.safetensors", "two-face0-inverted.png", "two-face0.latent.safetensors"]
     for name in ("me.latent.safetensors", "two-face0.latent.safetensors"):
@@ -276,7 +264,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_begins_nothing_more(me: Path, two_face
     assert "stopped after 1 of 51 steps" in result.stderr
     assert "1 of 2 inputs were not done" in result.stderr
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    [picture] = fine("edit", me, "--set", "smile=1", "--steps", 50, "--out", out)
+    [picture] = made_by("edit", me, "--set", "smile=1", "--steps", 50, "--out", out)
     assert read_picture_metadata(picture) == {}  # No settings would make it again.
 
 
@@ -292,7 +280,7 @@ def test_a_second_ctrl_c_aborts(me: Path, out: Path, press: Callable[[int], None
 def test_in_the_background_ctrl_c_is_ignored(me: Path, out: Path, press: Callable[[int], None]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     press(1)
-    fine("invert", me, "--out", out)
+    made_by("invert", me, "--out", out)
     assert load_inversion(out / "me.latent.safetensors").steps == QUICK.steps + 1  # And one of tuning.
 
 
@@ -300,7 +288,7 @@ def test_in_the_background_ctrl_c_is_ignored(me: Path, out: Path, press: Callabl
 
 
 def test_an_edited_photo_and_its_recipe(me: Path, astronaut: Photo, editor: Editor, out: Path) -> None:
-    picture, recipe_file = fine("edit", me, "--set", "smile=1.5", "--set", "hair:blond=-0.5", "--keep", "age,gender",
+    picture, recipe_file = made_by("edit", me, "--set", "smile=1.5", "--set", "hair:blond=-0.5", "--keep", "age,gender",
                                 "--layers", "12:128", "--step", 0.5, "--out", out)
     assert picture.name == "me-smile+1.5-hair-blond-0.5.png"
     assert recipe_file.name == "me-smile+1.5-hair-blond-0.5.recipe.json"
@@ -311,7 +299,7 @@ def test_an_edited_photo_and_its_recipe(me: Path, astronaut: Photo, editor: Edit
     assert np.array_equal(pixels(picture), reproduce(recipe, editor, photo=astronaut))
     assert not np.array_equal(pixels(picture), editor.edit({}))
     for number, source in enumerate((recipe_file, picture)):
-        [again] = fine("edit", me, "--recipe", source, "--out", out / str(number))
+        [again] = made_by("edit", me, "--recipe", source, "--out", out / str(number))
         assert again.read_bytes() == picture.read_bytes()
     refused("edit", me, "--recipe", recipe_file, "--controls", other_controls(editor, out), "--out", out / "2",
             words=("controls",))
@@ -326,25 +314,26 @@ def other_controls(editor: Editor, folder: Path) -> Path:
 
 
 def test_a_pasted_face_leaves_the_rest_of_the_photo_alone(me: Path, astronaut: Photo, out: Path) -> None:
-    fine("invert", me, "--out", out)
-    picture, recipe_file = fine("edit", me, "--set", "smile=1.5", "--paste", "--out", out)
+    made_by("invert", me, "--out", out)
+    picture, recipe_file = made_by("edit", me, "--set", "smile=1.5", "--paste", "--out", out)
     assert picture.name == "me-smile+1.5-photo.png"
     outside = paste_mask(astronaut, find_faces(astronaut)[0]) == 0
     found = pixels(picture)
     assert np.array_equal(found[outside], astronaut.pixels[outside])
     assert not np.array_equal(found, astronaut.pixels)
-    again, its_recipe = fine("edit", out / "me.latent.safetensors", "--photo", me, "--set", "smile=1.5", "--paste",
+    again, its_recipe = made_by("edit", out / "me.latent.safetensors", "--photo", me, "--set", "smile=1.5", "--paste",
                              "--out", out / "latent")
     assert np.array_equal(pixels(again), found)
     assert load_recipe(its_recipe) == load_recipe(recipe_file)
-    nothing, _ = fine("edit", out / "me.latent.safetensors", "--photo", me, "--set", "smile=0", "--paste", "--out", out)
+    nothing, _ = made_by("edit", out / "me.latent.safetensors", "--photo", me, "--set", "smile=0", "--paste", "--out",
+                         out)
     assert np.array_equal(pixels(nothing), astronaut.pixels)
 
 
 def test_pictures_say_that_a_generator_took_part_unless_told_not_to(out: Path) -> None:
     edit = ("edit", "--seed", 3, "--set", "smile=1", "--strip", "--out")
     for folder, options, marked in ((out / "1", (), True), (out / "2", ("--no-mark",), False)):
-        picture, recipe_file, strip = fine(*edit, folder, *options)
+        picture, recipe_file, strip = made_by(*edit, folder, *options)
         assert load_recipe(recipe_file) == load_recipe(picture)
         for path in (picture, strip):
             assert (b"compositeWithTrainedAlgorithmicMedia" in path.read_bytes()) is marked
@@ -359,12 +348,13 @@ def test_strength_zero_is_the_inversion(latent_file: Path, out: Path) -> None:
 
 
 def test_a_synthetic_person_is_edited_and_made_again(out: Path) -> None:
-    source, latent = fine("sample", "--seed", 7, "--count", 1, "--out", out)
-    same, _ = fine("edit", "--seed", 7, "--set", "smile=0", "--out", out)
+    source, latent = made_by("sample", "--seed", 7, "--count", 1, "--out", out)
+    same, _ = made_by("edit", "--seed", 7, "--set", "smile=0", "--out", out)
     assert np.array_equal(pixels(same), pixels(source))
-    picture, recipe_file = fine("edit", "--seed", 7, "--set", "age=-1", "--out", out)
-    assert np.array_equal(pixels(fine("edit", latent, "--set", "age=-1", "--out", out / "latent")[0]), pixels(picture))
-    [again] = fine("edit", "--recipe", recipe_file, "--out", out / "again")
+    picture, recipe_file = made_by("edit", "--seed", 7, "--set", "age=-1", "--out", out)
+    assert np.array_equal(pixels(made_by("edit", latent, "--set", "age=-1", "--out", out / "latent")[0]),
+                          pixels(picture))
+    [again] = made_by("edit", "--recipe", recipe_file, "--out", out / "again")
     assert again.read_bytes() == picture.read_bytes()
     refused("edit", latent, "--recipe", recipe_file, "--out", out / "x", words=(latent, "synthetic"))
 
@@ -376,13 +366,13 @@ def test_keep_lists_and_layers_reach_the_editor(editor: Editor, out: Path) -> No
                                                        {"keep": {"age": 200, "gender": 100}}),
         (["--layers", "16:32"], {"layers": (16, 32)}), (["--step", "0.2"], {"step": 0.2}),
     ]):
-        picture, _ = fine("edit", "--seed", 3, "--set", "smile=1", *flags, "--out", out / str(number))
+        picture, _ = made_by("edit", "--seed", 3, "--set", "smile=1", *flags, "--out", out / str(number))
         assert np.array_equal(pixels(picture), editor.edit({"smile": 1.0}, **how)), flags  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["gif", "mp4"])
 def test_strip_and_video(kind: str, out: Path, editor: Editor) -> None:
-    written = fine("edit", "--seed", 3, "--set", "smile=1", "--set", "hair:blond=1", "--strip", "--video", kind,
+    written = made_by("edit", "--seed", 3, "--set", "smile=1", "--set", "hair:blond=1", "--strip", "--video", kind,
                    "--format", "webp", "--out", out)
     name = "sample3-smile+1-hair-blond+1"
     assert [path.name for path in written] == [f"{name}.webp", f"{name}.recipe.json", f"{name}-strip.png",
@@ -402,7 +392,7 @@ def test_strip_and_video(kind: str, out: Path, editor: Editor) -> None:
 def test_a_long_edit_has_a_short_name(out: Path) -> None:
     names = ["smile", "gender", "age", "hair:black", "hair:brown", "hair:blond", "pose:left", "pose:right"]
     flags = [part for name in names for part in ("--set", f"{name}=0.123456")]
-    picture, _ = fine("edit", "--seed", 1, *flags, "--out", out)
+    picture, _ = made_by("edit", "--seed", 1, *flags, "--out", out)
     assert picture.name.startswith("sample1-8-attributes-")
 
 
@@ -416,11 +406,11 @@ def test_strengths_beyond_the_limits_are_warned_of(out: Path) -> None:
 
 
 def test_results_that_are_there_are_replaced_only_when_told(me: Path, out: Path) -> None:
-    fine("align", me, "--size", 64, "--out", out)
+    made_by("align", me, "--size", 64, "--out", out)
     old = (out / "me-face.png").read_bytes()
     refused("align", me, "--size", 32, "--out", out, words=(out / "me-face.png", "--overwrite", "--out"))
     assert (out / "me-face.png").read_bytes() == old
-    fine("align", me, "--size", 32, "--out", out, "--overwrite")
+    made_by("align", me, "--size", 32, "--out", out, "--overwrite")
     assert pixels(out / "me-face.png").shape == (32, 32, 3)
 
 
@@ -451,7 +441,7 @@ def test_inputs_of_one_name_do_not_overwrite_each_other(me: Path, tmp_path: Path
     twin = tmp_path / "elsewhere" / "me.jpg"
     twin.parent.mkdir()
     Image.fromarray(pixels(me)[:, ::-1]).save(twin)
-    [first] = fine("align", me, "--size", 32, "--out", out)
+    [first] = made_by("align", me, "--size", 32, "--out", out)
     expected = first.read_bytes()
     refused("align", me, twin, "--size", 32, "--out", out, "--overwrite", words=("another input",))
     assert first.read_bytes() == expected
@@ -558,7 +548,7 @@ def test_files_of_other_generators_are_refused(latent_file: Path, editor: Editor
     save_controls(tmp_path / "alien.safetensors", editor.controls.values(), spaces={"w": alien_space})
     refused("edit", latent_file, "--set", "smile=1", "--controls", tmp_path / "alien.safetensors", "--out", out,
             words=("alien.safetensors", alien_space.short))
-    fine("edit", "--seed", 2, "--set", "smile=1", "--out", out)
+    made_by("edit", "--seed", 2, "--set", "smile=1", "--out", out)
     recipe_file = out / "sample2-smile+1.recipe.json"
     data = json.loads(recipe_file.read_text())
     recipe_file.write_text(json.dumps({**data, "generator": "0" * 64}))
@@ -576,7 +566,7 @@ def test_latents_and_recipes_that_cannot_be_used(me: Path, latent_file: Path, tw
     refused("edit", me, "--recipe", damaged.with_name("r.json"), "--out", out, words=("r.json",))
     refused("edit", me, "--recipe", me, "--out", out, words=(me, "no recipe"))
     assert files(out) == []
-    recipe_file = fine("edit", me, *edit)[1]
+    recipe_file = made_by("edit", me, *edit)[1]
     refused("edit", two_faces, "--recipe", recipe_file, "--out", out / "a", words=("not the recipe's photo",))
     refused("edit", latent_file, "--recipe", recipe_file, "--out", out / "a", words=("give that photo",))
     refused("edit", "--recipe", recipe_file, "--out", out / "a", words=("give that photo",))
@@ -615,7 +605,7 @@ def test_errors_of_a_real_process_are_one_line(tmp_path: Path) -> None:
 
 
 def test_samples_are_the_generator_s(generator: Generator, out: Path) -> None:
-    written = fine("sample", "--count", 5, "--seed", 3, "--truncation", 0.5, "--sheet", "--out", out)
+    written = made_by("sample", "--count", 5, "--seed", 3, "--truncation", 0.5, "--sheet", "--out", out)
     expected = to_pixels(generator.render(generator.sample(range(3, 8), truncation=0.5)))
     for seed, picture in zip(range(3, 8), expected, strict=True):
         assert np.abs(pixels(out / f"sample{seed}.png").astype(int) - picture).max() <= 1
@@ -650,8 +640,8 @@ def test_weights_are_listed_found_and_checked(cache: Path) -> None:
     for name, entry in entries().items():
         assert name in listed
         assert entry.licence in listed
-    assert fine("weights", "path") == [cache]
-    assert fine("weights", "path", "bundled-generator")[0].is_file()
+    assert made_by("weights", "path") == [cache]
+    assert made_by("weights", "path", "bundled-generator")[0].is_file()
     assert run("weights", "verify", "bundled-generator").stdout == "bundled-generator: right\n"
     damaged = cache / entries()["gradctrl-cat"].file
     damaged.parent.mkdir(parents=True)
@@ -660,7 +650,7 @@ def test_weights_are_listed_found_and_checked(cache: Path) -> None:
     assert run("weights", "verify").exit_code == 1
     refused("weights", "verify", "lpips-vgg", words=("lpips-vgg", "gradctrl weights fetch lpips-vgg"))
     refused("weights", "fetch", "unheard-of", words=("unheard-of", "gradctrl weights list"))
-    assert fine("weights", "fetch", "bundled-generator")[0].name == "generator.safetensors"
+    assert made_by("weights", "fetch", "bundled-generator")[0].name == "generator.safetensors"
 
 
 def test_fetch_follows_the_progress(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -673,18 +663,18 @@ def test_fetch_follows_the_progress(cache: Path, monkeypatch: pytest.MonkeyPatch
         return cache / name
 
     monkeypatch.setattr("generators.fetch", fetch, raising=False)
-    assert fine("weights", "fetch", "lpips-vgg", "--force") == [cache / "lpips-vgg"]
-    fine("weights", "fetch", "lpips-vgg")
+    assert made_by("weights", "fetch", "lpips-vgg", "--force") == [cache / "lpips-vgg"]
+    made_by("weights", "fetch", "lpips-vgg")
     assert seen == [("lpips-vgg", True), ("lpips-vgg", False)]
 
 
 def test_convert_keeps_the_generator(generator: Generator, tmp_path: Path) -> None:
     out = tmp_path / "g.safetensors"
-    assert fine("convert", "bundled", out) == [out]
+    assert made_by("convert", "bundled", out) == [out]
     assert load(out).hash == generator.hash
     refused("convert", "bundled", out, words=(out, "--overwrite"))
     refused("convert", out, out, "--overwrite", words=("input",))
-    fine("convert", "bundled", out, "--half", "--overwrite")
+    made_by("convert", "bundled", out, "--half", "--overwrite")
     refused("convert", out, tmp_path / "g.pkl", words=("g.pkl", ".safetensors"))
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(out.read_bytes()[:5000])
@@ -714,7 +704,7 @@ def test_app_starts_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     page = types.ModuleType("page.launching")
     page.launch = lambda **arguments: called.update(arguments)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "page.launching", page)
-    fine("app", "--port", 8000, "--device", "cpu")
+    made_by("app", "--port", 8000, "--device", "cpu")
     assert (called["host"], called["port"], called["share"]) == ("127.0.0.1", 8000, False)
     assert (called["generator"], called["device"]) == ("bundled", "cpu")
     assert "smile" in called["controls"]

@@ -6,24 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
-import cli
 from directions import GradCtrlControl, LinearControl
 from directions import load as load_controls
 from directions import save as save_controls
 from generators import Space
 from gradctrl import Classifier
+from tests.commands.running import run
 
 SAMPLES = {"space": "w 8 x", "generator_hash": "a" * 64, "truncation": 1.0, "seed": 5, "count": 9000, "ending": "png",
            "resolution": 32,
            "w_dim": 8}
 
 SPACES = {"w": Space.of("w", torch.randn(4, 8, generator=torch.Generator().manual_seed(0)))}
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner(catch_exceptions=False).invoke(cli.main, [str(argument) for argument in arguments])
 
 
 def shown(source: object) -> str:

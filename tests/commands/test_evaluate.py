@@ -6,16 +6,11 @@ import csv
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image
 
-import cli
+from tests.commands.running import run
 
 METHODS = {"gradctrl", "paper", "interfacegan", "ganspace", "stylespace"}
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
 
 
 def test_what_is_no_bank_is_refused(tmp_path: Path) -> None:

@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from PIL import Image
 
-import cli
 from editing import load_recipe
 from generators import StyleGAN2, StyleGAN2Config, load
 from generators import checkpoints as readers
@@ -19,6 +17,7 @@ from inversion import load_inversion
 from inversion.encoder import own_path
 from inversion.encoder_training import EncoderSettings
 from inversion.settings import PRESETS
+from tests.commands.running import made_by, run
 
 
 @pytest.fixture(autouse=True)
@@ -40,18 +39,8 @@ def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner(catch_exceptions=False).invoke(cli.main, [str(argument) for argument in arguments])
-
-
-def fine(*arguments: object) -> list[Path]:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return [Path(line) for line in result.stdout.splitlines()]
-
-
 def test_an_encoder_is_trained_where_it_is_found(small_file: Path, tmp_path: Path) -> None:
-    [path] = fine("encoder", "--generator", small_file, "--count", EncoderSettings(count=1000).count)
+    [path] = made_by("encoder", "--generator", small_file, "--count", EncoderSettings(count=1000).count)
     generator = load(small_file)
     assert path == own_path(generator)
     again = run("encoder", "--generator", small_file, "--count", 1000)
@@ -65,23 +54,23 @@ def test_an_encoder_is_trained_where_it_is_found(small_file: Path, tmp_path: Pat
 
 def test_a_tuned_inversion_is_edited_like_any_other(astronaut_file: Path, tmp_path: Path) -> None:
     """From the photo, or from the latent that `invert` wrote: the same pictures, and a recipe that makes them again."""
-    [latent, _] = fine("invert", astronaut_file, "--out", tmp_path)
+    [latent, _] = made_by("invert", astronaut_file, "--out", tmp_path)
     record = load_inversion(latent)
     assert record.tuning
     assert record.settings.tuning_steps == 4
-    [direct, recipe] = fine("edit", astronaut_file, "--set", "smile=1", "--out", tmp_path / "a")
-    [edited, *_] = fine("edit", latent, "--photo", astronaut_file, "--set", "smile=1", "--out", tmp_path / "b")
+    [direct, recipe] = made_by("edit", astronaut_file, "--set", "smile=1", "--out", tmp_path / "a")
+    [edited, *_] = made_by("edit", latent, "--photo", astronaut_file, "--set", "smile=1", "--out", tmp_path / "b")
     assert np.array_equal(Image.open(direct), Image.open(edited))
     assert load_recipe(recipe).source.inversion == record.settings
-    [again] = fine("edit", astronaut_file, "--recipe", recipe, "--out", tmp_path / "c")
+    [again] = made_by("edit", astronaut_file, "--recipe", recipe, "--out", tmp_path / "c")
     assert np.array_equal(Image.open(direct), Image.open(again))
-    [unedited, *_] = fine("edit", latent, "--photo", astronaut_file, "--set", "smile=0", "--paste", "--out",
+    [unedited, *_] = made_by("edit", latent, "--photo", astronaut_file, "--set", "smile=0", "--paste", "--out",
                           tmp_path / "d")
     assert np.array_equal(Image.open(unedited), Image.open(astronaut_file))  # Strength 0 is the photo itself.
 
 
 def test_options_change_the_preset(astronaut_file: Path, tmp_path: Path) -> None:
-    [latent, _] = fine("invert", astronaut_file, "--tuning", 0, "--space", "w", "--start", "mean", "--steps", 2,
+    [latent, _] = made_by("invert", astronaut_file, "--tuning", 0, "--space", "w", "--start", "mean", "--steps", 2,
                        "--out", tmp_path)
     record = load_inversion(latent)
     assert not record.tuning

@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
-import cli
 from directions import ALL_LAYERS, Controls, GradCtrlControl, LinearControl
 from directions import load as load_controls
 from directions import save as save_controls
@@ -27,6 +25,7 @@ from learning.calibration import Tuner, TuneSettings
 from learning.contenders import fit_contender, split_bank
 from learning.from_bank import choose_examples, choose_fit, fit_from_bank, make_tuner, renders
 from learning.scorers import load_scorer, score_bank
+from tests.commands.running import fine, refused
 from weights.errors import InputError
 
 COUNT = 500
@@ -104,25 +103,6 @@ def trained(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("trained") / "mine.safetensors"
     fine("train", world.bank.folder, "--out", path)
     return path
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner(catch_exceptions=False).invoke(cli.main, [str(argument) for argument in arguments])
-
-
-def fine(*arguments: object) -> tuple[list[Path], str]:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return [Path(line) for line in result.stdout.splitlines()], result.stderr
-
-
-def refused(*arguments: object, words: str, code: int = 1) -> None:
-    result = run(*arguments)
-    assert (result.exit_code, result.stdout) == (code, ""), result.output
-    assert words in result.stderr, result.stderr
-    assert "Traceback" not in result.stderr
-    if code == 1:
-        assert len(result.stderr.splitlines()) == 1
 
 
 def classifier(path: Path, name: str) -> GradCtrlControl:

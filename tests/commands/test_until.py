@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from PIL import Image
 
-import cli
 from directions import METHODS, Controls, Edit, LinearControl
 from directions import (
     load as load_controls,
@@ -23,6 +21,7 @@ from editing import Editor, load_recipe
 from editing.increments import round_up, through
 from generators import Space, load
 from inversion import Inversion, Photo, find_faces, paste_back, save_inversion
+from tests.commands.running import fine, run
 
 SEED = 11
 
@@ -37,16 +36,6 @@ def editor() -> Editor:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner(catch_exceptions=False).invoke(cli.main, [str(argument) for argument in arguments])
-
-
-def fine(*arguments: object) -> tuple[list[Path], str]:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return [Path(line) for line in result.stdout.splitlines()], result.stderr
 
 
 def refused(*arguments: object, words: str) -> None:
