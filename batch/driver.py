@@ -39,6 +39,7 @@ from inversion import (
     Projector,
     ProjectorSettings,
     find_faces,
+    made_smaller,
     open_photo,
     paste_back,
     save_inversion,
@@ -347,15 +348,9 @@ def check_edit(editor: Editor, edit: Edit) -> None:
     editor.check(edit)
 
 
-def thumbnail(picture: np.ndarray, side: int = THUMBNAIL_SIDE) -> np.ndarray:
-    """A picture uint8 [H, W, 3], made smaller so that it has at most `side` pixels a side."""
-    from PIL import Image
-
-    factor = side / max(picture.shape[:2])
-    if factor >= 1:
-        return picture.copy()
-    size = max(round(picture.shape[1] * factor), 1), max(round(picture.shape[0] * factor), 1)
-    return np.array(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
+def thumbnail(picture: np.ndarray) -> np.ndarray:
+    """A picture uint8 [H, W, 3], small enough for a table."""
+    return made_smaller(picture, THUMBNAIL_SIDE)
 
 
 def _part(pixels: np.ndarray, face: Face) -> np.ndarray:

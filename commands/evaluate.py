@@ -10,6 +10,7 @@ import click
 from commands.console import Outputs, note, progress_bar, wrote
 from commands.edit_outputs import in_file_name
 from commands.options import SEED, device_options, model_options, open_generator, out_options
+from directions.methods import CONTENDERS
 from weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,15 +18,12 @@ if TYPE_CHECKING:
     from editing.demo import Demo
 
 
-METHODS = ("gradctrl", "paper", "interfacegan", "ganspace", "stylespace")  # As in `learning.contenders`.
-
-
 @click.command()
 @click.argument("bank", type=click.Path(path_type=Path), metavar="BANK")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER",
               help="Where everything goes; an evaluation that was interrupted there goes on.")
 @click.option("--quick", is_flag=True, help="A few dozen edits instead of thousands, to see that it works.")
-@click.option("--methods", metavar="LIST", default=",".join(METHODS), help="Which methods are compared.")
+@click.option("--methods", metavar="LIST", default=",".join(CONTENDERS), help="Which methods are compared.")
 @click.option("--controls", metavar="NAME|FILE",
               help="Controls of your own to measure as the method gradctrl, not trained on the end of the bank.  "
                    "[default: trained on the rest of it]")
@@ -76,10 +74,10 @@ def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | N
 
 def _names(methods: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in methods.split(",") if name.strip())
-    wrong = [name for name in names if name not in METHODS]
+    wrong = [name for name in names if name not in CONTENDERS]
     if wrong or not names or len(set(names)) < len(names):
-        raise click.UsageError(f"--methods: {', '.join(wrong) or methods!r}: give some of {', '.join(METHODS)}, each "
-                               "once")
+        raise click.UsageError(f"--methods: {', '.join(wrong) or methods!r}: give some of {', '.join(CONTENDERS)}, "
+                               "each once")
     return names
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256
 from types import MappingProxyType
 
 import torch
 
 from directions.control import Control, Direction
+from directions.methods import MethodName
 from generators import Generator, Space
 from weights.errors import InputError
 from weights.fingerprint import fingerprint
@@ -43,7 +45,13 @@ class Controls(Mapping[str, Direction]):
     def __len__(self) -> int:
         return len(self._by_name)
 
-    @property
+    @cached_property
+    def method(self) -> MethodName | None:
+        """The method by which all of them were found; None: not by the same one, or there are none."""
+        methods = {control.method for control in self.values()}
+        return methods.pop() if len(methods) == 1 else None
+
+    @cached_property
     def hash(self) -> str:
         """SHA-256 over weights and settings, by which a recipe names its controls; 64 hex digits."""
         settings = [[c.name, getattr(c, "classes", ()), c.layers, sorted(getattr(c, "keep", {}).items()), c.step,

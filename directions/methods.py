@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from weights.errors import InputError
 
 MethodName = Literal["gradctrl", "interfacegan", "ganspace", "stylespace"]
+Contender = Literal["gradctrl", "paper", "interfacegan", "ganspace", "stylespace"]
+CONTENDERS: tuple[Contender, ...] = get_args(Contender)
+"""What an evaluation compares: the methods, and GradCtrl once more as its paper describes it."""
 
 
 @dataclass(frozen=True, kw_only=True)

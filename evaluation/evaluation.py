@@ -12,6 +12,7 @@ from torch import Tensor
 
 from directions import Controls, Edit, EditedLatents, load, save
 from directions.edit import Keep
+from directions.methods import Contender
 from editing.editor import Editor
 from evaluation.ablations import Variant, variants
 from evaluation.dependency import Dependency, dependency, draw_edits, walk_edits
@@ -21,7 +22,7 @@ from generators import Generator
 from gradctrl import Scores
 from learning.bank import SampleBank
 from learning.calibration import Tuner
-from learning.contenders import Contender, fit_contender, split_bank, tune_contender
+from learning.contenders import fit_contender, split_bank, tune_contender
 from learning.scorers import ImageScorer
 from learning.trials import Trials, Verdict, cross, draw_trials, judge, verdict
 from weights.errors import InputError

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from directions.methods import CONTENDERS
 from learning.calibration import COUNTS, TuneSettings
-from learning.contenders import CONTENDERS
 
 RAREST = 0.01  # Share of the bank; an attribute with a rarer class is neither edited nor judged.
 

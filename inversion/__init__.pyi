@@ -19,6 +19,7 @@ from .paste import paste_back as paste_back
 from .paste import paste_mask as paste_mask
 from .perceptual import PerceptualDistance as PerceptualDistance
 from .photo import Photo as Photo
+from .photo import made_smaller as made_smaller
 from .photo import open_photo as open_photo
 from .photo import photo_from_array as photo_from_array
 from .photo import read_picture_metadata as read_picture_metadata

@@ -131,6 +131,17 @@ def photo_from_array(picture: npt.NDArray[np.uint8] | Image.Image, *, name: str 
     return Photo(_read_only(pixels), name, digest.hexdigest())
 
 
+def made_smaller(picture: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """A copy of a picture uint8 [H, W, 3], made smaller so that it has at most `side` pixels a side."""
+    from PIL import Image
+
+    factor = side / max(picture.shape[:2])
+    if factor >= 1:
+        return picture.copy()
+    size = max(round(picture.shape[1] * factor), 1), max(round(picture.shape[0] * factor), 1)
+    return np.array(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
+
+
 def save_picture(
     path: str | os.PathLike[str],
     picture: npt.NDArray[np.uint8],

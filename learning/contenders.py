@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from directions import (
     ganspace_candidates,
     stylespace_candidates,
 )
+from directions.methods import Contender
 from generators import Generator, LatentStatistics
 from gradctrl import FitExamplesSettings, FitScoresSettings, Scores
 from gradctrl.prepare import prepare
@@ -27,8 +27,6 @@ from learning.candidates import pick_by_pictures
 from learning.fitting import fit_to_examples, fit_to_scores, outside
 from learning.scorers import ImageScorer
 
-Contender = Literal["gradctrl", "paper", "interfacegan", "ganspace", "stylespace"]  # The methods, and GradCtrl's paper.
-CONTENDERS: tuple[str, ...] = get_args(Contender)
 TITLES = {"gradctrl": "GradCtrl (projection)", "paper": "GradCtrl (paper)", "interfacegan": "InterFaceGAN",
           "ganspace": "GANSpace", "stylespace": "StyleSpace"}
 PAPER_EXAMPLES = 30               # A class, for training and again for validation.

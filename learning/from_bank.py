@@ -12,6 +12,7 @@ from torch import Tensor
 from directions import Control, Controls, GradCtrlControl
 from directions.control import Keeping
 from directions.displacement import UNTUNED_CHANNELS
+from directions.methods import Contender
 from directions.stylespace import styles_of
 from generators import Generator, LatentStatistics
 from gradctrl import Examples, FitExamplesSettings, FitScoresSettings, Scores
@@ -20,7 +21,7 @@ from gradctrl.prepare import prepare
 from learning.accuracy import accuracy_report
 from learning.bank import SampleBank
 from learning.calibration import Tuner
-from learning.contenders import Contender, Split, fit_contender, split_bank
+from learning.contenders import Split, fit_contender, split_bank
 from learning.fitting import fit_to_examples, fit_to_scores, outside
 from learning.scorers import ImageScorer
 from learning.trials import check_controls, draw_trials

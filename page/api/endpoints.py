@@ -298,10 +298,11 @@ class Endpoints:
         with received(file) as (path, name):
             loaded = load_directions(path)
         others = [control for control in models.controls.values() if control.name not in loaded]
-        if len({control.method for control in (*others, *loaded.values())}) > 1:
-            others = []
-        return models.with_controls(Controls([*others, *loaded.values()], source=name,
-                                             spaces=loaded.spaces or models.generator.spaces))
+        spaces = loaded.spaces or models.generator.spaces
+        together = Controls([*others, *loaded.values()], source=name, spaces=spaces)
+        if together.method is None:
+            together = Controls([*loaded.values()], source=name, spaces=spaces)
+        return models.with_controls(together)
 
 
 def _edit(strengths: Mapping[str, float], keep: Sequence[str] | None, layers: Sequence[int] | None = None,

@@ -51,7 +51,7 @@ class ModelLibrary:
         with self._lock:
             lazy = self._known.setdefault(name, LazyGenerator(name, device=self.services.device, title=name))
         page, generator = self.services.models, lazy.projector.generator
-        if fit(page.controls, generator):
+        if fits(page.controls, generator):
             return EditingModels(lazy, page.controls)
         for entry in controls_for(name):
             if location(entry).is_file():
@@ -98,7 +98,7 @@ class ModelLibrary:
         except InputError as error:
             raise error.about(name) from error
         controls = self.services.models.controls
-        return EditingModels(lazy, controls if fit(controls, generator) else _none(generator))
+        return EditingModels(lazy, controls if fits(controls, generator) else _none(generator))
 
     def with_file(self, models: EditingModels, path: str | Path, name: str, *, alone: bool) -> EditingModels:
         """Models with the controls of a file.
@@ -149,17 +149,17 @@ def joined(first: Controls, second: Controls, name: str) -> Controls:
     if double:
         raise InputError(name, f"{', '.join(double)} is there already",
                          "load the file in place of the others, or rename its control")
-    both = [*first.values(), *second.values()]
-    if first and len({control.method for control in both}) > 1:
+    both = Controls([*first.values(), *second.values()], spaces={**first.spaces, **second.spaces},
+                    source=f"{first.source} and {name}" if first else name)
+    if first and both.method is None:
         raise InputError(name, "its controls are of another method than those that are there",
                          "load the file in place of them")
     if first and not first.matches(second):
         raise InputError(name, "its controls belong to another generator than the one that is loaded", "load theirs")
-    return Controls(both, spaces={**first.spaces, **second.spaces},
-                    source=f"{first.source} and {name}" if first else name)
+    return both
 
 
-def fit(controls: Controls, generator: Generator) -> bool:
+def fits(controls: Controls, generator: Generator) -> bool:
     """Whether controls are for a generator."""
     try:
         controls.check(generator)

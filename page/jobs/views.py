@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from inversion import Face, PasteBack, Photo, paste_back
+from inversion import Face, PasteBack, Photo, made_smaller, paste_back
 from page.jobs.recent import Recent
 from page.state.visitor import EditSubject
 
@@ -59,12 +59,10 @@ def around(photo: Photo, face: Face) -> tuple[Photo, list[Face]]:
 
 def scaled(photo: Photo, faces: Sequence[Face], side: int) -> tuple[Photo, Sequence[Face]]:
     """A photo and faces in it, made smaller so that the photo has at most `side` pixels a side."""
-    factor = side / max(photo.width, photo.height)
-    if factor >= 1:
+    if side >= max(photo.width, photo.height):
         return photo, faces
-    size = max(round(photo.width * factor), 1), max(round(photo.height * factor), 1)
-    pixels = np.asarray(Image.fromarray(photo.pixels).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
-    stretch = np.array(size) / (photo.width, photo.height)
+    pixels = made_smaller(photo.pixels, side)
+    stretch = np.array(pixels.shape[1::-1]) / (photo.width, photo.height)
     return replace(photo, pixels=pixels), [_stretched(face, stretch) for face in faces]
 
 

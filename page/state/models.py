@@ -112,16 +112,10 @@ class EditingModels:
         return self.lazy_generator.title
 
     @cached_property
-    def own_method(self) -> str | None:
-        """The method by which all controls were found; None: not by the same."""
-        methods = {control.method for control in self.controls.values()}
-        return methods.pop() if len(methods) == 1 else None
-
-    @cached_property
     def _of_other_methods(self) -> dict[str, Controls]:
         """The bundled controls of other methods that are for this generator, by method."""
         others = {}
-        for name in METHODS.keys() - {self.own_method}:
+        for name in METHODS.keys() - {self.controls.method}:
             with suppress(InputError):  # What is not there is not offered.
                 controls = load_directions(name)
                 controls.check(self.generator)

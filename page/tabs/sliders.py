@@ -154,7 +154,7 @@ def own_keep(controls: Controls) -> tuple[str, ...]:
 
 def _methods(models: EditingModels) -> list[tuple[str, str]]:
     """The methods that there are to choose from, in words and by name."""
-    title = METHODS[models.own_method].title if models.own_method else "each control's own"
+    title = METHODS[models.controls.method].title if models.controls.method else "each control's own"
     return [(title, OWN), *((METHODS[name].title, name) for name in models.methods[1:])]
 
 

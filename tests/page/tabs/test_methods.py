@@ -74,7 +74,7 @@ def test_the_methods_are_those_that_can_be_used(services: Services, methodical: 
     assert Services(services.models.generator, services.models.controls).models.methods == (OWN,)
     smile = next(iter(models.controls_of("ganspace").values()))
     linear = Services(services.models.generator, Controls([smile])).models
-    assert (linear.own_method, linear.methods) == ("ganspace", (OWN,))
+    assert (linear.controls.method, linear.methods) == ("ganspace", (OWN,))
 
 
 @pytest.mark.parametrize("method", ["ganspace", "stylespace"])
