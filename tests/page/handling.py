@@ -98,6 +98,17 @@ def inverting(tab: EditTab, visitor: Visitor, preset: str = "fast") -> Iterator[
     yield tab.on_inverted(visitor)
 
 
+def running_inversion(tab: EditTab, path: Path) -> tuple[Visitor, Iterator[dict[Any, Any]]]:
+    """A visitor whose inversion of a photo is at work and would be for long, and what is shown from now on."""
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(path)})
+    tab.on_begin(visitor, "fast")
+    updates = inverting(tab, visitor, "faithful")
+    while "step" not in next(updates)[tab.side.status]:
+        pass
+    return visitor, updates
+
+
 class OtherInversion:
     """Somebody else's inversion, which waits for its turn and then runs until it is ended."""
 

@@ -14,7 +14,7 @@ from page.layout import Page
 from page.state.visitor import Visitor
 from page.tabs import words
 from page.tabs.edit import EditTab
-from tests.page.handling import LONG, QUICK, OtherInversion, addresses, invert, inverting
+from tests.page.handling import LONG, QUICK, OtherInversion, addresses, invert, inverting, running_inversion
 
 
 def test_an_inversion_streams_and_opens_the_sliders(tab: EditTab, astronaut_file: Path) -> None:
@@ -41,12 +41,7 @@ def test_an_inversion_streams_and_opens_the_sliders(tab: EditTab, astronaut_file
 
 
 def test_stop_reaches_the_running_inversion_and_keeps_the_best_so_far(tab: EditTab, astronaut_file: Path) -> None:
-    visitor = Visitor()
-    tab.on_upload(visitor, {"path": str(astronaut_file)})
-    tab.on_begin(visitor, "fast")
-    updates = inverting(tab, visitor, "faithful")
-    while "step" not in next(updates)[tab.side.status]:
-        pass
+    visitor, updates = running_inversion(tab, astronaut_file)
     next(updates)
     tab.on_stop(visitor)
     last = list(updates)[-1]
@@ -72,12 +67,7 @@ def test_stop_reaches_an_inversion_that_still_waits(tab: EditTab, astronaut_file
 
 def test_another_photo_is_not_overwritten_by_an_inversion_of_the_last(tab: EditTab, astronaut_file: Path,
                                                                       two_faces: Path) -> None:
-    visitor = Visitor()
-    tab.on_upload(visitor, {"path": str(astronaut_file)})
-    tab.on_begin(visitor, "fast")
-    updates = inverting(tab, visitor, "faithful")
-    while "step" not in next(updates)[tab.side.status]:
-        pass
+    visitor, updates = running_inversion(tab, astronaut_file)
     tab.on_upload(visitor, {"path": str(two_faces)})  # Ends it.
     last = list(updates)[-1]
     assert visitor.subject is None

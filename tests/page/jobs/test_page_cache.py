@@ -23,7 +23,7 @@ from page.layout import Page
 from page.state import files
 from page.state.visitor import Visitor
 from page.tabs.edit import EditTab
-from tests.page.handling import QUICK, asked, dragged, invert, inverting
+from tests.page.handling import QUICK, asked, dragged, invert, inverting, running_inversion
 
 
 @pytest.fixture
@@ -113,12 +113,7 @@ def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(k
 
 
 def test_an_inversion_that_runs_or_waits_is_forgotten_too(keeping: Page, tab: EditTab, astronaut_file: Path) -> None:
-    visitor = Visitor()
-    tab.on_upload(visitor, {"path": str(astronaut_file)})
-    tab.on_begin(visitor, "fast")
-    updates = inverting(tab, visitor, "faithful")
-    while "step" not in next(updates)[tab.side.status]:
-        pass
+    visitor, updates = running_inversion(tab, astronaut_file)
     files = shown_to(visitor)
     assert files
     keeping.on_forget(visitor)
