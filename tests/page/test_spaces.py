@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -24,8 +25,9 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
+STARTED_WITHIN = 180.0  # Seconds.
 SMALL = 10 * 10**6  # Bytes; what is larger, the Hub keeps apart from git (docs/spaces.md).
-# LazyGenerator by Python before anything else: whoever looks for another host is refused, and written down.
+# Loaded by Python before anything else: whoever looks for another host is refused, and written down.
 NO_NETWORK = '''
 import os, socket
 real = socket.socket.connect, socket.getaddrinfo
@@ -107,11 +109,14 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     with subprocess.Popen([sys.executable, "-u", "app.py"], cwd=ROOT, env=environment, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
+        deadline = threading.Timer(STARTED_WITHIN, process.kill)  # Or a page that never says it runs is waited for.
+        deadline.start()
         said = []
         for line in process.stdout:
             said.append(line)
-            if "BatchJob on" in line:
+            if "Running on" in line:
                 break
+        deadline.cancel()
         facts: dict[str, Any] = {"folder": folder, "address": f"http://127.0.0.1:{port}", "process": process,
                                  "said": "".join(said)}
         yield facts
