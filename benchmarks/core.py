@@ -45,14 +45,15 @@ def renders(generator: Generator) -> Iterator[Row]:
         render = partial(generator.render, w)
         plain = milliseconds(render, generator.device) / batch
         yield f"render, batch {batch}, per picture", f"{plain:.1f} ms"
-        reduced = torch.bfloat16 if generator.device.type == "cpu" else torch.float16
-        with generator.precision(reduced):
-            ratio = plain / (milliseconds(render, generator.device) / batch)
-        yield f"  the same in {str(reduced).removeprefix('torch.')}", f"{ratio:.2f} times as fast"
+        fastest = fastest_dtype(generator.device)
+        if fastest != torch.float32:
+            with generator.precision(fastest):
+                ratio = plain / (milliseconds(render, generator.device) / batch)
+            yield f"  the same in {str(fastest).removeprefix('torch.')}", f"{ratio:.2f} times as fast"
 
 
 def precision(generator: Generator) -> Iterator[Row]:
-    fastest = str(fastest_dtype(generator)).removeprefix("torch.")
+    fastest = str(fastest_dtype(generator.device)).removeprefix("torch.")
     yield "the precision that `generators.fastest_dtype` finds to pay", fastest
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from directions.control import GradCtrlControl
+from directions.control import LIMITS, GradCtrlControl
 from generators.checkpoints.unpickle import read_pickle
 from gradctrl import Classifier
 from weights.errors import InputError
@@ -34,9 +34,16 @@ FFHQ_KEEP: dict[str, dict[str, int]] = {
     "age": {"gender": 100, "eyeglasses": 300},
     "pose": {"gender": UNTUNED_TOP, "smile": UNTUNED_TOP, "eyeglasses": UNTUNED_TOP, "age": UNTUNED_TOP},
 }
+# What a score below and above 0 means; theirs of age counts towards young, and is turned round.
+FFHQ_CLASSES = {"gender": ("female", "male"), "smile": ("serious", "smiling"), "eyeglasses": ("without", "with"),
+                "age": ("young", "old"), "pose": ("left", "right")}  # Of the picture, where the face is turned to.
+FFHQ_TURNED = ("age",)
 # Layer ranges in sides; in the authors' rows gender is 2 to 10, smile 2 to 8, eyeglasses 1 to 4, age 4 to 10.
 FFHQ_LAYERS = {"gender": (12, 192), "smile": (12, 96), "eyeglasses": (8, 24), "age": (24, 192),
                "pose": (4, 24)}  # Pose: the coarse rows, where StyleGAN's pose is (Karras et al. 2019, section 3.1).
+# Strengths between which twelve of the bundled generator's samples stayed faces of people, looked at.
+FFHQ_LIMITS = {"gender": (-1.5, 1.25), "smile": (-1.5, 1.25), "eyeglasses": (-2.0, 1.5), "age": (-1.5, 1.5),
+               "pose": (-1.0, 1.5)}
 OTHER_LAYERS = (48, 768)  # Cats and cars in the authors' demo, rows 6 to 14, with an empty keep list.
 
 
@@ -65,15 +72,20 @@ def import_authors(folder: str | os.PathLike[str]) -> list[GradCtrlControl]:
     controls = []
     for item in classifiers:
         outputs = item.out_weight.shape[0]
-        classes = (f"not {item.name}", item.name) if outputs == 1 else tuple(f"class{j}" for j in range(outputs))
+        classes = (FFHQ_CLASSES[item.name] if ffhq else (f"not {item.name}", item.name) if outputs == 1 else
+                   tuple(f"class{j}" for j in range(outputs)))
+        weights = {part: getattr(item, part) for part in PARTS}
+        if ffhq and item.name in FFHQ_TURNED:
+            weights |= {part: -weights[part] for part in ("out_weight", "out_bias")}
         controls.append(GradCtrlControl(
             name=item.name,
             classes=classes,
-            classifier=Classifier(**{part: getattr(item, part) for part in PARTS}),
+            classifier=Classifier(**weights),
             layers=FFHQ_LAYERS[item.name] if ffhq else OTHER_LAYERS,
             keep=FFHQ_KEEP[item.name] if ffhq else {},
             step=DEMO_STEP,
             units=(DEMO_STEPS * DEMO_STEP,) * outputs,
+            limits=FFHQ_LIMITS[item.name] if ffhq else LIMITS,
         ))
     return controls
 

@@ -22,6 +22,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 Keeping = Literal["projection", "masks"]
 KeepList = Sequence[tuple[Any, int]]  # Controls of the attributes to keep, with the channels that each masks.
 
+LIMITS = (-3.0, 3.0)                  # Of directions at whose pictures nobody has looked.
 RADIUS = 0.7                          # Measured: see docs/evaluation.md.
 
 
@@ -37,7 +38,7 @@ class Direction(ABC):
     layers: tuple[int, int] = ALL_LAYERS       # Layer range [start, stop), in sides of features.
     step: float = 0.6                          # Length of a step; the paper's for w.
     units: tuple[float, ...] = (1.0,)          # Length of the path of strength 1, one for each output.
-    limits: tuple[float, float] = (-3.0, 3.0)  # Strengths between which pictures stay good.
+    limits: tuple[float, float] = LIMITS       # Strengths between which pictures stay good.
     report: Mapping[str, object] = field(default_factory=dict)  # How it was found, and how well it does.
 
     def __post_init__(self) -> None:

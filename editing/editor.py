@@ -16,6 +16,7 @@ from generators import Generator, to_pixels
 from inversion import Inversion
 
 RENDER_BATCH = 8
+RENDER_PIXELS = 1024 ** 2  # Of the pictures that are drawn at once, where one has not more.
 NOTHING = Edit()
 
 
@@ -87,11 +88,12 @@ class Editor:
         """The latents as w+ [N, num_ws, w_dim]."""
         return self.edited.latent
 
-    def edit(self, edit: Edit | Mapping[str, float], **how: Any) -> np.ndarray:
+    def edit(self, edit: Edit | Mapping[str, float], *, side: int | None = None, **how: Any) -> np.ndarray:
         """Render the edited picture.
 
         Args:
             edit: An edit, or signed strengths by attribute ("name:class" for multi-class ones).
+            side: Of the picture, as for `render`.
             how: Other fields of `Edit`: keep, layers, step, method.
         Returns:
             uint8 [R, R, 3], or [N, R, R, 3] after `set_latents`.
@@ -99,7 +101,7 @@ class Editor:
             InputError: an unknown attribute or class, or a layer range that the generator does not have.
             RuntimeError: no latent was set.
         """
-        pictures = self.render(self.displace(Edit.of(edit, **how)))
+        pictures = self.render(self.displace(Edit.of(edit, **how)), side)
         return pictures[0] if self._single else pictures
 
     def displace(self, edit: Edit | Mapping[str, float], *, strengths: Mapping[str, Tensor] | None = None,
@@ -129,14 +131,23 @@ class Editor:
         return class_of(self.controls, name, edit)
 
     @torch.no_grad()
-    def render(self, edited: Tensor | EditedLatents) -> np.ndarray:
-        """Render w+ [N, num_ws, w_dim], or edited latents, as uint8 [N, R, R, 3], a few at a time.
+    def render(self, edited: Tensor | EditedLatents, side: int | None = None) -> np.ndarray:
+        """Render w+ [N, num_ws, w_dim], or edited latents, as uint8 [N, side, side, 3], a few at a time.
 
         Drawn by the generator of the latent that was set: of an inversion with tuning, the tuned one.
+
+        Args:
+            edited: The latents.
+            side: One of the generator's sides; None: whole pictures. Small pictures do not know the tuning of the last
+                layers.
         """
         edited = edited if isinstance(edited, EditedLatents) else EditedLatents(edited)
-        return np.concatenate([to_pixels(self._painter.render(part.latent, style_change=part.styles))
-                               for part in edited.split(RENDER_BATCH)])
+        return np.concatenate([to_pixels(self._painter.render(part.latent, side, style_change=part.styles))
+                               for part in edited.split(self._batch_of(side))])
+
+    def _batch_of(self, side: int | None) -> int:
+        """How many pictures are drawn at once: as few large ones as memory has room for."""
+        return max(1, min(RENDER_BATCH, RENDER_PIXELS // (side or self.generator.img_resolution) ** 2))
 
     def scores(self, latent: Tensor | None = None) -> dict[str, Tensor]:
         """Each control's scores [N, C] at latents w+ [N, num_ws, w_dim] (default: the latents that were set).

@@ -12,7 +12,8 @@ from editing.editor import NOTHING, Editor
 STRENGTHS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 
 
-def strip(editor: Editor, attribute: str, strengths: Sequence[float] = STRENGTHS, edit: Edit = NOTHING) -> np.ndarray:
+def strip(editor: Editor, attribute: str, strengths: Sequence[float] = STRENGTHS, edit: Edit = NOTHING, *,
+          side: int | None = None) -> np.ndarray:
     """Render one attribute at several strengths, side by side.
 
     Args:
@@ -20,19 +21,22 @@ def strip(editor: Editor, attribute: str, strengths: Sequence[float] = STRENGTHS
         attribute: "smile", or "hair:blond" for a multi-class one.
         strengths: From left to right; 0 is the source.
         edit: How to edit; its strengths mean nothing.
+        side: Of each picture, as for `Editor.render`.
     Returns:
         uint8 [N * R, len(strengths) * R, 3]: a row for each latent.
     """
-    return join(edit_each(editor, [edit.with_strengths({attribute: strength}) for strength in strengths]))
+    edits = [edit.with_strengths({attribute: strength}) for strength in strengths]
+    return join(edit_each(editor, edits, side=side))
 
 
-def frames(editor: Editor, edit: Edit, count: int) -> np.ndarray:
+def frames(editor: Editor, edit: Edit, count: int, *, side: int | None = None) -> np.ndarray:
     """Render the way from the source to an edit.
 
     Args:
         editor: With one latent set.
         edit: The whole edit.
         count: How many frames; the first is the source, the last the whole edit.
+        side: Of each, as for `Editor.render`.
     Returns:
         uint8 [count, R, R, 3].
     """
@@ -40,12 +44,12 @@ def frames(editor: Editor, edit: Edit, count: int) -> np.ndarray:
         raise ValueError(f"a path needs at least 2 frames, not {count}")
     parts = [edit.with_strengths({name: strength * index / (count - 1) for name, strength in edit.strengths.items()})
              for index in range(count)]
-    return edit_each(editor, parts)[0]
+    return edit_each(editor, parts, side=side)[0]
 
 
-def edit_each(editor: Editor, edits: Sequence[Edit]) -> np.ndarray:
+def edit_each(editor: Editor, edits: Sequence[Edit], *, side: int | None = None) -> np.ndarray:
     """Render several edits of the editor's latents: uint8 [N, len(edits), R, R, 3]."""
-    pictures = editor.render(EditedLatents.join([editor.displace(edit) for edit in edits]))
+    pictures = editor.render(EditedLatents.join([editor.displace(edit) for edit in edits]), side)
     return pictures.reshape(len(edits), -1, *pictures.shape[1:]).swapaxes(0, 1)
 
 

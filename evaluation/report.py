@@ -27,6 +27,7 @@ from learning.contenders import TITLES
 from weights.files import replacing
 
 SHOWN = 6              # Edits of each attribute in a strip.
+SIDE = 128             # Of their pictures, in pixels, where the generator draws such.
 SCATTER = ("smile", "gender")
 
 
@@ -84,7 +85,8 @@ def _strip(evaluation: Evaluation, results: Results, method: str, chosen: Tensor
     edited, _ = evaluation.edited(results.controls[method], trials)
     editor = Editor(evaluation.generator, results.controls[method])
     editor.set_latents(evaluation.latents[trials.sample])
-    pairs = np.stack([editor.render(editor.latent), editor.render(edited)], axis=1)  # [T, 2, R, R, 3]
+    side = evaluation.generator.side_for(SIDE)
+    pairs = np.stack([editor.render(each, side) for each in (editor.latent, edited)], axis=1)  # [T, 2, R, R, 3]
     sheet = np.full((len(index), SHOWN * 2, *pairs.shape[2:]), 255, np.uint8)
     start = 0
     for row, members in enumerate(index):

@@ -197,6 +197,10 @@ class Generator(nn.Module, ABC):
         w: Tensor = self.mapping(self.draw_z(seeds), truncation=truncation)
         return w
 
+    def side_for(self, side: int) -> int:
+        """The smallest of `sides` of at least `side` pixels; the largest where all are smaller."""
+        return next((each for each in self.sides if each >= side), self.img_resolution)
+
     def rows(self, layers: tuple[float, float]) -> tuple[int, int]:
         """The rows [start, stop) of w+ of a layer range, stated in sides of features.
 

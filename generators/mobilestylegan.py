@@ -142,13 +142,13 @@ class SynthesisNetwork(nn.Module):
         whole = str(side) not in self.readouts
         # In strips, memory of one size is used again, where that of whole features would be asked from the system anew.
         in_strips = whole and ws.device.type == "cpu" and not torch.is_grad_enabled()
-        start = self.plan[-8].name if in_strips else "to_img" if whole else self._last_before(side)
+        start = self.plan[-8].name if in_strips else "to_img" if whole else self.last_before(side)
         x = next(x for layer, x in self.features(styles, noise, dtype) if layer.name == start)
         if in_strips:
             return self._draw_strips(x, self.plan[-7:], styles, noise)
         return x if whole else self.readouts[str(side)](x, styles, noise)
 
-    def _last_before(self, side: int) -> str:
+    def last_before(self, side: int) -> str:
         """The layer whose features of half the side a readout begins with."""
         return [layer.name for layer in self.plan if layer.side == side // 2][-1]
 

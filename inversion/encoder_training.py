@@ -21,6 +21,7 @@ from weights.errors import InputError
 
 LEAST = 1000       # Samples; with fewer an encoder is no better than the mean.
 DRAWN = 32         # Samples drawn at a time.
+SIDE = 256         # Of their pictures, in pixels, where the generator draws such.
 UNLIKELY = 0.02    # Weight of the error in standard scores beside that in w.
 SPREAD = 0.5       # Feature maps that vary less than this part of the median are taken to vary as much.
 BACKGROUND, TURNED = 0.4, 0.5  # Shares of the changed samples with another background; and turned and moved.
@@ -128,7 +129,7 @@ class _Pool:
         while self.drawn < count:
             seed = self.settings.seed + self.drawn
             w = self.generator.sample(range(seed, seed + DRAWN))
-            pictures = self.generator.render(w).clamp(-1, 1)
+            pictures = self.generator.render(w, self.generator.side_for(SIDE)).clamp(-1, 1)
             places = torch.arange(self.drawn, self.drawn + DRAWN) % len(self.w)
             self.w[places] = w.cpu()
             for way, seen in enumerate((pictures, change(pictures, self.rng))):
@@ -180,14 +181,15 @@ def _moved(x: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
 def _measure(generator: Generator, encoder: Encoder, distance: PerceptualDistance, statistics: LatentStatistics,
              settings: EncoderSettings, rng: torch.Generator) -> Report:
     measured: dict[str, list[Tensor]] = {"lpips": [], "lpips_changed": [], "lpips_mean": []}
-    first = settings.seed - settings.held_out
+    first, side = settings.seed - settings.held_out, generator.side_for(SIDE)
     for start in range(first, settings.seed, DRAWN):
-        pictures = generator.render(generator.sample(range(start, min(start + DRAWN, settings.seed)))).clamp(-1, 1)
+        w = generator.sample(range(start, min(start + DRAWN, settings.seed)))
+        pictures = generator.render(w, side).clamp(-1, 1)
         features = distance.features(pictures)
         for name, seen in (("lpips", pictures), ("lpips_changed", change(pictures, rng))):
             scores = encode(encoder, seen, distance.features(seen), statistics)
-            drawn = generator.render(statistics.restore(scores))
+            drawn = generator.render(statistics.restore(scores), side)
             measured[name].append(distance.between(distance.features(drawn), features))
-        mean = generator.render(statistics.mean[None])
+        mean = generator.render(statistics.mean[None], side)
         measured["lpips_mean"].append(distance.between(distance.features(mean), features))
     return Report(**{name: float(torch.cat(values).mean()) for name, values in measured.items()})

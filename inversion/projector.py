@@ -10,9 +10,10 @@ from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from generators import Generator, LatentStatistics, from_pixels, to_pixels
+from generators import Generator, LatentStatistics, fastest_dtype, from_pixels, to_pixels
 from inversion.encoder import Encoder, encode, find_encoder
 from inversion.perceptual import PerceptualDistance
 from inversion.record import Inversion
@@ -22,6 +23,7 @@ from inversion.tuning import Tuning, tune
 from weights.errors import InputError
 
 WARM_BATCH = 16   # Samples rendered at a time.
+WARM_SIDE = 128   # Of the samples' pictures, in pixels.
 WARM_PULL = 0.7   # The nearest sample's standard scores are multiplied by this: it is near in a few directions only.
 
 
@@ -34,7 +36,7 @@ class Progress:
     seconds: float         # Since the start.
     warm_seconds: float    # Of these, spent on finding the start.
     lpips: list[float]     # LPIPS of each crop's best latent so far.
-    pictures: np.ndarray   # Their pictures, uint8 [N, R, R, 3].
+    pictures: np.ndarray   # Their pictures, uint8 [N, s, s, 3], at the side of the search.
 
     @property
     def seconds_left(self) -> float:
@@ -46,8 +48,9 @@ class Projector:
     """Finds latents for crops, by Adam on LPIPS plus pixel distance (Karras et al. 2020, appendix D, made shorter).
 
     It searches in standard scores of W (see `LatentStatistics`) from what an encoder says, or from the perceptually
-    nearest of some samples, with fixed noise; then it may fit the generator to each crop (see `inversion.tuning`). What
-    is costly is built once; each crop's result does not depend on the others in its batch.
+    nearest of some samples, with fixed noise, comparing small pictures where the generator draws such; then it may fit
+    the generator to each crop (see `inversion.tuning`). What is costly is built once; each crop's result does not
+    depend on the others in its batch.
     """
 
     def __init__(self, generator: Generator, settings: ProjectorSettings | None = None, *,
@@ -85,11 +88,14 @@ class Projector:
         return self._encoder or find_encoder(self.generator)
 
     def resolve(self, settings: ProjectorSettings) -> ProjectorSettings:
-        """The settings with their start decided, as records and recipes hold them.
+        """The settings with their start and precision decided, as records and recipes hold them.
 
         Raises:
             InputError: they ask for an encoder that is not there, or for another one.
         """
+        if settings.precision == "auto":
+            pays = fastest_dtype(self.generator.device) == torch.bfloat16
+            settings = replace(settings, precision="bfloat16" if pays else "float32")
         if settings.start in ("samples", "mean"):
             return settings
         if self.encoder is None:
@@ -129,26 +135,38 @@ class Projector:
         """
         settings = self.resolve(settings or self.settings)
         run = _Run(settings, len(crops), every, on_step, should_stop)
+        precision = torch.bfloat16 if settings.precision == "bfloat16" else None
         with torch.no_grad():
-            targets = self._targets(crops, settings)
+            whole = self._whole_targets(crops, settings)
+            targets = self._smaller(whole, settings.side, settings)
             start = self._start(targets, settings, run)
         run.started()
-        with self.generator.precision(torch.bfloat16 if settings.precision == "bfloat16" else None):
+        with self.generator.precision(precision):
             best = search(self.generator, self.distance, self.statistics, targets, start, settings, run.watch)
         if not best.loss.isfinite().all():
             raise InputError(None, f"generator {self.generator.hash[:12]} draws no finite picture here",
                              "load it again, or invert with precision float32")
         run.search_ended(settings)
-        results = [self._tune(targets, best, n, settings, run) for n in range(len(crops))]
-        self._settle(targets, best, results, settings)
+        with self.generator.precision(precision):
+            results = [self._tune(whole, best, n, settings, run) for n in range(len(crops))]
+        pictures = self._settle(targets, best, results)
         run.finish(best)
-        return self._records(crops, best, results, settings, run.seconds)
+        return self._records(crops, pictures, best, results, settings, run.seconds)
 
-    def _targets(self, crops: Sequence[np.ndarray], settings: ProjectorSettings) -> Targets:
+    def _whole_targets(self, crops: Sequence[np.ndarray], settings: ProjectorSettings) -> Targets:
         side = self.generator.img_resolution
         if not crops or any(crop.shape != (side, side, 3) for crop in crops):
             raise ValueError(f"crops must be [{side}, {side}, 3], not {[crop.shape for crop in crops]}")
         pictures = from_pixels(np.stack(crops), device=self.generator.device, dtype=self.generator.dtype)
+        window = face_window(side, settings.focus, settings.inner).to(pictures)
+        return Targets(pictures, self.distance.features(pictures), window)
+
+    def _smaller(self, targets: Targets, side: int, settings: ProjectorSettings) -> Targets:
+        """The targets averaged down to the next larger one of the generator's sides."""
+        side = self.generator.side_for(side)
+        if side == targets.side:
+            return targets
+        pictures = F.adaptive_avg_pool2d(targets.pictures, side)
         window = face_window(side, settings.focus, settings.inner).to(pictures)
         return Targets(pictures, self.distance.features(pictures), window)
 
@@ -164,9 +182,10 @@ class Projector:
     def _nearest(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
         """Standard scores [N, K] of the nearest sample to each target, drawn towards the mean."""
         w = self.generator.sample(range(settings.seed * settings.samples, (settings.seed + 1) * settings.samples))
+        targets = self._smaller(targets, WARM_SIDE, settings)
         distances = []
         for part in w.split(WARM_BATCH):
-            sampled = self.distance.features(self.generator.render(part))
+            sampled = self.distance.features(self.generator.render(part, targets.side))
             distances.append(torch.stack([self.distance.between(sampled, targets.select(n).features, targets.window)
                                           for n in range(len(targets.pictures))], dim=1))  # [samples, N]
             if run.should_end():
@@ -182,20 +201,22 @@ class Projector:
         return _Result(tuning, run.searched + run.step - before, run.stopped)
 
     @torch.no_grad()
-    def _settle(self, targets: Targets, best: Best, results: Sequence[_Result], settings: ProjectorSettings) -> None:
-        """Replace pictures and numbers by those that others will see: in full precision, of what is kept."""
+    def _settle(self, targets: Targets, best: Best, results: Sequence[_Result]) -> np.ndarray:
+        """The whole pictures uint8 [N, R, R, 3], in full precision, of what is kept; and their numbers."""
+        pictures = []
         for n, result in enumerate(results):
-            if result.tuning or settings.precision != "float32":
-                picture = self.generator.with_weights(result.tuning).render(best.latent[n:n + 1])
-                _, lpips, mse = compare(self.distance, picture, targets.select(n), settings.mse)
-                best.picture[n], best.lpips[n], best.mse[n] = picture[0], lpips[0], mse[0]
+            picture = self.generator.with_weights(result.tuning).render(best.latent[n:n + 1])
+            pictures.append(to_pixels(picture)[0])
+            shown = F.adaptive_avg_pool2d(picture, targets.side)
+            _, lpips, mse = compare(self.distance, shown, targets.select(n), 0.0)
+            best.picture[n], best.lpips[n], best.mse[n] = shown[0], lpips[0], mse[0]
+        return np.stack(pictures)
 
-    def _records(self, crops: Sequence[np.ndarray], best: Best, results: Sequence[_Result],
+    def _records(self, crops: Sequence[np.ndarray], pictures: np.ndarray, best: Best, results: Sequence[_Result],
                  settings: ProjectorSettings, seconds: float) -> list[Inversion]:
         from inversion.faces import describe_crop, identity_distance
 
         latents = best.latent if settings.space == "w+" else best.latent[:, 0]
-        pictures = to_pixels(best.picture)
         return [Inversion(
             latent=latents[n].float().cpu(), space=self.generator.space, tuning=result.tuning, crop=crop,
             generator_hash=self.generator.hash if result.tuning else "", picture=pictures[n],

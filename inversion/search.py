@@ -25,9 +25,13 @@ LOOK = 20         # Steps over which a plateau is judged; the device is waited f
 class Targets:
     """The crops of a batch, and what is computed of them once."""
 
-    pictures: Tensor        # [N, 3, R, R] in [-1, 1].
+    pictures: Tensor        # [N, 3, s, s] in [-1, 1], at the side at which they are compared.
     features: list[Tensor]  # Of `PerceptualDistance.features`.
-    window: Tensor          # [R, R], how much each pixel counts.
+    window: Tensor          # [s, s], how much each pixel counts.
+
+    @property
+    def side(self) -> int:
+        return self.pictures.shape[-1]
 
     def select(self, n: int) -> Targets:
         """Those of one crop."""
@@ -42,7 +46,7 @@ class Best:
     lpips: Tensor    # [N]
     mse: Tensor      # [N]
     latent: Tensor   # [N, num_ws, w_dim]
-    picture: Tensor  # [N, 3, R, R]
+    picture: Tensor  # [N, 3, s, s], at the side of the search.
 
     def update(self, where: Tensor, loss: Tensor, lpips: Tensor, mse: Tensor, latent: Tensor,
                picture: Tensor) -> None:
@@ -96,7 +100,7 @@ def search(generator: Generator, distance: PerceptualDistance, statistics: Laten
             group["lr"] = learning_rate(settings, progress)
         free = settings.space == "w+" and progress >= settings.spread_from
         latent = statistics.restore(scores[:, None, :] + rows if free else scores[:, None, :].expand_as(rows))
-        picture = generator.render(latent)
+        picture = generator.render(latent, targets.side)
         fit, lpips, mse = compare(distance, picture, targets, settings.mse)
         loss = fit + settings.prior * scores.square().mean(dim=1) + settings.spread * rows.square().mean(dim=[1, 2])
         best.update(running, loss, lpips, mse, latent, picture)
@@ -122,7 +126,7 @@ def keep_finite(parameters: Iterable[Tensor]) -> None:
 
 def compare(distance: PerceptualDistance, picture: Tensor, targets: Targets,
             mse: float) -> tuple[Tensor, Tensor, Tensor]:
-    """How far pictures [N, 3, R, R] are from the targets.
+    """How far pictures [N, 3, s, s] are from the targets.
 
     Args:
         distance: The perceptual distance that made the targets' features.
@@ -133,7 +137,7 @@ def compare(distance: PerceptualDistance, picture: Tensor, targets: Targets,
         What is minimised, under the targets' window [N]; and, only to be told, LPIPS and mean squared difference [N].
     """
     features = distance.features(picture)
-    error = (picture - targets.pictures).square().mean(dim=1)  # [N, R, R]
+    error = (picture - targets.pictures).square().mean(dim=1)  # [N, s, s]
     fit = distance.between(features, targets.features, targets.window) + mse * (error * targets.window).mean(dim=[1, 2])
     with torch.no_grad():
         return fit, distance.between(features, targets.features), error.mean(dim=[1, 2])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from weights.errors import InputError
 
 Space = Literal["w", "w+"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 STARTS = ("auto", "encoder", "samples", "mean")
 
 
@@ -21,6 +21,8 @@ class ProjectorSettings:
                                  # generator has one, else samples. A record names the encoder: "encoder 0a1b2c3d4e5f".
     samples: int = 48            # Start "samples": how many.
     space: Space = "w"           # "w": one w for all layers; "w+": then a row for each layer, held near that w.
+    side: int = 256              # Of the pictures that the search compares, in pixels; the next larger one of the
+                                 # generator's sides is taken. The tuning compares whole pictures.
     steps: int = 100             # Of the search for the latent, at most.
     learning_rate: float = 0.1   # Adam's, at its highest; warmed up over 5% of the steps, then falling along a cosine.
     mse: float = 1.0             # Weight of the mean squared pixel difference (pictures in [-1, 1]) beside LPIPS.
@@ -31,11 +33,12 @@ class ProjectorSettings:
     spread_from: float = 0.25    # w+: the part of the steps after which rows may leave w.
     plateau: float = 0.001       # A face is done when 20 steps lower its loss by less than this part; 0: never before.
     tuning_steps: int = 0        # Of pivotal tuning after the search; 0: the generator stays as it is.
-    tuning_rate: float = 0.005   # Adam's of the tuning, falling along a cosine.
+    tuning_rate: float = 0.005   # Adam's of the tuning, in parts of a weight's size (root mean square), falling along a
+                                 # cosine.
     tuning_mse: float = 10.0     # As `mse`, of the tuning.
     locality: float = 0.1        # Tuning: weight of that pictures of other latents stay as they are.
     seconds: float = 0.0         # Time after which the best so far is taken, counted from the start; 0: no limit.
-    precision: Precision = "float32"  # Of the generator's convolutions in the search.
+    precision: Precision = "auto"  # Of the generator's convolutions; "auto": bfloat16 where that is quicker.
     seed: int = 0                # Of the samples, and of the latents of the locality.
 
     @property
@@ -48,11 +51,12 @@ class ProjectorSettings:
             raise InputError(self.space, "no such latent space", "use w or w+")
         if self.start not in STARTS and not re.fullmatch(r"encoder [0-9a-f]{12}", self.start):
             raise InputError(self.start, "no such start of an inversion", f"use {', '.join(STARTS)}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(self.precision, "no such precision", "use float32 or bfloat16")
-        if self.steps < 1 or self.tuning_steps < 0 or self.samples < 1:
-            raise InputError(f"{self.steps} steps from {self.samples} samples and {self.tuning_steps} of tuning",
-                             "an inversion needs at least 1 step and 1 sample, and no fewer than 0 steps of tuning")
+        if self.precision not in get_args(Precision):
+            raise InputError(self.precision, "no such precision", f"use {', '.join(get_args(Precision))}")
+        if min(self.steps, self.samples, self.side) < 1 or self.tuning_steps < 0:
+            raise InputError(f"{self.steps} steps from {self.samples} samples at {self.side} pixels and "
+                             f"{self.tuning_steps} of tuning", "an inversion needs at least 1 step, 1 sample and 1 "
+                             "pixel, and no fewer than 0 steps of tuning")
         weights = (self.mse, self.tuning_mse, self.prior, self.focus, self.inner, self.spread, self.locality)
         if min(self.learning_rate, self.tuning_rate) <= 0 or min(*weights, self.plateau, self.seconds) < 0:
             raise InputError(None, "inversion settings must not be negative, and learning rates must be above 0")
@@ -60,8 +64,8 @@ class ProjectorSettings:
 
 PRESETS = {
     "fast": ProjectorSettings(steps=45),
-    "balanced": ProjectorSettings(steps=140, space="w+", learning_rate=0.2, mse=3.0),
-    "faithful": ProjectorSettings(steps=110, space="w+", learning_rate=0.2, mse=3.0, focus=0.2, tuning_steps=150),
+    "balanced": ProjectorSettings(steps=90, space="w+", spread=0.01, spread_from=0.5),
+    "faithful": ProjectorSettings(steps=90, space="w+", spread=0.01, spread_from=0.5, focus=0.2, tuning_steps=50),
 }
 DEFAULT_PRESET = "faithful"  # Of page and command line: with it the person is recognised.
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from generators import Generator
@@ -17,8 +18,9 @@ from inversion.perceptual import PerceptualDistance
 from inversion.search import Best, Targets, Watch, compare, keep_finite
 from inversion.settings import ProjectorSettings
 
-COARSEST = 32       # Pixels a side of the coarsest features whose layers are tuned; left alone, the coarser ones keep
+COARSEST = 64       # Pixels a side of the coarsest features whose layers are tuned; left alone, the coarser ones keep
                     # edits of shape and expression as strong as they were.
+COARSEST_PART = 4   # Of a small generator, those of a quarter of its pictures' side.
 REACH = 0.4         # How far from the pivot the locality looks, in parts of the way to a sample.
 EVERY = 8           # Steps between two looks at it.
 WARM_UP = 5         # Steps in which the learning rate rises.
@@ -37,7 +39,7 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
     Args:
         generator: Frozen; it is left as it is.
         distance: The perceptual distance that made the target's features.
-        target: The crop, alone.
+        target: The crop, alone and whole.
         best: What the search has found; the picture and numbers of crop n are replaced as they become better.
         n: Which of its crops.
         settings: Of the tuning.
@@ -45,17 +47,20 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
     Returns:
         What was added to the weights; nothing where that came no nearer to the crop.
     """
+    coarsest = min(COARSEST, generator.img_resolution // COARSEST_PART)
     tuned = generator.with_weights({name: torch.zeros_like(weight) for name, weight
-                                    in generator.tunable_weights(COARSEST).items()})
-    weights = tuned.tunable_weights(COARSEST)
-    optimiser = torch.optim.Adam([weight.requires_grad_() for weight in weights.values()], betas=(0.9, 0.99))
+                                    in generator.tunable_weights(coarsest).items()})
+    weights = tuned.tunable_weights(coarsest)
+    sizes = [float(weight.square().mean().sqrt()) for weight in weights.values()]
+    optimiser = torch.optim.Adam([{"params": [weight.requires_grad_()]} for weight in weights.values()],
+                                 betas=(0.9, 0.99))
     latent = best.latent[n:n + 1]
     locality = _Locality(generator, distance, latent, settings)
     before = best.lpips[n].clone(), best.mse[n].clone(), best.picture[n].clone()
     fits: list[Tensor] = []  # How far the picture of each step was from the crop.
     for step in range(settings.tuning_steps):
-        for group in optimiser.param_groups:
-            group["lr"] = _rate(settings, step / settings.tuning_steps)
+        for group, size in zip(optimiser.param_groups, sizes, strict=True):
+            group["lr"] = size * _rate(settings, step / settings.tuning_steps)
         picture = tuned.render(latent)
         loss, lpips, mse = compare(distance, picture, target, settings.tuning_mse)
         fits.append(loss.detach())
@@ -65,7 +70,8 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
         loss.sum().backward()
         keep_finite(weights.values())
         optimiser.step()
-        best.lpips[n], best.mse[n], best.picture[n] = lpips[0], mse[0], picture.detach()[0]
+        shown = F.adaptive_avg_pool2d(picture.detach()[0], best.picture.shape[-1])
+        best.lpips[n], best.mse[n], best.picture[n] = lpips[0], mse[0], shown
         if watch(best):
             break
     tuning = difference(generator, weights)

@@ -32,6 +32,7 @@ FORMAT = "gradctrl-bank-2"
 FORMER = "gradctrl-bank-1"
 LATENTS_FORMAT = "gradctrl-bank-latents-1"
 SHARD = 500  # Samples a file of latents, which is also how much work an interruption can undo.
+PICTURES = 256  # Side of the pictures in pixels, where the generator draws such; classifiers see no more.
 ENDINGS = ("png", "webp", "jpg")
 _TYPES: dict[str, tuple[type, ...]] = {
     "space": (str,), "generator_hash": (str,), "truncation": (float, int), "seed": (int,), "count": (int,),
@@ -211,7 +212,7 @@ def write_bank(generator: Generator, folder: str | os.PathLike[str], *, count: i
         raise InputError(None, f"pictures of a bank end in {', '.join(ENDINGS)}, not {ending!r}", "choose one of these")
     bank = SampleBank(folder=Path(folder), space=generator.space.to_text(), generator_hash=generator.hash,
                       truncation=float(truncation), seed=seed, count=count,
-                      ending=ending, resolution=generator.img_resolution, w_dim=generator.w_dim)
+                      ending=ending, resolution=generator.side_for(PICTURES), w_dim=generator.w_dim)
     _begin(bank)
     for shard in bank.shards:
         _write_shard(generator, bank, shard, batch, on_progress)
@@ -239,7 +240,7 @@ def _write_shard(generator: Generator, bank: SampleBank, shard: range, batch: in
 def _save_pictures(generator: Generator, bank: SampleBank, indices: range, latents: Tensor,
                    missing: Sequence[int]) -> None:
     if missing:
-        pictures = to_pixels(generator.render(latents))
+        pictures = to_pixels(generator.render(latents, bank.resolution))
         for index in missing:
             save_picture(bank.picture_path(index), pictures[index - indices.start])
 

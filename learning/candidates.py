@@ -19,6 +19,7 @@ from generators import Generator
 from gradctrl import Scores
 
 BATCH = 16
+JUDGED = 128  # Side of the pictures, in pixels, where the generator draws such.
 REACH = {"w": 2.0, "styles": 10.0}  # How far pictures are changed, in deviations of the coordinate along a direction.
 PictureScorer = Callable[[Tensor], Mapping[str, Tensor]]  # Pictures [N, 3, R, R] to logits [N, C] by attribute.
 
@@ -80,8 +81,9 @@ def _change(generator: Generator, control: LinearControl, output: int, length: f
         parts = []
         for part in latents.to(generator.device, generator.dtype).split(BATCH):
             step = (sign * length * control.directions[output]).to(part).expand(len(part), -1)
-            pictures = (generator.render(part + step) if control.moves == "w"
-                        else generator.render(part, style_change=step))
+            side = generator.side_for(JUDGED)
+            pictures = (generator.render(part + step, side) if control.moves == "w"
+                        else generator.render(part, side, style_change=step))
             parts.append(_log_odds(scorer(pictures), scores))
         sides.append({name: torch.cat([part[name] for part in parts]).mean(dim=0) for name in parts[0]})
     return {name: sides[0][name] - sides[1][name] for name in sides[0]}

@@ -19,6 +19,7 @@ from weights.errors import InputError
 
 __all__ = ["FEWEST", "GOAL", "Lesson", "Pool", "Sample", "check_attribute", "fit_from_labels", "was_taught"]
 
+SHOWN = 256  # Side of the samples' pictures, in pixels, where the generator draws such.
 AHEAD = 4    # Samples that are rendered before they are asked for.
 SEEK = 2     # Examples of each class with which a rare class can be looked for.
 FIRST = 5    # Examples of each class with which the first model asks for what it is unsure of.
@@ -249,5 +250,5 @@ class Lesson:
     def _render(self, index: int) -> np.ndarray:
         latent = self.pool.latents[index:index + 1].to(self.generator.device, self.generator.dtype)
         with torch.no_grad():
-            picture: np.ndarray = to_pixels(self.generator.render(latent))[0]
+            picture: np.ndarray = to_pixels(self.generator.render(latent, self.generator.side_for(SHOWN)))[0]
         return picture

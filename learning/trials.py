@@ -20,6 +20,7 @@ from weights.errors import InputError
 
 NEAR = 0.1          # The share of the pool that is near an attribute's boundary.
 RENDER_BATCH = 16
+JUDGED = 128        # Side of the pictures that a classifier judges, in pixels, where the generator draws such.
 PictureScorer = Callable[[Tensor], Mapping[str, Tensor]]
 
 
@@ -118,7 +119,7 @@ def judge(generator: Generator, scorer: ImageScorer | PictureScorer, edited: Edi
     """The image classifier's scores {attribute: [N, C]} of the pictures of edited latents."""
     parts = []
     for part in edited.split(RENDER_BATCH):
-        pictures = generator.render(part.latent, style_change=part.styles).clamp(-1, 1)
+        pictures = generator.render(part.latent, generator.side_for(JUDGED), style_change=part.styles).clamp(-1, 1)
         parts.append({name: values.float().cpu() for name, values in scorer(pictures).items()})
         if on_batch is not None:
             on_batch(len(part.latent))

@@ -1,4 +1,7 @@
-"""What all tests share: one thread, and one real photograph (NASA's portrait of Eileen Collins, public domain)."""
+"""What all tests share: one thread, small models in place of the bundled ones, and one real photograph.
+
+The photograph is NASA's portrait of Eileen Collins (public domain).
+"""
 
 # ruff: noqa: E402 (the number of threads is read when torch and numpy are first imported)
 from __future__ import annotations
@@ -11,7 +14,7 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 os.environ["GRADCTRL_INVERSIONS"] = "off"  # No test may use or fill the inversions that the user keeps.
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,27 @@ import pytest
 from inversion import Face, find_faces
 from inversion.alignment import align
 from inversion.photo import Photo, open_photo
+from tests.small_models import write_small_models
+from weights import manifest, store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the bundled files, with small models for the bundled generator, of which a picture takes long."""
+    folder = tmp_path_factory.mktemp("bundled")
+    write_small_models(folder)
+    for file in manifest.BUNDLED.iterdir():
+        if not (folder / file.name).exists():
+            (folder / file.name).symlink_to(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "BUNDLED", folder)
+        yield folder
+
+
+@pytest.fixture
+def bundled_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundled models themselves, for one test."""
+    monkeypatch.setattr(store, "BUNDLED", manifest.BUNDLED)
 
 
 @pytest.fixture(scope="session")

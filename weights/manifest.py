@@ -53,6 +53,7 @@ class Entry:
     sha256: str = ""                  # Of the stored file; "": recorded on first use.
     size: int = 0                     # Of the stored file, in bytes; 0: not known.
     generator: str = ""               # The generator that it belongs to, by name.
+    origin: str = ""                  # Of a bundled file: what it was made of.
     needs: tuple[str, ...] = ()       # Other entries that are fetched with it.
     sources: tuple[Source, ...] = ()  # In the order in which they are tried.
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from editing import Edit, Editor, Recipe, Session
 from generators import Generator
+from inversion import made_smaller
 from page.state.models import EditingModels
-from page.state.visitor import EditSubject, Visitor
+from page.state.visitor import EditSubject, SmallPicture, Visitor
 
 LAST = 2  # Edits of each subject that are kept.
 
@@ -46,6 +47,27 @@ def edited_picture(models: EditingModels, subject: EditSubject, edit: Edit) -> n
     picture.flags.writeable = False  # Others are given it too.
     _LAST[subject] = (models, edit, picture), *last[:LAST - 1]
     return picture
+
+
+def preview_picture(models: EditingModels, subject: EditSubject, edit: Edit) -> np.ndarray:
+    """What can be shown of an edit while a slider moves: uint8 [s, s, 3], s being `EditingModels.preview_side`.
+
+    What the generator's smaller picture lacks of the whole one, and of a tuned face's, is taken from the unedited face.
+
+    Raises:
+        InputError: the method's controls have no such attribute or class.
+    """
+    side = models.preview_side
+    if side == models.generator.img_resolution:
+        return edited_picture(models, subject, edit)
+    if subject.small is None or len(subject.small.picture) != side:
+        picture = made_smaller(subject.picture, side)
+        drawn = editor_of(models, subject, edit.method).edit(Edit(), side=side)
+        subject.small = SmallPicture(picture, picture.astype(np.int16) - drawn)
+    if not edit.changes:
+        return subject.small.picture
+    drawn = editor_of(models, subject, edit.method).edit(edit, side=side)
+    return np.clip(drawn + subject.small.lacking, 0, 255).astype(np.uint8)
 
 
 def recipe_of(models: EditingModels, subject: EditSubject, edit: Edit) -> Recipe:

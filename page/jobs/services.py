@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import statistics
+import time
 
 import numpy as np
+import torch
 
 from directions import Controls
 from directions import load as load_directions
@@ -13,10 +15,11 @@ from generators import Generator, to_pixels
 from inversion import InversionCache, Progress, Projector, preset
 from page.jobs.describing import describer
 from page.jobs.executors import InversionQueue
-from page.state.models import EditingModels, LazyGenerator, Pace
+from page.state.models import PREVIEWED, EditingModels, LazyGenerator, Pace
 from page.state.visitor import Visitor
 
-STEPS, TUNING_STEPS = 6, 9  # That are timed: about a second. Every eighth one of the tuning is longer than the others.
+QUICK = 0.06                # Seconds that a preview's picture may take.
+STEPS, TUNING_STEPS = 6, 3  # That are timed: some seconds. The first of the tuning is longer than most.
 
 
 class Services:
@@ -54,12 +57,28 @@ class Services:
         Raises:
             InputError: one of them cannot be loaded.
         """
+        self.models.timing.preview_side = quick_side(self.models.generator)
         self.models.timing.pace = measured_pace(self.models.projector)
         describer()(np.zeros((128, 128, 3), np.uint8))
 
     def close(self) -> None:
         """End all that runs, as the page ends."""
         self.inversions.close()
+
+
+@torch.no_grad()
+def quick_side(generator: Generator) -> int:
+    """The largest of the sides of previews at which this machine draws a picture quickly enough for each move."""
+    w = generator.sample([0])
+    for side in sorted({generator.side_for(side) for side in PREVIEWED}, reverse=True):
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            generator.render(w, side).sum().item()  # .item() waits for a GPU to finish.
+            seconds.append(time.perf_counter() - start)
+        if min(seconds) < QUICK:
+            break
+    return side
 
 
 def measured_pace(projector: Projector) -> Pace:

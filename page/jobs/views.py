@@ -17,7 +17,7 @@ PREVIEW_SIDE = 512  # The same while a slider is dragged, when being quick count
 VIEW_REACH = 1.5    # Of an edited photo the part around the face is shown, so many times as wide as the crop.
 MOST_READY = 16     # Photos kept ready for previews: 5 to 8 MB each with the bundled generator, 20 with one of 1024.
 CHOSEN, OTHER = (99, 102, 241), (255, 255, 255)  # Colours of the outlines.
-_READY: Recent[EditSubject, PasteBack] = Recent(MOST_READY)
+_READY: Recent[EditSubject, dict[int, PasteBack]] = Recent(MOST_READY)  # By the side of the edited pictures.
 
 
 def pasted_pictures(subject: EditSubject, picture: np.ndarray, *,
@@ -26,7 +26,7 @@ def pasted_pictures(subject: EditSubject, picture: np.ndarray, *,
 
     Args:
         subject: Of a photo.
-        picture: The edited picture, uint8 [R, R, 3].
+        picture: The edited picture, uint8 [R, R, 3]; for previews it may be smaller.
         side: For the page: the part around the face, at most so many pixels a side, since an edit of a small face
             could not be seen otherwise. None: all of the photo, for saving.
     Raises:
@@ -43,7 +43,10 @@ def pasted_pictures(subject: EditSubject, picture: np.ndarray, *,
     if side != PREVIEW_SIDE:
         return photo.pixels, paste_back(photo, face, picture, original=subject.picture)
     # Asked for at each move of a slider; the photo's part of it takes longer than the edit's.
-    return photo.pixels, _READY.get(subject, lambda: PasteBack.of(photo, face, subject.picture))(picture)
+    ready = _READY.get(subject, dict)
+    if len(picture) not in ready:
+        ready[len(picture)] = PasteBack.of(photo, face, made_smaller(subject.picture, len(picture)))
+    return photo.pixels, ready[len(picture)](picture)
 
 
 def around(photo: Photo, face: Face) -> tuple[Photo, list[Face]]:

@@ -15,6 +15,7 @@ from generators import Generator, choose_device, load
 from inversion import Projector, ProjectorSettings
 from weights.errors import InputError
 
+PREVIEWED = (128, 256)  # Sides of previews, in pixels, where the generator draws such.
 OWN = "own"  # The method of the controls that are loaded.
 
 
@@ -32,6 +33,7 @@ class Timing:
 
     def __init__(self) -> None:
         self.pace: Pace | None = None
+        self.preview_side = 0  # The largest that is quick enough here, in pixels; 0: not timed yet.
         self._whole: dict[ProjectorSettings, float] = {}
 
     def seconds(self, settings: ProjectorSettings) -> float | None:
@@ -106,6 +108,11 @@ class EditingModels:
     @property
     def timing(self) -> Timing:
         return self.lazy_generator.timing
+
+    @property
+    def preview_side(self) -> int:
+        """Side of the pictures that are shown while a slider moves."""
+        return self.timing.preview_side or self.generator.side_for(PREVIEWED[0])
 
     @property
     def title(self) -> str:

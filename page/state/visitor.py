@@ -19,6 +19,14 @@ from weights.errors import InputError
 MOST_EDITS = 200  # That can be undone.
 
 
+@dataclass(frozen=True, eq=False)
+class SmallPicture:
+    """The subject as small as previews are."""
+
+    picture: np.ndarray  # uint8 [s, s, 3]
+    lacking: np.ndarray  # What the generator's small picture lacks of it, int16 [s, s, 3].
+
+
 @dataclass(eq=False, kw_only=True)
 class EditSubject:
     """What is being edited: an inverted face of a photo, or a synthetic sample."""
@@ -35,6 +43,7 @@ class EditSubject:
     # What was made of it for the page, once it was needed.
     views: dict[int, tuple[Photo, Face]] = field(default_factory=dict)  # The part around the face, by its side.
     descriptor: np.ndarray | None = None                                # dlib's, of the picture: float32 [128].
+    small: SmallPicture | None = None                                   # For previews.
 
 
 class History:

@@ -14,7 +14,8 @@ import gradio as gr
 import numpy as np
 
 from editing import Edit
-from page.jobs.editing import edited_picture
+from inversion import made_smaller
+from page.jobs.editing import edited_picture, preview_picture
 from page.jobs.executors import edits, measurements
 from page.jobs.measuring import effect_of
 from page.jobs.services import Services
@@ -156,11 +157,13 @@ class EditTab(PhotoHandlers):
         subject = visitor.present_subject
 
         def drawn(wanted: Edit) -> tuple[np.ndarray, np.ndarray]:
-            picture = edited_picture(models, subject, wanted)
+            preview = side == PREVIEW_SIDE
+            picture = (preview_picture if preview else edited_picture)(models, subject, wanted)
             if pasted and subject.photo is not None:
                 return pasted_pictures(subject, picture, side=side)
             crop = subject.inversion.crop if subject.inversion is not None else subject.picture
-            return (subject.picture if compare == INVERSION else crop), picture
+            before = subject.picture if compare == INVERSION else crop
+            return (made_smaller(before, len(picture)) if preview else before), picture
 
         before, after = drawn(edit)
         if compare == PINNED and visitor.pinned is not None:

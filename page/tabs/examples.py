@@ -13,6 +13,7 @@ PHOTO = Path(__file__).parents[1] / "photos" / "eileen-collins.jpg"  # NASA's po
 PHOTO_WORDS = "A photo: NASA's portrait of Eileen Collins"
 SEEDS = (20, 24, 43, 30, 29)  # Different faces, chosen by eye among the bundled generator's.
 TRUNCATION = 0.75
+SHOWN = 256  # Side of their pictures in the gallery, in pixels.
 
 
 def gallery(models: EditingModels) -> list[tuple[str, str]]:
@@ -25,7 +26,8 @@ def gallery(models: EditingModels) -> list[tuple[str, str]]:
     folder = files.private_dir() / "examples" / generator.hash[:16]
     paths = [folder / f"sample-{seed}.jpg" for seed in SEEDS]
     if not all(path.is_file() for path in paths):
-        pictures = to_pixels(generator.render(generator.sample(SEEDS, truncation=TRUNCATION)))
+        pictures = to_pixels(generator.render(generator.sample(SEEDS, truncation=TRUNCATION),
+                                              generator.side_for(SHOWN)))
         folder.mkdir(parents=True, exist_ok=True)
         for path, picture in zip(paths, pictures, strict=True):
             save_picture(path, picture)

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from editing import Edit, load_session
-from inversion import PRESETS, Progress
+from inversion import PRESETS, Progress, made_smaller
 from page.jobs.inverting import Waiting, invert
 from page.jobs.opening import choose, draw_sample, face_at, resume, take_photo
 from page.jobs.services import Services
@@ -196,7 +196,8 @@ class PhotoHandlers(ABC):
     def _inverting(self, visitor: Visitor, preset: str) -> Iterator[Update]:
         models, settings, side = self.services.models_of(visitor), PRESETS[preset], self.side
         crop = visitor.chosen_face.crop(models.generator.img_resolution)
-        course, shown = InversionProgress(crop), files.for_browser(crop, visitor.folder)
+        course = InversionProgress(crop)
+        shown = files.for_browser(made_smaller(crop, models.generator.side_for(settings.side)), visitor.folder)
         yield {side.status: starting(), side.empty: gr.update(visible=False), side.area: gr.update(visible=True),
                side.tools: gr.update(visible=False), self.outputs.area: gr.update(visible=False)}
         for report in invert(visitor, models, settings, self.services.inversions, self.services.cache):
