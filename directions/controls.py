@@ -13,6 +13,7 @@ import torch
 from directions.control import Control, Direction
 from directions.methods import MethodName
 from generators import Generator, Space
+from generators.spaces import in_words
 from weights.errors import InputError
 from weights.fingerprint import fingerprint
 
@@ -89,8 +90,9 @@ class Controls(Mapping[str, Direction]):
         for kind in sorted({control.moves for control in self.values()} & self.spaces.keys()):
             own, other = self.spaces[kind], generator.spaces[kind]
             if not own.matches(other):
-                raise InputError(self.source, f"these controls are for the space {own.short}, and the loaded generator "
-                                 f"has {other.short}", "load a generator of that space, or train controls for this")
+                raise InputError(self.source, f"these controls are for the space {in_words(own.short)}, and the loaded "
+                                 f"generator has {other.short}",
+                                 "load a generator of that space, or train controls for this")
         for control in self.values():
             width = generator.spaces[control.moves].width
             if control.width != width:

@@ -36,8 +36,8 @@ def load(source: str | os.PathLike[str] = "bundled") -> Controls:
     """Read directions and controls, whatever they are.
 
     Args:
-        source: "bundled", or a method's name for the bundled ones of that method; "paper": trained and steered as in
-            GradCtrl's paper; a name of the manifest; a file; or a folder as the authors of GradCtrl publish it.
+        source: "bundled", or a method's name for the bundled ones of that method; a name of the manifest; a file; or a
+            folder as the authors of GradCtrl publish it.
     Returns:
         float32, on the CPU.
 
@@ -46,8 +46,10 @@ def load(source: str | os.PathLike[str] = "bundled") -> Controls:
             the file and the remedy.
     """
     name = os.fspath(source)
-    name = {"bundled": "bundled-controls", "paper": "bundled-paper"}.get(name, name)
-    name = METHODS[name].file if name in METHODS else name
+    name = METHODS[name].file if name in METHODS else METHODS["gradctrl"].file if name == "bundled" else name
+    if name.startswith("bundled-") and not is_known(name):
+        raise InputError(os.fspath(source), "no controls of this method are bundled",
+                         "train some (`gradctrl controls fit`), and give their file")
     path = path_of(name) if is_known(name) else Path(name)
     if path.name == "model.pth":  # How the authors' files are stored.
         path = path.parent

@@ -14,6 +14,7 @@ import numpy as np
 from directions import Controls, Edit
 from editing.editor import Editor
 from generators import Generator
+from generators.spaces import in_words
 from inversion import Photo, ProjectorSettings, read_picture_metadata
 from weights.errors import InputError
 from weights.files import replacing
@@ -99,8 +100,8 @@ class Recipe:
                                    ("controls", self.controls, editor.controls.hash)):
             if mine != theirs:
                 raise InputError(None,
-                                 f"this recipe was made with {what} {mine[:12]}, not with what is loaded "
-                                 f"({theirs[:12]})", f"load the same {what}")
+                                 f"this recipe was made with {what} {in_words(mine)}, not with what is loaded "
+                                 f"({theirs[:12]})", f"load the same {what}, or make the edit anew")
 
     def apply(self, editor: Editor) -> np.ndarray:
         """Edit the editor's latents as the recipe says; uint8 as `Editor.edit` gives."""

@@ -18,6 +18,13 @@ TOLERANCE = 0.02
 Measured (`tests/generators/test_spaces.py`), of mappings of 4 and 8 layers: weights rounded to half precision 0.001 at
 most, to bfloat16 0.01; every weight moved at random by 1% of their size 0.04 and more, by 5% 0.2 and more.
 """
+FORMER_BUNDLED = ("76607ecfab02d7f5fffc37d14fc0fb5b340f987affc94338d79252c94d11f2e8", "e978b958", "1693bd02")
+"""Hash and spaces (`Space.short`) of the generator that former versions had bundled."""
+
+
+def in_words(name: str) -> str:
+    """A generator, by its hash, or a space, by `Space.short`, for messages."""
+    return "the 128-pixel generator that former versions had bundled" if name in FORMER_BUNDLED else name[:12]
 
 
 @dataclass(frozen=True, eq=False)

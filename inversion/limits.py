@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from inversion.perceptual import PerceptualDistance
     from inversion.record import Inversion
 
-SMALL = 0.75     # Quad's side over the crop's; below it detail must be invented. At 0.5 and less it is seen at once.
+SMALL = 0.75     # Quad's side over the crop's, or over _LOOK if that is less; below it detail must be invented. At 0.5
+                 # and less it is seen at once.
 TURNED = 30.0    # Degrees of `Face.yaw`; 5 of the 100 have more, all of them three-quarter views or profiles.
 PROFILE = 60.0   # Degrees above which the measure tells no more than that.
 TILTED = 25.0    # Degrees of `Face.roll`; landmarks go astray from 30 on.
@@ -77,7 +78,7 @@ def limits_of_face(photo: Photo, face: Face, faces: Sequence[Face], *, resolutio
         FaceTooSmallError: the face cannot be aligned.
     """
     texts = []
-    if face.size < SMALL * resolution:
+    if face.size < SMALL * min(resolution, _LOOK):
         texts.append(f"The face is {face.size:.0f} pixels across where the generator draws {resolution}: detail that "
                      "the photo does not have is invented; a larger photo, or one from nearer, works better")
     if abs(face.yaw) > TURNED:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from generators import Generator, Space
+from generators.spaces import in_words
 from inversion.settings import ProjectorSettings
 from inversion.tuning import Tuning
 from weights.errors import InputError
@@ -67,8 +68,8 @@ class Inversion:
         """
         remedy = "load that generator or invert the photo again"
         if not self.space.matches(generator.space):
-            raise InputError(None, f"this latent is of another space ({self.space.short}) than the loaded generator's "
-                                   f"({generator.space.short})", remedy)
+            raise InputError(None, f"this latent is of another space ({in_words(self.space.short)}) than the loaded "
+                                   f"generator's ({generator.space.short})", remedy)
         if self.latent.ndim == 2 and len(self.latent) != generator.num_ws:
             raise InputError(None, f"this latent has {len(self.latent)} rows, and the loaded generator takes "
                                    f"{generator.num_ws}", remedy)
@@ -103,7 +104,8 @@ def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None 
 
     Args:
         path: The file.
-        generator: The generator that it is to be used with; a record that does not fit it is refused.
+        generator: The generator that it is to be used with; a record that does not fit it is refused. Rows of w+ that
+            one generator of its space has more than another follow the last one, or are left out.
     Raises:
         InputError: no such file, not a record, damaged, or of another space or generator; the message names the file.
     """
@@ -114,6 +116,9 @@ def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None 
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(path, f"damaged inversion ({error})", "invert the photo again") from error
     if generator is not None:
+        if inversion.latent.ndim == 2 and not inversion.tuning:
+            rows = torch.arange(generator.num_ws).clamp_max(len(inversion.latent) - 1)
+            inversion = replace(inversion, latent=inversion.latent[rows])
         try:
             inversion.check(generator)
         except InputError as error:

@@ -10,6 +10,7 @@ from weights.errors import InputError
 
 Space = Literal["w", "w+"]
 Precision = Literal["auto", "float32", "bfloat16"]
+LEAST_SIDE = 32  # Of pictures that LPIPS can compare, in pixels.
 STARTS = ("auto", "encoder", "samples", "mean")
 
 
@@ -53,10 +54,11 @@ class ProjectorSettings:
             raise InputError(self.start, "no such start of an inversion", f"use {', '.join(STARTS)}")
         if self.precision not in get_args(Precision):
             raise InputError(self.precision, "no such precision", f"use {', '.join(get_args(Precision))}")
-        if min(self.steps, self.samples, self.side) < 1 or self.tuning_steps < 0:
-            raise InputError(f"{self.steps} steps from {self.samples} samples at {self.side} pixels and "
-                             f"{self.tuning_steps} of tuning", "an inversion needs at least 1 step, 1 sample and 1 "
-                             "pixel, and no fewer than 0 steps of tuning")
+        if min(self.steps, self.samples) < 1 or self.tuning_steps < 0:
+            raise InputError(f"{self.steps} steps from {self.samples} samples and {self.tuning_steps} of tuning",
+                             "an inversion needs at least 1 step and 1 sample, and no fewer than 0 steps of tuning")
+        if self.side < LEAST_SIDE:
+            raise InputError(f"pictures of {self.side} pixels", "too small to be compared", f"use {LEAST_SIDE} or more")
         weights = (self.mse, self.tuning_mse, self.prior, self.focus, self.inner, self.spread, self.locality)
         if min(self.learning_rate, self.tuning_rate) <= 0 or min(*weights, self.plateau, self.seconds) < 0:
             raise InputError(None, "inversion settings must not be negative, and learning rates must be above 0")

@@ -1,4 +1,4 @@
-"""Makes the picture at the head of the README.
+"""Makes the pictures at the head of the README: edits of samples, and of a photo.
 
     python -m tools.example [PHOTO]     (default: NASA's portrait of Eileen Collins, from scikit-image)
 """
@@ -13,21 +13,41 @@ import numpy as np
 import editing
 import inversion
 
-SIDE = 224
-EDITS: list[dict[str, float]] = [{}, {"smile": -2.0}, {"age": 2.0}, {"hair:blond": 1.0}, {"gender": 1.0}]
+DOCS = Path(__file__).parents[1] / "docs"
+SIDE = 192
+TRUNCATION = 0.75
+# By seed; in the order smile, age, gender, eyeglasses, pose.
+SAMPLES = {2: (-1.0, 1.0, -1.0, -1.0, 1.0), 1: (-1.0, 1.25, 1.0, 1.5, -1.0), 32: (1.0, -1.25, -1.0, 1.5, 1.0),
+           7: (1.0, 1.25, 1.0, 1.5, -1.0), 28: (-1.0, 1.25, -1.0, 1.5, 1.0)}
+NAMES = ("smile", "age", "gender", "eyeglasses", "pose")
+OF_PHOTO = ({"smile": -1.0}, {"age": 1.0}, {"gender": 1.0}, {"eyeglasses": 1.25}, {"pose": -0.5})
 
 
 def main() -> None:
-    face = editing.load().open(open_example(), face=0, settings="faithful")
-    edited = [face.edit(edit) for edit in EDITS]
-    photos = [_crop(one.photo, face.chosen.face) for one in edited]
+    editor = editing.load()
+    write("example.jpg", samples(editor.editor))
+    write("example-photo.jpg", photo(editor))
+
+
+def samples(editor: editing.Editor) -> np.ndarray:
+    """A row for each sample: as it is, and with each control."""
+    rows = []
+    for seed, strengths in SAMPLES.items():
+        editor.set_latent(editor.generator.sample([seed], truncation=TRUNCATION)[0])
+        edits = [{}, *({name: strength} for name, strength in zip(NAMES, strengths, strict=True))]
+        rows.append([inversion.made_smaller(editor.edit(edit), SIDE) for edit in edits])
+    return np.array(rows)
+
+
+def photo(editor: editing.PhotoEditor) -> np.ndarray:
+    """Upper row: the crop, its inversion and edits; lower row: the photo, and the edits put back into it."""
+    face = editor.open(open_example(), face=0, settings="faithful")
+    print(f"LPIPS {face.inversion.lpips:.3f}, identity distance {face.inversion.identity:.2f}, "
+          f"{face.inversion.seconds:.1f} s")
+    edited = [face.edit(edit) for edit in ({}, *OF_PHOTO)]
     crop = _crop(face.chosen.photo.pixels, face.chosen.face)
-    out = Path(__file__).parents[1] / "docs" / "example.jpg"
-    sheet = editing.join(np.stack([np.stack([crop, *(_enlarged(one.picture) for one in edited)]),
-                                   np.stack([crop, *photos])]))
-    inversion.save_picture(out, sheet, quality=88)
-    print(out, f"LPIPS {face.inversion.lpips:.3f}, identity distance {face.inversion.identity:.2f}, "
-               f"{face.inversion.seconds:.1f} s")
+    drawn = [inversion.made_smaller(one.picture, SIDE) for one in edited]
+    return np.array([[crop, *drawn], [crop, *(_crop(one.photo, face.chosen.face) for one in edited)]])
 
 
 def open_example() -> inversion.Photo:
@@ -39,14 +59,14 @@ def open_example() -> inversion.Photo:
     return inversion.photo_from_array(data.astronaut(), name="astronaut")
 
 
+def write(name: str, pictures: np.ndarray) -> None:
+    """Write pictures uint8 [rows, columns, H, W, 3] as one into docs/."""
+    inversion.save_picture(DOCS / name, editing.join(pictures), quality=88)
+    print(DOCS / name)
+
+
 def _crop(pixels: np.ndarray, face: inversion.Face) -> np.ndarray:
     return inversion.align(inversion.photo_from_array(pixels), face, SIDE)
-
-
-def _enlarged(picture: np.ndarray) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
 
 
 if __name__ == "__main__":

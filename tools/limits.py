@@ -85,13 +85,8 @@ def row(editor: editing.Editor, case: Case) -> np.ndarray:
     """Crop, inversions and edit, uint8 [4, SIDE, SIDE, 3]."""
     editor.set_latent(case.inversions["faithful"])
     pictures = [*(record.picture for record in case.inversions.values()), editor.edit(EDIT)]
-    return np.stack([inversion.align(case.photo, case.face, SIDE), *(enlarged(picture) for picture in pictures)])
-
-
-def enlarged(picture: np.ndarray) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    small = [inversion.made_smaller(picture, SIDE) for picture in pictures]
+    return np.stack([inversion.align(case.photo, case.face, SIDE), *small])
 
 
 def write_table(cases: list[Case]) -> None:

@@ -104,7 +104,7 @@ def train(generator: MobileStyleGAN, checkpoint: Path, *, steps: int) -> None:
     """Train the readouts of a generator, from `checkpoint` on where there is one."""
     readouts = generator.synthesis.readouts.requires_grad_()
     distance = PerceptualDistance("alex")
-    sizes = [max(float(weight.square().mean().sqrt()), LEAST_SIZE) for weight in readouts.parameters()]
+    sizes = [max(float(weight.detach().square().mean().sqrt()), LEAST_SIZE) for weight in readouts.parameters()]
     adam = torch.optim.Adam([{"params": [weight]} for weight in readouts.parameters()], betas=(0.9, 0.99))
     done = 0
     if checkpoint.exists():

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from page.jobs import memory
 from weights.errors import InputError
 
 EDIT_WORKERS = 2         # Edits that are made at once; more only take the processor and memory from each other.
@@ -125,6 +126,7 @@ class InversionQueue:
     def _leave(self, job: Future[Any]) -> None:
         with self._lock:
             del self._seconds[job]
+        memory.give_back()
 
     def ahead(self, job: Future[Any]) -> tuple[int, float]:
         """How many come before one, and the seconds that they were expected to take, each in full."""

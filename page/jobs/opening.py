@@ -8,6 +8,7 @@ import numpy as np
 
 from editing import SampleSource, Session
 from generators import Generator, to_pixels
+from generators.spaces import in_words
 from inversion import Face, choose_face, find_faces, open_photo
 from page.state.visitor import EditSubject, Visitor
 from weights.errors import InputError
@@ -67,8 +68,9 @@ def resume(visitor: Visitor, session: Session, generator: Generator) -> None:
         InputError: it belongs to another generator.
     """
     if session.generator != generator.hash:
-        raise InputError(None, f"this session was saved with generator {session.generator[:12]}, and "
-                         f"{generator.hash[:12]} is loaded", "choose the session's generator in the tab Models")
+        raise InputError(None, f"this session was saved with generator {in_words(session.generator)}, and "
+                         f"{generator.hash[:12]} is loaded", "choose the session's generator in the tab Models, or "
+                         "begin again with the photo")
     session.edit.check()
     visitor.end_inversion()
     if isinstance(session.source, SampleSource):

@@ -13,6 +13,7 @@ from directions import Controls
 from directions import load as load_directions
 from generators import Generator, to_pixels
 from inversion import InversionCache, Progress, Projector, preset
+from page.jobs import memory
 from page.jobs.describing import describer
 from page.jobs.executors import InversionQueue
 from page.state.models import PREVIEWED, EditingModels, LazyGenerator, Pace
@@ -60,6 +61,7 @@ class Services:
         self.models.timing.preview_side = quick_side(self.models.generator)
         self.models.timing.pace = measured_pace(self.models.projector)
         describer()(np.zeros((128, 128, 3), np.uint8))
+        memory.give_back()
 
     def close(self) -> None:
         """End all that runs, as the page ends."""

@@ -11,7 +11,7 @@ from page.state.models import EditingModels
 
 PHOTO = Path(__file__).parents[1] / "photos" / "eileen-collins.jpg"  # NASA's portrait, in the public domain.
 PHOTO_WORDS = "A photo: NASA's portrait of Eileen Collins"
-SEEDS = (20, 24, 43, 30, 29)  # Different faces, chosen by eye among the bundled generator's.
+SEEDS = (1, 2, 32, 7, 21)  # Different faces, chosen by eye among the bundled generator's.
 TRUNCATION = 0.75
 SHOWN = 256  # Side of their pictures in the gallery, in pixels.
 

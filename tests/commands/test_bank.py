@@ -6,17 +6,18 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from generators import Generator, load
 from gradctrl.prepare import load_examples, prepare
+from inversion.photo import save_picture
 from learning.bank import SampleBank, open_bank, write_bank
 from learning.scorers import BundledScorer, FaceClassifier, save_face_classifier, score_bank
 from tests.commands.running import fine, refused, run
@@ -106,20 +107,22 @@ def test_options_without_effect_are_refused(arguments: list[str]) -> None:
     refused("sample", *arguments, words="with --bank", code=2)
 
 
-def test_a_bank_that_is_stopped_goes_on(bank: SampleBank, tmp_path: Path) -> None:
+def test_a_bank_that_is_stopped_goes_on(bank: SampleBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "bank"
-    code = ("import cli, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # In the background too.
-            f"cli.main(['sample', '--bank', {str(out)!r}, '--count', '{COUNT}', '--seed', '5', '--threads', '1'])")
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
-    end = time.monotonic() + 60
-    while not (out / "pictures" / "000003.png").is_file() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=60)
-    assert (process.returncode, told[0]) == (1, ""), told
-    assert f"of {COUNT} samples are in {out}; the same command again goes on" in told[1]
-    assert "Traceback" not in told[1]
+
+    def save_and_press(path: Path, pixels: np.ndarray) -> None:
+        save_picture(path, pixels)
+        if path.stem == "000011":
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # In the background it is ignored.
+    with monkeypatch.context() as patch:
+        patch.setattr("learning.bank.save_picture", save_and_press)
+        result = run("sample", "--bank", out, "--count", COUNT, "--seed", 5)
+    signal.signal(signal.SIGINT, before)
+    assert (result.exit_code, result.stdout) == (1, ""), result.output
+    assert f"8 of {COUNT} samples are in {out}; the same command again goes on" in result.stderr
+    assert "Traceback" not in result.stderr
     refused("score", out, words=f"of {COUNT} samples are there")
     fine("sample", "--bank", out, "--count", COUNT, "--seed", 5)
     assert torch.equal(open_bank(out).latents(), bank.latents())

@@ -633,7 +633,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_weights_are_listed_found_and_checked(cache: Path) -> None:
+def test_weights_are_listed_found_and_checked(bundled_models: None, cache: Path) -> None:
     from weights.manifest import entries
 
     listed = run("weights", "list").stdout

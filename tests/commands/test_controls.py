@@ -13,6 +13,7 @@ from directions import save as save_controls
 from generators import Space
 from gradctrl import Classifier
 from tests.commands.running import run
+from tests.small_models import bundle
 
 SAMPLES = {"space": "w 8 x", "generator_hash": "a" * 64, "truncation": 1.0, "seed": 5, "count": 9000, "ending": "png",
            "resolution": 32,
@@ -75,9 +76,8 @@ def test_other_methods_and_the_bundled_ones_are_shown(file: Path, tmp_path: Path
                             report={"samples": 700, "outputs": [{"class": "old", "component": 3, "rank": 0.8123}]})
     path = tmp_path / "other.safetensors"
     save_controls(path, [control], spaces=SPACES)
-    with monkeypatch.context() as patched:
-        patched.setattr("directions.files.path_of", {"bundled-ganspace": path}.__getitem__)
-        assert shown(path) == shown("ganspace")
+    bundle(monkeypatch, "ganspace", path)
+    assert shown(path) == shown("ganspace")
     for told in (SPACES["w"].short, "ganspace", "700", "class old, component 3, rank 0.8123"):
         assert told in shown(path)
     bundled = shown("bundled")

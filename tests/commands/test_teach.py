@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from directions import ALL_LAYERS, Controls, GradCtrlControl, LinearControl
 from directions import load as load_controls
@@ -26,27 +24,12 @@ from learning.contenders import fit_contender, split_bank
 from learning.from_bank import choose_examples, choose_fit, fit_from_bank, make_tuner, renders
 from learning.scorers import load_scorer, score_bank
 from tests.commands.running import fine, refused
+from tests.commands.scoring import write_scorer
 from weights.errors import InputError
 
 COUNT = 500
 QUICK = partial(TuneSettings, margins=(0.0, 1.0), search_margins=(0.0,), margin_samples=5,
                 layer_ranges=((4, 2048), (12, 2048)), counts=(0, 50))
-
-
-class Colours(nn.Module):
-    """Logits of brightness and of red against blue, both 0 for the median picture."""
-
-    def __init__(self, pictures: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("middle", torch.zeros(2))
-        self.register_buffer("spread", torch.ones(2))
-        values = self(pictures)
-        self.register_buffer("middle", values.median(dim=0).values)
-        self.register_buffer("spread", values.std(dim=0) / 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        means = x.mean(dim=[2, 3])
-        return (torch.stack([means.mean(dim=1), means[:, 0] - means[:, 2]], dim=1) - self.middle) / self.spread
 
 
 @dataclass(frozen=True)
@@ -72,15 +55,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("world")
     generator = make_generator(folder / "generator.safetensors", 0)
     bank = write_bank(generator, folder / "bank", count=COUNT, seed=3, batch=60)
-    pictures = torch.from_numpy(bank.pictures(0, COUNT)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        torch.jit.script(Colours(pictures)).save(str(folder / "model.pt"))
-    scorer = folder / "scorer.json"
-    scorer.write_text(json.dumps({"format": "gradctrl-scorer-1", "name": "colours", "model": "model.pt",
-                                  "range": [-1, 1], "outputs": [
-        {"attribute": "bright", "classes": ["dark", "bright"], "columns": [0], "kind": "logit"},
-        {"attribute": "red", "classes": ["blue", "red"], "columns": [1], "kind": "logit"}]}))
+    scorer = write_scorer(folder, bank)
     bank.save_scores(score_bank(bank, load_scorer(scorer), batch=120))
     return World(generator, folder / "generator.safetensors", bank, scorer)
 

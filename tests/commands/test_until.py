@@ -22,6 +22,7 @@ from editing.increments import round_up, through
 from generators import Space, load
 from inversion import Inversion, Photo, find_faces, paste_back, save_inversion
 from tests.commands.running import fine, run
+from tests.small_models import bundle, write_linear_controls
 
 SEED = 11
 
@@ -108,10 +109,9 @@ def test_who_is_there_already_stays(editor: Editor, out: Path) -> None:
 
 
 def test_what_is_out_of_reach_names_the_input(editor: Editor, tmp_path: Path, out: Path) -> None:
-    w = editor.latent[0, 0]
-    for name in ("near", "far"):  # One that has the class already goes on.
-        latent = w if name == "far" else editor.displace({editor.key_of(away(editor, "smile")): 3.0 if away(
-            editor, "smile") == "smile:smiling" else -3.0}).latent[0]
+    towards = 3.0 if away(editor, "smile") == "smile:smiling" else -3.0
+    for name, strength in (("near", towards), ("far", -towards)):  # One that has the class already goes on.
+        latent = editor.displace({"smile": strength}).latent[0]
         blank = np.zeros([128, 128, 3], np.uint8)
         save_inversion(tmp_path / f"{name}.latent.safetensors", Inversion(
             latent=latent, space=editor.generator.space, crop=blank, picture=blank, lpips=0.0, mse=0.0,
@@ -190,7 +190,11 @@ def test_through_the_classes_of_a_photo(editor: Editor, astronaut: Photo, astron
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_methods_bring_their_controls(method: str, editor: Editor, out: Path) -> None:
+def test_methods_bring_their_controls(method: str, editor: Editor, tmp_path: Path, out: Path,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    if method != "gradctrl":
+        write_linear_controls(tmp_path / "linear.safetensors", method, editor.generator)
+        bundle(monkeypatch, method, tmp_path / "linear.safetensors")
     (picture, recipe_file), _ = fine("edit", "--seed", SEED, "--set", "age=1", "--method", method, "--out", out)
     other = Editor(editor.generator, load_controls(method))
     other.set_latent(editor.latent[0])
@@ -226,7 +230,7 @@ def test_other_methods_edit(bundled: bool, foreign: Path, editor: Editor, out: P
     other.set_latents(editor.latent)
     flags: list[object] = ["--controls", foreign]
     if bundled:
-        monkeypatch.setattr("directions.files.path_of", {"bundled-interfacegan": foreign}.__getitem__)
+        bundle(monkeypatch, "interfacegan", foreign)
         flags = []
     (picture, recipe_file), _ = fine("edit", "--seed", SEED, "--set", "age=2", "--method", "interfacegan", *flags,
                                      "--out", out)
@@ -252,7 +256,7 @@ def test_controls_of_another_space_are_refused_with_both_spaces(editor: Editor, 
 def test_margins_are_kept(editor: Editor, tmp_path: Path, out: Path) -> None:
     """A control that must be surer goes further."""
     name = away(editor, "smile")
-    surer = [replace(control, margins=tuple(margin + 1 for margin in control.margins))
+    surer = [replace(control, margins=tuple(control.margin(index) + 2 for index in range(len(control.classes))))
              for control in map(load_controls().control, load_controls())]
     path = tmp_path / "surer.safetensors"
     save_controls(path, surer, spaces=editor.generator.spaces)
@@ -261,5 +265,5 @@ def test_margins_are_kept(editor: Editor, tmp_path: Path, out: Path) -> None:
     assert abs(strength) > abs(float(editor.strengths_to(name)[0])) + 0.05
     control, class_index = editor.find(name)
     far = editor.states(control, editor.displace({"smile": strength}))
-    assert float(control.score_of(far, class_index)) == pytest.approx(control.margin(class_index) + 1, abs=0.05)
-    assert Controls(surer).control("smile").margin(class_index) == control.margin(class_index) + 1
+    assert float(control.score_of(far, class_index)) == pytest.approx(control.margin(class_index) + 2, abs=0.05)
+    assert Controls(surer).control("smile").margin(class_index) == control.margin(class_index) + 2

@@ -1,4 +1,4 @@
-"""The authors' demo, with classifiers made as theirs are, for the bundled generator."""
+"""The authors' demo, with classifiers made as theirs are, for a generator with random weights."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from directions.authors import DEMO_STEP, DEMO_STEPS, FFHQ, FFHQ_KEEP, FFHQ_LAYE
 from editing import Editor
 from editing.demo import DEMOS, TRUNCATION, Demo, demo_names, demo_strips
 from generators import Generator, load
+from generators.checkpoints import write
 from gradctrl import trajectory
+from tests.generators.made_generators import make_student
 from weights.manifest import entries, entry_of
 
+SIDE = 64
 SHARED = Path(__file__).parents[3] / "shared" / "gradctrl-authors"
 
 
@@ -47,8 +50,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def generator() -> Generator:
-    return load("bundled")
+def generator_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("generator") / "generator.safetensors"
+    generator = make_student(SIDE, w_dim=512)
+    write(path, generator.config, generator.state_dict(), half=False, metadata={})
+    return path
+
+
+@pytest.fixture(scope="module")
+def generator(generator_file: Path) -> Generator:
+    return load(generator_file)
 
 
 @pytest.fixture
@@ -65,7 +76,7 @@ def near(a: np.ndarray, b: np.ndarray) -> bool:
 def test_a_strip_is_the_authors_walk_at_every_third_step(attribute: str, editor: Editor, generator: Generator) -> None:
     w = generator.sample([5], truncation=TRUNCATION)
     [(name, picture)] = demo_strips(editor, attribute, 5)
-    assert (name, picture.shape) == (attribute, (128, 7 * 128, 3))
+    assert (name, picture.shape) == (attribute, (SIDE, 7 * SIDE, 3))
     control = editor.controls[attribute]
     assert isinstance(control, GradCtrlControl)
     keep = [(editor.controls[other].classifier, count) for other, count in FFHQ_KEEP[attribute].items()]
@@ -75,9 +86,9 @@ def test_a_strip_is_the_authors_walk_at_every_third_step(attribute: str, editor:
         for column, steps in enumerate((0, 3, 6, 9)):
             rows = generator.broadcast(w).clone()
             rows[:, start:stop] = path[:, steps, None]
-            place = (3 + sign * column) * 128
-            assert near(picture[:, place:place + 128], editor.render(rows)[0])
-    assert not near(picture[:, :128], picture[:, -128:])
+            place = (3 + sign * column) * SIDE
+            assert near(picture[:, place:place + SIDE], editor.render(rows)[0])
+    assert not near(picture[:, :SIDE], picture[:, -SIDE:])
 
 
 def test_the_demo_is_as_far_as_the_authors_go(editor: Editor) -> None:
@@ -97,9 +108,9 @@ def test_of_many_classes_the_first_three_are_shown(generator: Generator, tmp_pat
     assert list(found) == demo_names(editor, "color")
     editor.set_latent(editor.generator.sample([1], truncation=TRUNCATION)[0])
     for name, picture in found.items():
-        assert picture.shape == (128, 4 * 128, 3)
-        assert near(picture[:, :128], editor.edit({}))
-        assert near(picture[:, -128:], editor.edit({name: 1.0}))
+        assert picture.shape == (SIDE, 4 * SIDE, 3)
+        assert near(picture[:, :SIDE], editor.edit({}))
+        assert near(picture[:, -SIDE:], editor.edit({name: 1.0}))
 
 
 def test_the_presets_name_what_can_be_fetched() -> None:
@@ -120,9 +131,9 @@ def run(*arguments: object) -> Result:
     return CliRunner(catch_exceptions=False).invoke(cli.main, [str(argument) for argument in arguments])
 
 
-def test_the_command_writes_a_strip_for_each_sample(editor: Editor, folder: Path, tmp_path: Path,
+def test_the_command_writes_a_strip_for_each_sample(editor: Editor, generator_file: Path, folder: Path, tmp_path: Path,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DEMOS, "ffhq", Demo("bundled", str(folder), ("smile", "age")))
+    monkeypatch.setitem(DEMOS, "ffhq", Demo(str(generator_file), str(folder), ("smile", "age")))
     out = tmp_path / "out"
     result = run("demo", "ffhq", "--samples", 2, "--seed", 7, "--out", out)
     assert result.exit_code == 0, result.output

@@ -24,11 +24,12 @@ def make_generator(resolution: int = 32, *, seed: int = 0, conv_clamp: float | N
     return generator.to(dtype).requires_grad_(False).eval()
 
 
-def make_student(resolution: int = 32, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> MobileStyleGAN:
+def make_student(resolution: int = 32, *, seed: int = 0, w_dim: int = 20,
+                 dtype: torch.dtype = torch.float32) -> MobileStyleGAN:
     """A MobileStyleGAN with random weights, noise, neutral w and readouts for two smaller sides."""
     torch.manual_seed(seed)
     config = MobileStyleGANConfig(img_resolution=resolution, channels=CHANNELS[:resolution.bit_length() - 3], z_dim=32,
-                                  w_dim=20, mapping_layers=2, readouts={resolution // 4: 5, resolution // 2: 3})
+                                  w_dim=w_dim, mapping_layers=2, readouts={resolution // 4: 5, resolution // 2: 3})
     generator = MobileStyleGAN(config)
     with torch.no_grad():
         generator.neutral().normal_()

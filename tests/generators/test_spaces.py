@@ -9,6 +9,7 @@ import torch
 
 from generators import Generator, Space, StyleGAN2, StyleGAN2Config, load
 from tests.generators.made_generators import make_generator
+from weights.manifest import BUNDLED
 
 KINDS = ("w", "styles")
 
@@ -16,7 +17,7 @@ KINDS = ("w", "styles")
 @pytest.fixture(scope="module", params=["bundled", "random"])
 def generator(request: pytest.FixtureRequest) -> Generator:
     if request.param == "bundled":
-        return load()
+        return load(BUNDLED / "generator.safetensors")
     torch.manual_seed(0)
     config = StyleGAN2Config(img_resolution=32, channels=(32,) * 4, z_dim=256, w_dim=256)
     return StyleGAN2(config).requires_grad_(False).eval()

@@ -46,7 +46,7 @@ def test_standard_scores_come_back_and_make_w_round() -> None:
     assert scores.square().mean() == pytest.approx(1, abs=0.2)
     w = generator.sample([5, 6])
     assert torch.allclose(measured.restore(measured.standardise(w)), w, atol=1e-3)
-    assert torch.equal(measured.restore(torch.zeros(1, 512))[0], measured.mean)
+    assert torch.equal(measured.restore(torch.zeros(1, len(measured.axes)))[0], measured.mean)
 
 
 def test_elsewhere_they_are_rounded_last() -> None:

@@ -10,11 +10,11 @@ import torch
 
 from generators import Generator, load, to_pixels
 from inversion import Inversion, Progress, Projector, ProjectorSettings, load_inversion, save_inversion
-from inversion.tuning import COARSEST
 from weights.errors import InputError
 
 SEARCH = ProjectorSettings(start="samples", samples=8, steps=8)
-TUNED = ProjectorSettings(start="samples", samples=8, steps=8, tuning_steps=12)
+TUNED = ProjectorSettings(start="samples", samples=8, steps=8, tuning_steps=12, tuning_rate=0.02,
+                          tuning_mse=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_tuning_comes_nearer_than_the_search(projector: Projector, astronaut_cro
     searched = projector.invert(astronaut_crop, settings=SEARCH)
     assert torch.equal(searched.latent, tuned.latent)  # The pivot stays where it is.
     assert tuned.lpips < searched.lpips
-    assert tuned.mse < 0.7 * searched.mse
+    assert tuned.mse < 0.98 * searched.mse
     assert not searched.tuning
     assert (searched.steps, tuned.steps) == (8, 20)
 
@@ -66,7 +66,7 @@ def test_a_tuned_generator_shares_what_is_not_tuned_and_keeps_the_styles(generat
     copied = tuned.generator_of(generator)
     w = generator.sample([3])
     assert torch.equal(copied.styles(w), generator.styles(w))
-    assert set(tuned.tuning) == set(generator.tunable_weights(COARSEST))
+    assert set(tuned.tuning) == set(generator.tunable_weights(32))
     own = dict(generator.named_parameters())
     for name, weight in copied.named_parameters():
         assert (weight.data_ptr() == own[name].data_ptr()) == (name not in tuned.tuning), name

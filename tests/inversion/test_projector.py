@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from generators import Generator, from_pixels, load, to_pixels
 from inversion import Inversion, PerceptualDistance, Progress, Projector, ProjectorSettings, preset
@@ -38,13 +39,13 @@ def short(projector: Projector, crops: list[np.ndarray]) -> Inversion:
 def test_the_picture_is_that_of_the_latent(generator: Generator, short: Inversion) -> None:
     again = to_pixels(generator.render(short.latent[None]))[0]
     assert np.abs(again.astype(int) - short.picture).max() <= 1
-    assert short.latent.shape == (512,)
+    assert short.latent.shape == (generator.w_dim,)
     assert short.space.matches(generator.space)
     short.check(generator)
 
 
 def test_the_numbers_are_those_of_the_picture(short: Inversion, projector: Projector) -> None:
-    a, b = from_pixels(short.picture), from_pixels(short.crop)
+    a, b = projector.generator.render(short.latent[None]), from_pixels(short.crop)
     assert float(projector.distance(a, b)) == pytest.approx(short.lpips, abs=2e-3)
     assert float((a - b).square().mean()) == pytest.approx(short.mse, abs=2e-3)
     assert 0 < short.identity < 1
@@ -92,10 +93,25 @@ def test_stopping_keeps_the_best_so_far(projector: Projector, crops: list[np.nda
     assert result.identity is not None
 
 
+@pytest.mark.parametrize("side", [32, 64, 100, 256])
+def test_a_search_compares_pictures_of_its_side_and_gives_whole_ones(projector: Projector, crops: list[np.ndarray],
+                                                                     side: int) -> None:
+    seen: list[Progress] = []
+    settings = ProjectorSettings(steps=6, start="mean", side=side)
+    result = projector.invert(crops[0], settings=settings, on_step=seen.append)
+    shown = {32: 32, 64: 64}.get(side, 128)
+    assert seen[-1].pictures.shape == (1, shown, shown, 3)
+    assert result.picture.shape == (128, 128, 3)
+    whole = projector.generator.render(result.latent[None])
+    assert np.array_equal(to_pixels(whole)[0], result.picture)
+    wanted = F.adaptive_avg_pool2d(from_pixels(crops[0]), shown)
+    assert float((F.adaptive_avg_pool2d(whole, shown) - wanted).square().mean()) == pytest.approx(result.mse, rel=1e-3)
+
+
 def test_w_plus_has_a_row_for_each_layer(projector: Projector, crops: list[np.ndarray], generator: Generator) -> None:
     settings = ProjectorSettings(steps=12, start="samples", samples=16, space="w+", spread_from=0.0, spread=0.0)
     result = projector.invert(crops[0], settings=settings)
-    assert result.latent.shape == (generator.num_ws, 512)
+    assert result.latent.shape == (generator.num_ws, generator.w_dim)
     assert result.latent.std(dim=0).max() > 0.01
 
 
@@ -114,6 +130,8 @@ def test_bad_crops_and_settings_are_refused(projector: Projector) -> None:
         preset("best")
     with pytest.raises(InputError, match="w or w"):
         ProjectorSettings(space="z")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="use 32 or more"):
+        ProjectorSettings(side=16)
     with pytest.raises(InputError, match="at least 1"):
         ProjectorSettings(steps=0)
 

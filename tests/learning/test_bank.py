@@ -81,7 +81,7 @@ def test_what_was_made_before_an_interruption_is_not_made_again(generator: Gener
     bank.picture_path(6).unlink()
     rendered = []
     render = generator.render
-    monkeypatch.setattr(generator, "render", lambda latents: rendered.append(len(latents)) or render(latents))
+    monkeypatch.setattr(generator, "render", lambda w, side: rendered.append(len(w)) or render(w, side))
     before = bank.picture_path(7).stat().st_mtime_ns
     write_bank(generator, tmp_path, count=12, batch=3)
     assert rendered == [3]
@@ -103,6 +103,16 @@ def test_samples_are_those_of_the_generator_by_seed(generator: Generator, tmp_pa
     assert bank.pictures(7, 9).shape == (0, 32, 32, 3)
     assert (bank.seed, bank.count, bank.truncation, bank.generator_hash) == (100, 7, 0.6, generator.hash)
     assert open_bank(tmp_path / "new" / "bank", generator=generator) == bank
+
+
+def test_pictures_are_as_small_as_the_generator_can_draw_them_for_a_bank(generator: Generator, tmp_path: Path,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    for side, expected in ((9, 16), (16, 16), (17, 32), (64, 32)):
+        monkeypatch.setattr(bank_module, "PICTURES", side)
+        bank = write_bank(generator, tmp_path / str(side), count=2)
+        assert bank.resolution == expected
+        drawn = to_pixels(generator.render(bank.latents(), expected))
+        assert np.abs(bank.pictures(0, 2).astype(int) - drawn).max() <= 1
 
 
 def test_seeds_overlap_as_they_should(generator: Generator, tmp_path: Path) -> None:

@@ -275,8 +275,10 @@ def test_several_classes_and_truncated_samples(generator: Generator, pool: Pool,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attribute", ["gender", "hair"])
-def test_thirty_of_each_class_teach_what_a_bundled_control_knows(attribute: str) -> None:
+@pytest.mark.parametrize(("attribute", "part"), [("eyeglasses", 0.8), ("gender", 1.1)])
+def test_thirty_of_each_class_teach_what_a_bundled_control_knows(bundled_models: None, attribute: str,
+                                                                 part: float) -> None:
+    """Where a class is rare, far fewer need to be looked at than chance would show."""
     bundled = load("bundled"), load_controls("bundled")
     generator, (person, pool) = bundled[0], (bundled[1][attribute], Pool(bundled[0]))
     others = Controls([control for name, control in bundled[1].items() if name != attribute],
@@ -295,8 +297,8 @@ def test_thirty_of_each_class_teach_what_a_bundled_control_knows(attribute: str)
         shown[active] = lesson.shown
         unseen = generator.sample(range(9000, 9500))
         agreed = (lesson.fit().predict(unseen) == person.predict(unseen)).float().mean()
-        assert float(agreed) > 0.68
-    assert shown[True] < 0.8 * shown[False]
+        assert float(agreed) > 0.75
+    assert shown[True] < part * shown[False]
 
 
 # ---- bad input

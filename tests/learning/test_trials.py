@@ -11,6 +11,7 @@ from torch import Tensor
 from directions import Controls, Edit, EditedLatents, states
 from gradctrl import Scores
 from learning.trials import RENDER_BATCH, Trials, check_controls, cross, draw_trials, judge, verdict
+from tests.generators.made_generators import make_generator
 from tests.learning.glass import Glass, Reader, along, binary, latents, plane
 from weights.errors import InputError
 
@@ -163,9 +164,9 @@ def test_judging_in_batches_equals_one_by_one(glass: Glass) -> None:
 
 def test_styles_are_judged_too() -> None:
     class Styled(Glass):
-        def render(self, latent: Tensor, *, noise_mode: object = "const",
+        def render(self, latent: Tensor, side: int | None = None, *, noise_mode: object = "const",
                    style_change: Tensor | None = None) -> Tensor:
-            pictures = super().render(latent)
+            pictures = super().render(latent, side)
             return pictures if style_change is None else pictures + 1e-3 * style_change[:, :1, None, None]
 
     glass = Styled()
@@ -173,6 +174,21 @@ def test_styles_are_judged_too() -> None:
     latent = glass.broadcast(latents(20))
     plain, styled = (judge(glass, reader, EditedLatents(latent, styles)) for styles in (None, torch.ones(20, 4)))
     assert torch.allclose(styled["smile"][:, 1], plain["smile"][:, 1] + 0.1, atol=1e-4)
+
+
+@pytest.mark.parametrize(("wanted", "seen"), [(9, 16), (32, 32), (128, 32)])
+def test_small_pictures_are_judged_where_the_generator_draws_such(wanted: int, seen: int,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("learning.trials.JUDGED", wanted)
+    generator = make_generator(32)
+    sides: list[int] = []
+
+    def scorer(pictures: Tensor) -> dict[str, Tensor]:
+        sides.append(pictures.shape[2])
+        return {"smile": torch.zeros(len(pictures), 2)}
+
+    judge(generator, scorer, EditedLatents(generator.broadcast(generator.sample([1, 2]))))
+    assert sides == [seen]
 
 
 # ---- the verdict

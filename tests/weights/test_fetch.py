@@ -339,10 +339,11 @@ def test_a_manifest_with_errors(change: tuple[str, str], listed) -> None:  # typ
 
 def test_the_bundled_files_are_those_of_the_manifest() -> None:
     """If this fails after a bundled file was made anew: python -m weights.manifest."""
-    for entry in manifest.read_manifest(manifest.MANIFEST).values():
+    bundled = [entry for entry in manifest.read_manifest(manifest.MANIFEST).values() if entry.bundled]
+    assert {entry.file for entry in bundled} == {path.name for path in manifest.BUNDLED.glob("*.safetensors")}
+    for entry in bundled:
         path = manifest.BUNDLED / entry.file
-        if entry.bundled and path.is_file():
-            assert (entry.sha256, entry.size) == (sha256_of(path), path.stat().st_size), entry.name
+        assert (entry.sha256, entry.size) == (sha256_of(path), path.stat().st_size), entry.name
 
 
 def test_hashes_of_bundled_files_are_set(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from generators import MobileStyleGANConfig
 from generators.checkpoints import read, write
 from generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from tests.generators.checkpoints import reader_files as files
@@ -255,8 +256,10 @@ def test_half_precision_halves_the_file_and_reads_as_float32(own: Path, tmp_path
 
 
 def test_bundled_generator_is_read() -> None:
-    config, _ = read(Path(__file__).parents[3] / "weights" / "bundled" / "generator.safetensors")
-    assert config.mapping_lr_multiplier == 0.01
+    config, state = read(Path(__file__).parents[3] / "weights" / "bundled" / "generator.safetensors")
+    assert isinstance(config, MobileStyleGANConfig)
+    assert (config.img_resolution, config.num_ws, [*config.readouts]) == (1024, 16, [128, 256, 512])
+    assert sum(value.numel() for value in state.values()) < 11e6
 
 
 # --- what must be refused, with a message of one line that names the file ---

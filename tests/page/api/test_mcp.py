@@ -72,7 +72,7 @@ def test_the_six_tools_say_what_they_do_and_take(demo: gr.Blocks) -> None:
         assert "Args:" in tool.description
         assert all(item["description"] for item in tool.inputSchema["properties"].values())
     told = {tool.name: tool for tool in tools}
-    assert "hair:black or hair:brown or hair:blond (0 to 1)" in told["edit"].description
+    assert "hair:black or hair:brown or hair:blond (0 to 2)" in told["edit"].description
     assert told["invert"].inputSchema["properties"]["preset"]["enum"] == ["fast", "balanced", "faithful"]
     assert told["edit"].inputSchema["required"] == ["session", "strengths"]
     assert all("Files are given by address" in told[name].description for name in ("find_faces", "edit", "batch"))

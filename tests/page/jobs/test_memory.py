@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from page.jobs.memory import ARENAS, share_arenas
+from page.jobs.memory import ARENAS, give_back, share_arenas
 
 glibc = pytest.mark.skipif(not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "mallopt"),
                            reason="only glibc has pools that can be counted so")
@@ -57,3 +57,19 @@ def test_what_the_environment_asks_for_holds() -> None:
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert share_arenas() is False
+
+
+@glibc
+def test_freed_memory_is_given_back() -> None:
+    """Many pieces below the size from which the system is asked for each."""
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    pieces = [bytearray(64 * 1024) for _ in range(3000)]
+    last = bytearray(64 * 1024)  # Above the others, so that they are not given back by themselves.
+    before = resident()
+    del pieces
+    assert give_back()
+    assert resident() < before - 100e6
+    assert len(last)

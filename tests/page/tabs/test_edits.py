@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 from editing import Edit, Editor, load_session, parse_recipe, reproduce
-from inversion import Photo, paste_back, read_picture_metadata
+from generators import from_pixels
+from inversion import Photo, made_smaller, paste_back, read_picture_metadata
 from inversion.photo import MARK
-from page.jobs.editing import edited_picture, editor_of
+from learning.scorers import load_scorer
+from page.jobs.editing import edited_picture, editor_of, preview_picture
 from page.jobs.measuring import effect_of
-from page.jobs.opening import resume
+from page.jobs.opening import draw_sample, resume
+from page.jobs.services import Services
 from page.jobs.views import PREVIEW_SIDE, VIEW_SIDE, around, pasted_pictures, scaled
 from page.state.visitor import EditSubject, Visitor
 from page.tabs.edit import EditTab
@@ -141,6 +146,24 @@ def test_a_dragged_picture_is_small_and_a_settled_one_in_full(tab: EditTab, at_h
     assert late == gr.skip()
 
 
+def test_a_dragged_picture_is_a_preview(tab: EditTab, at_hand: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = tab.services.models
+    monkeypatch.setattr(models.timing, "preview_side", 64)
+    values = asked(tab, at_hand, strengths={"smile": 2.0})
+    small, full = (shown(update, tab) for update in (dragged(tab, at_hand, *values), settled(tab, at_hand, values)))
+    assert [len(picture) for picture in (*small, *full)] == [64, 64, 128, 128]
+    preview = preview_picture(models, subject_of(at_hand), Edit(strengths={"smile": 2.0}))
+    assert np.abs(small[1].astype(int) - preview).mean() < 3  # JPEG.
+
+
+def test_a_preview_of_no_edit_leaves_the_photo_alone(inverted: Visitor) -> None:
+    subject = subject_of(inverted)
+    still = made_smaller(subject.picture, 64)
+    before, after = pasted_pictures(subject, still, side=PREVIEW_SIDE)
+    assert np.array_equal(before, after)
+    assert not np.array_equal(before, pasted_pictures(subject, 255 - still, side=PREVIEW_SIDE)[1])
+
+
 def test_one_slider_is_sent_and_the_others_are_known(tab: EditTab, at_hand: Visitor) -> None:
     values = asked(tab, at_hand, strengths={"smile": 2.0, "gender": -1.0})
     full = shown(dragged(tab, at_hand, *values), tab)
@@ -239,8 +262,10 @@ def test_an_edit_is_told_in_numbers(tab: EditTab, drawn: Visitor) -> None:
     edit = Edit(strengths={"smile": -3.0})
     effect = effect_of(models, subject, edit, edited_picture(models, subject, edit))
     smile = next(measure for measure in effect.measures if measure.attribute == "smile")
-    assert smile.asked
-    assert smile.after[1] < smile.before[1]  # Less smiling.
+    assert (smile.asked, smile.judge) == (True, "picture")
+    pictures = np.stack([subject.picture, edited_picture(models, subject, edit)])
+    judged = load_scorer("bundled")(from_pixels(pictures))["smile"].softmax(dim=1)
+    assert np.allclose([smile.before, smile.after], judged, atol=1e-5)
     assert all(sum(row) == pytest.approx(1, abs=1e-3) for measure in effect.measures
                for row in (measure.before, measure.after))
     assert 0 < effect.identity < 1
@@ -261,11 +286,36 @@ def test_before_an_edit_it_is_said_how_to_begin(tab: EditTab, drawn: Visitor, in
         assert ("begin with 2" in said) is hint
 
 
-def test_an_unwanted_change_is_seen(tab: EditTab, drawn: Visitor) -> None:
+class Brightness:
+    """Takes bright pictures for smiling ones."""
+
+    attributes: ClassVar = {"smile": ("serious", "smiling")}
+
+    def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
+        brightness = pictures.mean(dim=[1, 2, 3])
+        return {"smile": torch.stack([-9 * brightness, 9 * brightness], dim=1)}
+
+
+def test_an_unwanted_change_is_seen(tab: EditTab, drawn: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("page.jobs.measuring._scorer", Brightness)
     models, subject = tab.services.models, subject_of(drawn)
-    other = edited_picture(models, subject, Edit(strengths={"smile": -4.0}))
-    effect = effect_of(models, subject, Edit(strengths={"age": 0.1}), other)
-    assert "smile" in [measure.attribute for measure in effect.unwanted]
+    darker = subject.picture // 2
+    for asked_for, seen in (("age", ["smile"]), ("smile", [])):
+        effect = effect_of(models, subject, Edit(strengths={asked_for: 0.1}), darker)
+        assert [measure.attribute for measure in effect.unwanted if measure.judge == "picture"] == seen
+
+
+@pytest.mark.slow
+def test_a_real_face_smiles_less(bundled_models: None) -> None:
+    models, visitor = Services(device="cpu").models, Visitor()
+    draw_sample(visitor, models.generator, 5, 0.7)
+    subject = subject_of(visitor)
+    picture = edited_picture(models, subject, Edit(strengths={"smile": -2.0}))
+    for asked_for in ("smile", "age"):
+        effect = effect_of(models, subject, Edit(strengths={asked_for: -2.0}), picture)
+        smile = next(measure for measure in effect.measures if measure.attribute == "smile")
+        assert smile.after[1] < smile.before[1] - 0.4
+        assert (smile in effect.unwanted) is not smile.asked
 
 
 # ---- undo

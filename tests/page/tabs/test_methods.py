@@ -10,8 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from directions import ALL_LAYERS, Controls, LinearControl
-from directions import save as save_directions
+from directions import Controls
 from editing import Edit, parse_recipe, reproduce
 from generators import Space
 from inversion import read_picture_metadata
@@ -22,30 +21,26 @@ from page.state.models import OWN
 from page.state.visitor import Visitor
 from page.tabs.edit import EditTab
 from tests.page.handling import addresses, asked, dragged, shown
-from weights.errors import InputError
+from tests.small_models import bundle, write_linear_controls
+
+OTHERS = ("interfacegan", "ganspace", "stylespace")
 
 
 @pytest.fixture(scope="module")
-def family_files(services: Services, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Families of directions, by the names of the bundled ones; InterFaceGAN's is another generator's."""
-    folder, generator = tmp_path_factory.mktemp("families"), services.models.generator
-    files = {}
-    for family, width in (("interfacegan", generator.w_dim), ("ganspace", generator.w_dim),
-                          ("stylespace", generator.layers[-1].stop)):
-        n = torch.nn.functional.normalize(torch.randn(1, width, generator=torch.Generator().manual_seed(1)), dim=1)
-        made = [LinearControl(name=name, classes=("no", "yes"), layers=ALL_LAYERS, directions=n, weights=n,
-                              found_by=family, bias=torch.zeros(1), units=(6.0,), limits=(-1.0, 1.5))
-                for name in ("smile", "age")]
-        files[f"bundled-{family}"] = folder / f"{family}.safetensors"
-        save_directions(files[f"bundled-{family}"], made, spaces=generator.spaces if family != "interfacegan" else {
-            "w": Space.of("w", torch.randn(4, generator.w_dim))})
-    return files
+def method_files(services: Services, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files of controls by their methods; InterFaceGAN's are another generator's."""
+    folder, generator = tmp_path_factory.mktemp("methods"), services.models.generator
+    for method in OTHERS:
+        space = Space.of("w", torch.randn(4, generator.w_dim)) if method == "interfacegan" else None
+        write_linear_controls(folder / f"{method}.safetensors", method, generator, space)
+    return {method: folder / f"{method}.safetensors" for method in OTHERS}
 
 
 @pytest.fixture
-def methodical(services: Services, family_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> EditTab:
+def methodical(services: Services, method_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> EditTab:
     """The tab Edit on a machine that has these files."""
-    monkeypatch.setattr("directions.files.path_of", family_files.__getitem__)
+    for method, path in method_files.items():
+        bundle(monkeypatch, method, path)
     with gr.Blocks(analytics_enabled=False):
         tab = Page(Services(services.models.generator, services.models.controls)).edit
     assert "ganspace" in tab.services.models.methods  # Looked for now.
@@ -66,15 +61,12 @@ def test_the_methods_are_those_that_can_be_used(services: Services, methodical: 
     shown = methodical.sliders.show(models, Edit())[methodical.sliders.method]
     assert shown["choices"] == [("GradCtrl", OWN), ("GANSpace", "ganspace"), ("StyleSpace", "stylespace")]
     assert shown["value"] == OWN
-
-    def nowhere(name: str) -> Path:
-        raise InputError(name, "not on this machine")
-
-    monkeypatch.setattr("directions.files.path_of", nowhere)
+    for method in OTHERS:
+        bundle(monkeypatch, method, Path("nowhere.safetensors"))
     assert Services(services.models.generator, services.models.controls).models.methods == (OWN,)
     smile = next(iter(models.controls_of("ganspace").values()))
     linear = Services(services.models.generator, Controls([smile])).models
-    assert (linear.controls.method, linear.methods) == ("ganspace", (OWN,))
+    assert (linear.controls.method, linear.methods) == ("ganspace", (OWN, "gradctrl"))
 
 
 @pytest.mark.parametrize("method", ["ganspace", "stylespace"])
@@ -122,7 +114,7 @@ def test_a_method_that_keeps_nothing_says_so(methodical: EditTab, visitor: Visit
     assert methodical.read(visitor, *values[3:])[2].keep is None
 
 
-def test_an_attribute_that_a_family_lacks_is_refused_in_words(methodical: EditTab, visitor: Visitor) -> None:
+def test_an_attribute_that_a_method_lacks_is_refused_in_words(methodical: EditTab, visitor: Visitor) -> None:
     values = asked(methodical, visitor, strengths={"gender": 1.0}, method="ganspace")
     said = "gender: no such attribute in ganspace.safetensors; there are smile, age"
     assert said in dragged(methodical, visitor, *values)[methodical.notice]

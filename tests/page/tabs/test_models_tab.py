@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ import gradio as gr
 import pytest
 from safetensors.torch import load_file, save_file
 
-from directions import Control
+from directions import Control, Controls
 from directions import save as save_directions
 from page.jobs import library
 from page.jobs.services import Services
 from page.layout import Page
 from page.state import files
 from page.state.visitor import Visitor
-from page.tabs.models import ALONE, BESIDE, ModelsTab
+from page.tabs.models import ALONE, BESIDE, ModelsTab, card_of
 from tests.page.handling import asked, dragged, shown
 from weights.errors import InputError
+from weights.manifest import entry_of
 from weights.store import path_of
 
 
@@ -58,11 +60,9 @@ def other_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def control_file(services: Services, tmp_path: Path) -> Path:
     """The bundled smile under another name."""
-    from dataclasses import replace
-
     smile = services.models.controls["smile"]
     assert isinstance(smile, Control)
-    save_directions(tmp_path / "grin.safetensors", [replace(smile, name="grin", keep={"age": 100})],
+    save_directions(tmp_path / "grin.safetensors", [replace(smile, name="grin", keep={"age": 10})],
                     spaces=services.models.generator.spaces)
     return tmp_path / "grin.safetensors"
 
@@ -71,12 +71,20 @@ def test_the_card_tells_what_is_loaded(tab: ModelsTab, services: Services) -> No
     update = tab.on_show(Visitor())
     card = update[tab.card]
     for words in ("bundled-generator", "128 x 128 pixels", services.models.generator.hash[:12], "non-commercial use",
-                  "Licence of the controls: as the bundled generator", "scores of 18000 samples", "94% of 12000"):
+                  f"Licence of the controls: {entry_of('bundled-controls').licence}", "not measured"):
         assert words in card
     assert all(f"<th scope='row'>{name.capitalize()}</th>" in card for name in services.models.controls)
     known = {name: words for words, name in update[tab.known]["choices"]}
     assert known["bundled-generator"].endswith("(here)")
     assert "to fetch" in known["stylegan2-ffhq"]
+
+
+def test_the_card_tells_what_a_control_is_worth(services: Services) -> None:
+    smile = replace(services.models.controls["smile"], report={
+        "trained on": "scores of 18000 samples", "held out": {"samples": 12000, "balanced accuracy": 0.942}})
+    card = card_of(services.models.with_controls(Controls([smile], spaces=services.models.generator.spaces)))
+    for words in ("scores of 18000 samples", "94% of 12000", "-3 to 3"):
+        assert words in card
 
 
 def test_a_control_file_gives_another_slider_that_works(tab: ModelsTab, page: Page, control_file: Path,
