@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RECIPE = ".recipe.json"
 VIDEO_FRAMES = 24        # One way.
+VIDEO_SIDE = 512         # Of them, and
+STRIP_SIDE = 256         # of a strip's pictures, in pixels, where the generator draws such.
 STRIP_PICTURES = 9
 STRIP_REACH = 2.0        # Strengths of a strip, both ways; less where a control's limits are narrower.
 MAX_TAG = 80             # Characters of a file name that tell the edit.
@@ -56,7 +58,7 @@ def write_edit(editor: Editor, given: EditInput, edit: Edit, outputs: Outputs, o
         save_picture(paths["strip"], _strips(editor, edit), mark=options["mark"])
         wrote(paths["strip"])
     if "video" in paths:
-        save_video(paths["video"], frames(editor, edit, VIDEO_FRAMES))
+        save_video(paths["video"], frames(editor, edit, VIDEO_FRAMES, side=editor.generator.side_for(VIDEO_SIDE)))
         wrote(paths["video"])
 
 
@@ -190,5 +192,5 @@ def _strips(editor: Editor, edit: Edit) -> np.ndarray:
     for name in edit.strengths:
         low, high = editor.controls.find(name.partition(":")[0]).limits
         strengths = np.linspace(max(low, -STRIP_REACH), min(high, STRIP_REACH), STRIP_PICTURES).tolist()
-        rows.append(strip(editor, name, strengths, edit))
+        rows.append(strip(editor, name, strengths, edit, side=editor.generator.side_for(STRIP_SIDE)))
     return np.concatenate(rows)

@@ -49,7 +49,7 @@ def load(source: str | os.PathLike[str] = "bundled") -> Controls:
     name = METHODS[name].file if name in METHODS else METHODS["gradctrl"].file if name == "bundled" else name
     if name.startswith("bundled-") and not is_known(name):
         raise InputError(os.fspath(source), "no controls of this method are bundled",
-                         "train some (`gradctrl controls fit`), and give their file")
+                         "train some (`gradctrl train BANK --method NAME`), and give their file")
     path = path_of(name) if is_known(name) else Path(name)
     if path.name == "model.pth":  # How the authors' files are stored.
         path = path.parent

@@ -13,7 +13,7 @@ from directions import Controls, Direction, Edit, EditedLatents, displace, key_o
 from directions.control import Control
 from directions.reaching import class_of
 from generators import Generator, to_pixels
-from inversion import Inversion
+from inversion import Inversion, made_smaller
 
 RENDER_BATCH = 8
 RENDER_PIXELS = 1024 ** 2  # Of the pictures that are drawn at once, where one has not more.
@@ -88,12 +88,13 @@ class Editor:
         """The latents as w+ [N, num_ws, w_dim]."""
         return self.edited.latent
 
-    def edit(self, edit: Edit | Mapping[str, float], *, side: int | None = None, **how: Any) -> np.ndarray:
+    def edit(self, edit: Edit | Mapping[str, float], *, side: int | None = None, quick: bool = False,
+             **how: Any) -> np.ndarray:
         """Render the edited picture.
 
         Args:
             edit: An edit, or signed strengths by attribute ("name:class" for multi-class ones).
-            side: Of the picture, as for `render`.
+            side, quick: Of the picture, as for `render`.
             how: Other fields of `Edit`: keep, layers, step, method.
         Returns:
             uint8 [R, R, 3], or [N, R, R, 3] after `set_latents`.
@@ -101,7 +102,7 @@ class Editor:
             InputError: an unknown attribute or class, or a layer range that the generator does not have.
             RuntimeError: no latent was set.
         """
-        pictures = self.render(self.displace(Edit.of(edit, **how)), side)
+        pictures = self.render(self.displace(Edit.of(edit, **how)), side, quick=quick)
         return pictures[0] if self._single else pictures
 
     def displace(self, edit: Edit | Mapping[str, float], *, strengths: Mapping[str, Tensor] | None = None,
@@ -131,19 +132,24 @@ class Editor:
         return class_of(self.controls, name, edit)
 
     @torch.no_grad()
-    def render(self, edited: Tensor | EditedLatents, side: int | None = None) -> np.ndarray:
+    def render(self, edited: Tensor | EditedLatents, side: int | None = None, *, quick: bool = False) -> np.ndarray:
         """Render w+ [N, num_ws, w_dim], or edited latents, as uint8 [N, side, side, 3], a few at a time.
 
         Drawn by the generator of the latent that was set: of an inversion with tuning, the tuned one.
 
         Args:
             edited: The latents.
-            side: One of the generator's sides; None: whole pictures. Small pictures do not know the tuning of the last
-                layers.
+            side: One of the generator's sides; None: whole pictures. What a generator draws small does not know the
+                tuning of its last layers, so that of a tuned one whole pictures are made smaller,
+            quick: unless they are to be drawn small all the same.
         """
         edited = edited if isinstance(edited, EditedLatents) else EditedLatents(edited)
-        return np.concatenate([to_pixels(self._painter.render(part.latent, side, style_change=part.styles))
-                               for part in edited.split(self._batch_of(side))])
+        drawn = side if quick or self._painter is self.generator else None
+        pictures = [to_pixels(self._painter.render(part.latent, drawn, style_change=part.styles))
+                    for part in edited.split(self._batch_of(drawn))]
+        if side is not None and drawn is None:
+            pictures = [np.stack([made_smaller(picture, side) for picture in part]) for part in pictures]
+        return np.concatenate(pictures)
 
     def _batch_of(self, side: int | None) -> int:
         """How many pictures are drawn at once: as few large ones as memory has room for."""

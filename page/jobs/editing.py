@@ -62,11 +62,11 @@ def preview_picture(models: EditingModels, subject: EditSubject, edit: Edit) -> 
         return edited_picture(models, subject, edit)
     if subject.small is None or len(subject.small.picture) != side:
         picture = made_smaller(subject.picture, side)
-        drawn = editor_of(models, subject, edit.method).edit(Edit(), side=side)
+        drawn = editor_of(models, subject, edit.method).edit(Edit(), side=side, quick=True)
         subject.small = SmallPicture(picture, picture.astype(np.int16) - drawn)
     if not edit.changes:
         return subject.small.picture
-    drawn = editor_of(models, subject, edit.method).edit(edit, side=side)
+    drawn = editor_of(models, subject, edit.method).edit(edit, side=side, quick=True)
     return np.clip(drawn + subject.small.lacking, 0, 255).astype(np.uint8)
 
 

@@ -86,7 +86,7 @@ class ModelLibrary:
             name: Its own name, for messages.
             owner: The visitor's folder.
         Raises:
-            InputError: it holds no StyleGAN2 generator that can be used.
+            InputError: it holds no generator that can be used.
         """
         if Path(name).suffix.lower() not in GENERATORS:
             raise InputError(name, f"a generator is a file that ends in {', '.join(GENERATORS)}", "choose one of these")

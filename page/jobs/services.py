@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -59,7 +60,9 @@ class Services:
             InputError: one of them cannot be loaded.
         """
         self.models.timing.preview_side = quick_side(self.models.generator)
-        self.models.timing.pace = measured_pace(self.models.projector)
+        self.models.timing.pace = measured_pace(self.models.projector, self.inversions.closing.is_set)
+        if self.inversions.closing.is_set():
+            return
         describer()(np.zeros((128, 128, 3), np.uint8))
         memory.give_back()
 
@@ -83,13 +86,18 @@ def quick_side(generator: Generator) -> int:
     return side
 
 
-def measured_pace(projector: Projector) -> Pace:
-    """Time a few steps of either kind, on a sample; the first of each kind is left out, since it sets things up."""
+def measured_pace(projector: Projector, should_stop: Callable[[], bool] = lambda: False) -> Pace | None:
+    """Time a few steps of either kind, on a sample; the first of each kind is left out, since it sets things up.
+
+    None: it was stopped.
+    """
     generator = projector.generator
     crop = to_pixels(generator.render(generator.sample([0])))[0]
     seen: list[Progress] = []
     settings = preset("faithful", steps=STEPS, tuning_steps=TUNING_STEPS, plateau=0.0)
-    projector.invert(crop, settings=settings, every=1, on_step=seen.append)
+    projector.invert(crop, settings=settings, every=1, on_step=seen.append, should_stop=should_stop)
+    if should_stop():
+        return None
     moments = {progress.step: progress.seconds for progress in seen}
     took = {step: moments[step] - moments[step - 1] for step in moments if step - 1 in moments}
     search = statistics.median(took[step] for step in range(2, STEPS + 1))

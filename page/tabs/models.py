@@ -47,7 +47,7 @@ class ModelsTab:
                 self.use = gr.Button("Use it", variant="primary", elem_id="models-use")
                 self.get = gr.Button("Fetch it", elem_id="models-fetch")
             self.fetching = gr.HTML(elem_id="models-fetching")
-            self.file = gr.File(label="Or a StyleGAN2 generator of your own (.safetensors, or NVIDIA's or rosinality's "
+            self.file = gr.File(label="Or a generator of your own (.safetensors, or NVIDIA's or rosinality's "
                                       ".pkl or .pt, of which nothing is run)",
                                 file_types=list(GENERATORS), elem_id="models-file", height=120)
         with gr.Accordion("More controls", open=True, elem_id="models-controls"):

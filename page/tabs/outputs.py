@@ -133,11 +133,9 @@ class Outputs:
     def on_film(self, visitor: Visitor, pasted: bool, of: str, ending: str, *values: Any) -> Update:
         def make(models: EditingModels, subject: EditSubject, edit: Edit) -> Path:
             editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
+            pictures = frames(editor, whole, FILM_FRAMES, side=models.generator.side_for(FILM_SIDE))
             if pasted and subject.photo is not None:
-                pictures = np.stack([pasted_pictures(subject, picture, side=PREVIEW_SIDE)[1]
-                                     for picture in frames(editor, whole, FILM_FRAMES)])
-            else:
-                pictures = frames(editor, whole, FILM_FRAMES, side=_side(models, subject, FILM_SIDE))
+                pictures = np.stack([pasted_pictures(subject, picture, side=PREVIEW_SIDE)[1] for picture in pictures])
             path = files.download_path(subject.name, visitor.folder, f"-film{ending}")
             save_video(path, pictures)
             return path
@@ -148,7 +146,7 @@ class Outputs:
     def on_strip(self, visitor: Visitor, of: str, *values: Any) -> Update:
         models, subject, edit = self._read(visitor, *values)
         editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
-        side = _side(models, subject, STRIP_SIDE)
+        side = models.generator.side_for(STRIP_SIDE)
         if of == WAY:
             picture = join(frames(editor, whole, STRIP_PICTURES, side=side)[None])
             alone = f"The way to {words.edit_in_words(edit)}"
@@ -166,11 +164,6 @@ class Outputs:
             return {self.notice: "", self.links[link]: str(make(*self._read(visitor, *values)))}
         except InputError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
-
-
-def _side(models: EditingModels, subject: EditSubject, side: int) -> int | None:
-    """The side at which an edit's pictures are drawn for a strip or a film; None: whole, as those of a tuned face."""
-    return None if subject.inversion is not None and subject.inversion.tuning else models.generator.side_for(side)
 
 
 def _limits(name: str, models: EditingModels, edit: Edit) -> tuple[float, float]:
