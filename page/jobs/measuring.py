@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from directions import Control
 from editing import Edit
-from generators import from_pixels
 from inversion import identity_distance
-from learning.scorers import load_scorer
 from page.jobs.describing import describer
 from page.jobs.editing import editor_of
 from page.state.models import EditingModels
@@ -30,7 +26,6 @@ class Measure:
     classes: tuple[str, ...]
     before: tuple[float, ...]  # Probability of each class.
     after: tuple[float, ...]
-    judge: str                 # "picture": an image classifier looked; "control": the control's own opinion of the w.
     asked: bool                # Whether the edit was to change it.
 
     @property
@@ -63,8 +58,7 @@ class Effect:
 def effect_of(models: EditingModels, subject: EditSubject, edit: Edit, picture: np.ndarray) -> Effect:
     """Measure an edit.
 
-    Attributes that the bundled image classifier knows are judged by it, from the pictures; others by the scores of
-    their own controls, from the latents.
+    Attributes are judged by the scores of their own controls, from the latents.
 
     Args:
         models: With the controls.
@@ -72,17 +66,10 @@ def effect_of(models: EditingModels, subject: EditSubject, edit: Edit, picture: 
         edit: The edit.
         picture: What came of it, uint8 [R, R, 3].
     """
-    with torch.no_grad():
-        logits = _scorer()(from_pixels(np.stack([subject.picture, picture])))
-    judged = _scorer().attributes
     asked = {name.partition(":")[0] for name in edit.strengths}
-    unjudged = {name: control for name, control in models.controls.items()
-                if isinstance(control, Control) and judged.get(name) != control.classes}
-    latents = _own_probabilities(models, subject, edit, unjudged) if unjudged else {}
-    measures = [Measure(name, classes, *_rows(logits[name]), judge="picture", asked=name in asked)
-                for name, classes in judged.items() if name not in unjudged]
-    measures += [Measure(name, unjudged[name].classes, *rows, judge="control", asked=name in asked)
-                 for name, rows in latents.items()]
+    known = {name: control for name, control in models.controls.items() if isinstance(control, Control)}
+    probabilities = _probabilities(models, subject, edit, known) if known else {}
+    measures = [Measure(name, known[name].classes, *rows, asked=name in asked) for name, rows in probabilities.items()]
     identity = identity_distance(descriptor_of(subject), describer()(picture))
     return Effect(tuple(measures), identity)
 
@@ -94,13 +81,9 @@ def descriptor_of(subject: EditSubject) -> np.ndarray:
     return subject.descriptor
 
 
-def _rows(logits: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    before, after = logits.softmax(dim=1).tolist()
-    return tuple(before), tuple(after)
-
-
-def _own_probabilities(models: EditingModels, subject: EditSubject, edit: Edit, controls: Mapping[str, Control]
-                       ) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+def _probabilities(models: EditingModels, subject: EditSubject, edit: Edit, controls: Mapping[str, Control]
+                   ) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Of each class, before the edit and after it, by attribute."""
     editor = editor_of(models, subject, edit.method)
     edited = editor.displace(edit)
     probabilities = {}
@@ -112,8 +95,3 @@ def _own_probabilities(models: EditingModels, subject: EditSubject, edit: Edit, 
                         else tuple(scores.sigmoid().tolist()))
         probabilities[name] = (rows[0], rows[1])
     return probabilities
-
-
-@functools.cache
-def _scorer():  # type: ignore[no-untyped-def]
-    return load_scorer("bundled", device="cpu")

@@ -268,7 +268,7 @@ class EditTab(PhotoHandlers):
 
     def _effect(self, models: EditingModels, subject: EditSubject, edit: Edit) -> str:
         if not edit.changes:
-            return words.unchanged_in_words(subject)
+            return words.unchanged_in_words()
         return words.effect_in_words(effect_of(models, subject, edit, edited_picture(models, subject, edit)), edit)
 
     @shown_errors

@@ -11,9 +11,8 @@ from inversion import SAME_PERSON, Face, Inversion
 from page.jobs.measuring import NOTICED, Effect, Measure
 from page.state.visitor import EditSubject
 
-ESTIMATES = (f"Estimates of an image classifier that knows generated faces: below {round(100 * NOTICED)} points a "
-             "difference says little.")
-OWN_CONTROL = " Attributes marked * are judged by their own control."
+ESTIMATES = (f"Estimates of the controls' own classifiers, which look at the latent, not at the picture: below "
+             f"{round(100 * NOTICED)} points a difference says little.")
 
 
 def faces_in_words(faces: Sequence[Face], chosen: int | None) -> str:
@@ -86,11 +85,9 @@ def warnings_in_words(warnings: Sequence[str]) -> str:
     return f"<ul class='warnings'>{items}</ul>" if items else ""
 
 
-def unchanged_in_words(subject: EditSubject) -> str:
+def unchanged_in_words() -> str:
     """What stands in the place of an edit's effect where there is no edit, as HTML."""
-    # Strength 1 flips what is typical of samples, and photos are farther from where an attribute flips.
-    begin = " A photo takes more than a synthetic face: begin with 2." if subject.inversion is not None else ""
-    return f"<p class='numbers' role='status'>Nothing is changed yet: move a slider.{begin}</p>"
+    return "<p class='numbers' role='status'>Nothing is changed yet: move a slider.</p>"
 
 
 def edit_in_words(edit: Edit) -> str:
@@ -109,18 +106,17 @@ def effect_in_words(effect: Effect, edit: Edit) -> str:
     said = [f"Changed: {edit_in_words(edit)}. Identity distance {effect.identity:.2f}: {who} by dlib."]
     said += [f"{title_of(measure.attribute)} has changed as well." for measure in effect.unwanted]
     rows = "".join(_effect_row(measure) for measure in effect.measures)
-    whose = ESTIMATES + (OWN_CONTROL if any(measure.judge == "control" for measure in effect.measures) else "")
     return (f"<p class='numbers' role='status'>{escape(' '.join(said))}</p><table class='effect'><thead><tr><th>"
             f"Attribute</th><th>Before</th><th>After</th></tr></thead><tbody>{rows}</tbody></table>"
-            f"<p class='numbers'>{whose}</p>")
+            f"<p class='numbers'>{ESTIMATES}</p>")
 
 
 def _effect_row(measure: Measure) -> str:
     kind = "asked" if measure.asked else "unwanted" if measure.changed else "same"
-    which, star = measure.leading, "*" if measure.judge == "control" else ""
+    which = measure.leading
     cells = "".join(f"<td>{100 * share:.0f}%<span class='bar'><span style='width:{100 * share:.0f}%'></span></span>"
                     "</td>" for share in (measure.before[which], measure.after[which]))
-    name = f"{title_of(measure.attribute)}: {measure.classes[which]}{star}"
+    name = f"{title_of(measure.attribute)}: {measure.classes[which]}"
     return f"<tr class='{kind}'><th scope='row'>{escape(name)}</th>{cells}</tr>"
 
 

@@ -12,6 +12,7 @@ from directions import Controls, Edit, EditedLatents, GradCtrlControl, LinearCon
 from editing import Editor, edit_each, frames, join, strip
 from generators import Generator, LatentStatistics, Space, StyleGAN2, StyleGAN2Config, to_pixels
 from gradctrl import Classifier, mask, trajectory
+from inversion import Projector, ProjectorSettings, made_smaller
 from weights.errors import InputError
 
 
@@ -390,3 +391,20 @@ def test_a_trial_refuses_what_editing_would_refuse(editor: Editor) -> None:
                  Edit(strengths={"smile": 1.0}, layers=(99, 100)), Edit(strengths={"smile": 1.0}, keep=("beard",))):
         with pytest.raises(InputError):
             editor.check(edit)
+
+
+def test_small_pictures_of_a_tuned_generator_are_whole_ones_made_smaller(generator: Generator, controls: Controls
+                                                                         ) -> None:
+    """What a generator draws small does not know the tuning of its last layers."""
+    last = list(generator.tunable_weights(generator.img_resolution))[-1]
+    side = generator.img_resolution // 2
+    record = Projector(generator, ProjectorSettings(steps=1, start="mean")).invert(np.zeros([32, 32, 3], np.uint8))
+    change = torch.randn(generator.get_parameter(last).shape) * 0.3
+    tuned = replace(record, tuning={last: change}, generator_hash=generator.hash)
+    editor = Editor(generator, controls)
+    editor.set_latent(tuned)
+    whole = editor.edit({"smile": 1.0})
+    assert np.array_equal(editor.edit({"smile": 1.0}, side=side), made_smaller(whole, side))
+    assert not np.array_equal(editor.edit({"smile": 1.0}, side=side, quick=True), made_smaller(whole, side))
+    editor.set_latent(record)
+    assert np.array_equal(editor.edit({}, side=side), editor.edit({}, side=side, quick=True))
