@@ -25,6 +25,7 @@ from generators import MobileStyleGAN
 from generators.checkpoints import read, write
 from generators.mobilestylegan_layers import Readout
 from inversion.perceptual import PerceptualDistance
+from tools.bundle import GENERATOR_NOTES
 
 SAMPLES = 4         # Of one step.
 RATE = 1e-3         # Of Adam, in parts of a weight's size, falling to nothing by a cosine.
@@ -154,7 +155,7 @@ def main() -> None:
         config, state = read(given.generator)
         trained = generator.state_dict()
         write(given.out, config, {name: trained[name] if "readouts" in name else value
-                                  for name, value in state.items()}, half=True, metadata={})
+                                  for name, value in state.items()}, half=True, metadata=GENERATOR_NOTES)
     for side, (lpips, error) in measure(generator, given.measure).items():
         print(f"{side} pixels: LPIPS {lpips:.4f}, root mean square error {error:.4f}, {given.measure} samples")
 
