@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import app
+import generators
 from inversion import PRESETS, ProjectorSettings
+from tests.small_models import bundle, write_linear_controls
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -23,9 +25,15 @@ SLOWLY = 60_000  # Milliseconds that a machine with other work may take.
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The page, started once for each file of tests; `faithful` never ends there, and files of 2 MB are the largest."""
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page, started once for each file of tests, with controls of another method.
+
+    `faithful` never ends there, and files of 2 MB are the largest.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        linear = tmp_path_factory.mktemp("method") / "ganspace.safetensors"
+        write_linear_controls(linear, "ganspace", generators.load())
+        bundle(patch, "ganspace", linear)
         patch.setitem(PRESETS, "fast", ProjectorSettings(steps=12, start="samples", samples=4))
         never_ending = ProjectorSettings(steps=100_000, plateau=0, start="samples", samples=4)
         patch.setitem(PRESETS, "faithful", never_ending)
