@@ -18,6 +18,7 @@ from page.jobs import memory
 from weights.errors import InputError
 
 EDIT_WORKERS = 2         # Edits that are made at once; more only take the processor and memory from each other.
+EDIT_CORES = 2           # That each has at least, where there are so many: a picture takes two thirds of the time.
 BACKGROUND_WORKERS = 20  # Batches and downloads at once: they mostly wait.
 MOST_WAITING = 20        # Inversions that wait; whoever comes later is asked to come back.
 LOOK = 0.5               # Seconds between two looks at whether an inversion's turn has come.
@@ -29,13 +30,16 @@ class EditExecutor(ThreadPoolExecutor):
     """A few edits at a time, in the order in which they came, and a way to wait until all of them are done.
 
     Handlers of many visitors would otherwise all work at once, each in a thread that brings threads of PyTorch with it,
-    and every picture would come as late as the last one. Together its threads take as many cores as PyTorch was to take
-    for one piece of work.
+    and every picture would come as late as the last one.
+
+    Args:
+        workers: How many at a time.
+        cores: That each takes; None: together they take as many as PyTorch was to take for one piece of work.
     """
 
-    def __init__(self, workers: int = EDIT_WORKERS) -> None:
+    def __init__(self, workers: int, cores: int | None = None) -> None:
         share = torch.get_num_threads()
-        super().__init__(workers, "edits", initializer=_take_cores, initargs=(max(1, share // EDIT_WORKERS),))
+        super().__init__(workers, "edits", initializer=_take_cores, initargs=(cores or max(1, share // workers),))
         self._unfinished = 0
         self._changed = threading.Condition()
         all_started = threading.Barrier(workers + 1)
@@ -73,13 +77,13 @@ def edits() -> EditExecutor:
     # PyTorch lets go of Python's lock at each operation; while the page's own thread is at work, an edit of hundreds of
     # operations would wait for the lock as often, for 5 ms each time.
     sys.setswitchinterval(SWITCH)
-    return EditExecutor()
+    return EditExecutor(max(1, min(EDIT_WORKERS, torch.get_num_threads() // EDIT_CORES)))
 
 
 @functools.cache
 def measurements() -> EditExecutor:
     """Where edits are measured, apart, so that no picture waits for numbers."""
-    return EditExecutor(1)
+    return EditExecutor(1, max(1, torch.get_num_threads() // EDIT_CORES))
 
 
 @functools.cache
