@@ -25,12 +25,12 @@ from commands.samples import prepare, sample, score
 def main() -> None:
     """Edit real face photos: the same person smiling, older, with other hair, turned to the side.
 
-    Everything runs on this machine, and with no network: a small generator and its controls come with the program.
+    Everything runs on this machine, and with no network: a generator of faces and its controls come with the program.
 
     \b
     Examples:
-      gradctrl edit me.jpg --set smile=1.5           the face, smiling
-      gradctrl edit me.jpg --set smile=1.5 --paste   the whole photo, smiling
+      gradctrl edit me.jpg --set smile=1             the face, smiling
+      gradctrl edit me.jpg --set smile=1 --paste     the whole photo, smiling
       gradctrl attributes                            what can be changed
       gradctrl app                                   the same in a page in your browser
 

@@ -56,10 +56,10 @@ def edit(ctx: click.Context, inputs: tuple[Path, ...], recipe_file: Path | None,
     \b
     Examples:
       gradctrl edit me.jpg --set smile=1.5 --paste
-      gradctrl edit me.jpg --set age=1 --set hair:blond=1 --keep gender,smile --strip
+      gradctrl edit me.jpg --set age=1 --set pose=-0.5 --keep gender,smile --strip
       gradctrl edit me.latent.safetensors --photo me.jpg --set age=-1 --paste
       gradctrl edit --seed 3 --set smile=-1 --video gif
-      gradctrl edit me.latent.safetensors --to smile --to hair:blond
+      gradctrl edit me.latent.safetensors --to smile --to age:old
       gradctrl edit me.latent.safetensors --through pose
       gradctrl edit me.jpg --recipe me-smile+1.5.recipe.json
     """

@@ -25,7 +25,7 @@ class Editor:
 
         editor = Editor(generator, controls)
         editor.set_latent(inverted)
-        picture = editor.edit({"smile": 1.5, "hair:blond": 1.0}, keep=["eyeglasses", "age"])
+        picture = editor.edit({"smile": 1.0, "age": 0.5}, keep=["eyeglasses", "gender"])
 
     A strength of 1 is the path length in W that flips the attribute of a typical sample, -1 as far the other way; 0 is
     the inversion itself. Multi-class attributes are named with the class to go to: "hair:blond".

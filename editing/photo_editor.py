@@ -2,7 +2,7 @@
 
     editor = editing.load("bundled")
     face = editor.open("me.jpg")
-    face.edit({"smile": 1.0, "hair:blond": 0.5}, keep=["age"]).save("me-smiling.jpg")
+    face.edit({"smile": 1.0, "age": 0.5}, keep=["gender"]).save("me-smiling.jpg")
 """
 
 from __future__ import annotations

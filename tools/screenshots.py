@@ -100,8 +100,8 @@ def _open(browser: Browser, address: str, size: tuple[int, int], theme: str) -> 
 
 
 def _edit(page: Page) -> None:
-    """A broad smile, and a little older."""
-    for control, strength in (("smile", 3), ("age", 1)):
+    """Serious, and a little older."""
+    for control, strength in (("smile", -1), ("age", 1)):
         box = page.locator(f"#control-{control} input[type=number]")
         box.fill(str(strength))
         box.press("Enter")

@@ -152,7 +152,7 @@ class Endpoints:
         Args:
             photo: JPEG, PNG or WebP.
             face: Its number, as find_faces gives it; 0 is the largest.
-            preset: fast (seconds, a likeness), balanced, or faithful (the same person; half a minute or more).
+            preset: fast (half a minute, a likeness), balanced, or faithful (the same person; two minutes or more).
             with_photo: Put the photo into the session file, so that edits can be put back into it.
         Returns:
             A session file for edit, the inversion's picture, and how near it came: lpips, identity, seconds, warnings.
@@ -194,7 +194,7 @@ class Endpoints:
              layers: list[Whole] | None = None, step: FiniteFloat | None = None, method: str | None = None,
              put_back: bool = True, mark: bool = True,
              controls: Upload | None = None) -> tuple[FileData, Edited]:
-        """Edit a face: {"smile": 2, "hair:blond": 1} makes it smile and gives it blond hair. Takes less than a second.
+        """Edit a face: {"smile": 1, "age": 0.5} makes it smile and a little older. Takes about a second.
 
         Args:
             session: From invert or sample, or saved on the page.
@@ -238,7 +238,7 @@ class Endpoints:
         Args:
             photos: JPEG, PNG and WebP files, and ZIPs of them; 500 photos at most.
             strengths: Signed, by attribute or attribute:class; 1 flips the attribute of a typical sample.
-            preset: fast (seconds a photo), balanced, or faithful (half a minute a photo).
+            preset: fast (half a minute a photo on two cores), balanced, or faithful (two minutes a photo).
             keep: Attributes to leave alone; none given: as each control's own list says.
             put_back: Give the photos with the edited faces in them; else the faces alone.
             all_faces: Edit all faces of each photo; else the largest.
