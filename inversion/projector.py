@@ -143,11 +143,10 @@ class Projector:
         run.started()
         with self.generator.precision(precision):
             best = search(self.generator, self.distance, self.statistics, targets, start, settings, run.watch)
-        if not best.loss.isfinite().all():
-            raise InputError(None, f"generator {self.generator.hash[:12]} draws no finite picture here",
-                             "load it again, or invert with precision float32")
-        run.search_ended(settings)
-        with self.generator.precision(precision):
+            if not best.loss.isfinite().all():
+                raise InputError(None, f"generator {self.generator.hash[:12]} draws no finite picture here",
+                                 "load it again, or invert with precision float32")
+            run.search_ended(settings)
             results = [self._tune(whole, best, n, settings, run) for n in range(len(crops))]
         pictures = self._settle(targets, best, results)
         run.finish(best)

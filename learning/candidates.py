@@ -17,9 +17,9 @@ from directions.linear import LinearControl, recombine
 from directions.stylespace import styles_of
 from generators import Generator
 from gradctrl import Scores
+from learning.trials import JUDGED
 
 BATCH = 16
-JUDGED = 128  # Side of the pictures, in pixels, where the generator draws such.
 REACH = {"w": 2.0, "styles": 10.0}  # How far pictures are changed, in deviations of the coordinate along a direction.
 PictureScorer = Callable[[Tensor], Mapping[str, Tensor]]  # Pictures [N, 3, R, R] to logits [N, C] by attribute.
 

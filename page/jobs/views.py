@@ -15,7 +15,7 @@ from page.state.visitor import EditSubject
 VIEW_SIDE = 1024    # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
 PREVIEW_SIDE = 512  # The same while a slider is dragged, when being quick counts.
 VIEW_REACH = 1.5    # Of an edited photo the part around the face is shown, so many times as wide as the crop.
-MOST_READY = 16     # Photos kept ready for previews: 5 to 8 MB each with the bundled generator, 20 with one of 1024.
+MOST_READY = 16     # Photos kept ready for previews.
 CHOSEN, OTHER = (99, 102, 241), (255, 255, 255)  # Colours of the outlines.
 _READY: Recent[EditSubject, dict[int, PasteBack]] = Recent(MOST_READY)  # By the side of the edited pictures.
 
