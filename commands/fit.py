@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from commands.console import Outputs, note, one_line, progress_bar, wrote
 from commands.options import SEED, model_options, open_generator, set_threads, several
@@ -14,9 +15,12 @@ from commands.samples import BANK, chosen_scores, collecting, follower, table
 from weights.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from directions import Control, Controls
     from generators import Generator
     from gradctrl import Examples, Scores
+    from inversion.encoder_training import Draw, EncoderSettings
     from learning.bank import SampleBank
     from learning.contenders import Split
 
@@ -301,15 +305,23 @@ def _tell_settings(controls: Controls, names: Sequence[str]) -> None:
 @click.command()
 @click.option("--count", type=click.IntRange(1000, 1_000_000), default=20_000, show_default=True,
               help="Samples that it is trained on.")
+@click.option("--steps", type=click.IntRange(0), default=1000, show_default=True,
+              help="Steps through the generator after that, by which it learns w+.")
+@click.option("--bank", type=click.Path(path_type=Path), metavar="BANK",
+              help="Take the samples from a bank (`gradctrl sample --bank`) in place of drawing them.")
+@click.option("--faces", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Learn w+ by these pictures too: aligned faces (`gradctrl align`), of the generator's kind.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE",
               help="Write it there (.safetensors), to be given to others.  [default: where it is found and used]")
 @click.option("--overwrite", is_flag=True, help="Replace the encoder that is there already.")
 @model_options
-def encoder(count: int, out: Path | None, overwrite: bool, generator: str, device: str, threads: int | None) -> None:
+def encoder(count: int, steps: int, bank: Path | None, faces: Path | None, out: Path | None, overwrite: bool,
+            generator: str, device: str, threads: int | None) -> None:
     """Train the encoder of a generator, from which inversions start.
 
     It learns from the generator's own samples; no photos are needed. Inversions with that generator use it from then
-    on. The bundled generator has one already.
+    on. The bundled generator has one already. A training that was stopped goes on where it was when it is started
+    again (from FILE.checkpoint, which is removed in the end).
 
     \b
     Example:
@@ -323,14 +335,64 @@ def encoder(count: int, out: Path | None, overwrite: bool, generator: str, devic
     if path.suffix != ".safetensors":
         raise InputError(path, "encoders are safetensors", "end the name in .safetensors")
     [path] = Outputs(path.parent, [], overwrite).claim(path.name)
-    with progress_bar(count, "encoder", unit="sample") as bar:
-        def show(drawn: int, total: int, loss: float) -> None:
+    settings = EncoderSettings(count=count, drawn_steps=steps)
+    checkpoint = path.with_suffix(".checkpoint")
+    with progress_bar(settings.steps + steps, "encoder", unit="step") as bar:
+        def show(done: int, total: int, loss: float) -> None:
             bar.set_postfix_str(f"error {loss:.2f}", refresh=False)
-            bar.update(min(drawn, total) - bar.n)
+            bar.update(done - bar.n)
 
-        trained, report = fit_encoder(model, settings=EncoderSettings(count=count), on_step=show)
+        trained, report = fit_encoder(model, settings=settings, checkpoint=checkpoint, on_step=show,
+                                      draw=_draw_from(bank, settings, model) if bank else None,
+                                      faces=_read_faces(faces) if faces else None)
     notes = {"samples": str(count), "lpips": f"{report.lpips:.3f}", "lpips_changed": f"{report.lpips_changed:.3f}"}
     save_encoder(path, trained, space=model.space, notes=notes)
+    checkpoint.unlink(missing_ok=True)
     note(f"LPIPS of its starts on new samples: {report.lpips:.3f}; on samples changed as photos may be: "
          f"{report.lpips_changed:.3f} (of the mean: {report.lpips_mean:.3f})")
     wrote(path)
+
+
+def _draw_from(folder: Path, settings: EncoderSettings, generator: Generator) -> Draw:
+    """Samples of a bank, its last ones held out.
+
+    Raises:
+        InputError: not a bank, of another space, or with too few samples.
+    """
+    import torch
+
+    from learning.bank import open_bank
+
+    bank = open_bank(folder, generator=generator)
+    needed = settings.count + settings.held_out + settings.pool
+    if bank.count < needed:
+        raise InputError(folder, f"has {bank.count} samples, and {needed} are needed",
+                         "sample more, or give a smaller --count")
+    latents = bank.latents()
+
+    def draw(numbers: range) -> tuple[Tensor, Tensor]:
+        chosen = [number % bank.count for number in numbers]
+        pictures = np.concatenate([bank.pictures(index, index + 1) for index in chosen])
+        return torch.from_numpy(pictures).permute(0, 3, 1, 2), latents[chosen]
+
+    return draw
+
+
+def _read_faces(folder: Path) -> Tensor:
+    """Aligned pictures of a folder, uint8 [M, 3, 256, 256].
+
+    Raises:
+        InputError: there are none, or one cannot be read.
+    """
+    import torch
+
+    from inversion import made_smaller, open_photo
+    from inversion.encoder_training import SIDE
+
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
+    pictures = [made_smaller(open_photo(path).pixels, SIDE) for path in paths]
+    odd = [path for path, picture in zip(paths, pictures, strict=True) if picture.shape != (SIDE, SIDE, 3)]
+    if odd or not paths:
+        raise InputError(odd[0] if odd else folder, "not an aligned face" if odd else "no pictures",
+                         "align photos by `gradctrl align`")
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)

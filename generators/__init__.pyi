@@ -1,6 +1,7 @@
 from .base import ALL_LAYERS as ALL_LAYERS
 from .base import Generator as Generator
 from .base import Layer as Layer
+from .base import Window as Window
 from .loading import choose_device as choose_device
 from .loading import convert as convert
 from .loading import fastest_dtype as fastest_dtype

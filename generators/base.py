@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, NoReturn, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from generators.spaces import SEEDS, Space
@@ -21,6 +22,8 @@ from weights.errors import InputError
 from weights.fingerprint import fingerprint
 
 NoiseMode = Literal["const", "random", "none"]
+Window = tuple[int, int, int, int]
+"""A part of a picture: top, left, height and width in pixels."""
 ALL_LAYERS = (4, 2048)
 """The layer range that holds every layer of every generator."""
 
@@ -167,6 +170,20 @@ class Generator(nn.Module, ABC):
             raise ValueError(f"style_change must be [{len(ws)}, {self.layers[-1].stop}], not "
                              f"{list(style_change.shape)}")
         return self._draw(ws, side, noise_mode, style_change)
+
+    def render_with_window(self, latent: Tensor, side: int, window: Window) -> tuple[Tensor, Tensor]:
+        """A small picture [N, 3, side, side] and a window of the whole one [N, 3, h, w], in one pass.
+
+        Where a generator draws smaller pictures by themselves this takes less than a whole picture.
+
+        Args:
+            latent: w [N, D] or w+ [N, L, D].
+            side: Of the small picture, in pixels: one of `sides`, or less.
+            window: Of the picture of `img_resolution` pixels.
+        """
+        whole = self.render(latent)
+        top, left, height, width = window
+        return F.adaptive_avg_pool2d(whole, side), whole[:, :, top:top + height, left:left + width]
 
     def forward(self, z: Tensor, c: Tensor | None = None, *, truncation: float = 1.0,
                 noise_mode: NoiseMode = "const") -> Tensor:

@@ -15,7 +15,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from generators.base import Generator, Layer, NoiseMode
+from generators.base import Generator, Layer, NoiseMode, Window
 from generators.mobilestylegan_layers import ModulatedConv, Readout, ToImage, Up
 from generators.stylegan2 import MappingNetwork
 
@@ -155,16 +155,44 @@ class SynthesisNetwork(nn.Module):
     def _draw_strips(self, x: Tensor, layers: Sequence[Layer], styles: Mapping[str, Tensor],
                      noise: Mapping[str, Tensor]) -> Tensor:
         """The last layers, strip by strip from top to bottom; the same picture."""
-        side, pictures = x.shape[2], []
+        side = x.shape[2]
         height = max(side // STRIPS, 1)
-        for top in range(0, side, height):
-            first, last = max(top - HALO, 0), min(top + height + HALO, side)
-            cut = {name: each[:, :, first * each.shape[2] // side:last * each.shape[2] // side]
-                   for name, each in noise.items()}
-            *_, (_, picture) = self._run(x[:, :, first:last], layers, styles, cut)
-            scale = picture.shape[2] // (last - first)
-            pictures.append(picture[:, :, (top - first) * scale:(top - first + height) * scale])
-        return torch.cat(pictures, dim=2)
+        return torch.cat([self._draw_part(x, layers, styles, noise, (top, 0, min(height, side - top), side))
+                          for top in range(0, side, height)], dim=2)
+
+    def _draw_part(self, x: Tensor, layers: Sequence[Layer], styles: Mapping[str, Tensor], noise: Mapping[str, Tensor],
+                   window: Window) -> Tensor:
+        """What the last layers draw of a part of their features: top, left, height and width among these."""
+        side = x.shape[2]
+        top, left, height, width = window
+        first, last = max(top - HALO, 0), min(top + height + HALO, side)
+        start, stop = max(left - HALO, 0), min(left + width + HALO, side)
+
+        def cut(each: Tensor) -> Tensor:
+            scale = each.shape[2] / side  # Maps are of the sides of all layers.
+            if scale < 1:
+                return each
+            return each[:, :, round(first * scale):round(last * scale), round(start * scale):round(stop * scale)]
+
+        *_, (_, picture) = self._run(cut(x), layers, styles, {name: cut(each) for name, each in noise.items()})
+        scale = self.plan[-1].side // side
+        top, left = (top - first) * scale, (left - start) * scale
+        return picture[:, :, top:top + height * scale, left:left + width * scale]
+
+    def draw_with_window(self, ws: Tensor, side: int, window: Window,
+                         dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """A readout's picture, and a part of the whole one: top, left, height and width in its pixels."""
+        styles, noise = self.styles(ws), self.noise_maps("const", len(ws))
+        names = [layer.name for layer in self.plan]
+        at = names.index(self.last_before(side))
+        x = next(x for layer, x in self.features(styles, noise, dtype) if layer.name == names[at])
+        scale = self.plan[-1].side // x.shape[2]
+        top, left, height, width = window
+        first, start = top // scale, left // scale
+        part = self._draw_part(x, self.plan[at + 1:], styles, noise,
+                               (first, start, -(-(top + height) // scale) - first, -(-(left + width) // scale) - start))
+        top, left = top - first * scale, left - start * scale
+        return self.readouts[str(side)](x, styles, noise), part[:, :, top:top + height, left:left + width]
 
     def noise_maps(self, mode: NoiseMode, count: int) -> dict[str, Tensor]:
         """The noise [1 or N, 1, s, s] of the layers that have any, by their names, for so many pictures.
@@ -201,6 +229,11 @@ class MobileStyleGAN(Generator):
     def _draw(self, ws: Tensor, side: int, noise_mode: NoiseMode, style_change: Tensor | None) -> Tensor:
         picture: Tensor = self.synthesis(ws, side, noise_mode, style_change, self.compute_dtype)
         return picture
+
+    def render_with_window(self, latent: Tensor, side: int, window: Window) -> tuple[Tensor, Tensor]:
+        if side not in self.config.readouts:
+            return super().render_with_window(latent, side, window)
+        return self.synthesis.draw_with_window(self.broadcast(latent), side, window, self.compute_dtype)
 
     def styles(self, latent: Tensor) -> Tensor:
         return torch.cat(list(self.synthesis.styles(self.broadcast(latent)).values()), dim=1)

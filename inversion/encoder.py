@@ -1,8 +1,9 @@
 """The encoder: from a crop to about the latent whose picture it is, in one pass. Inversions start there.
 
 A small head on the perceptual distance's features of the crop, which an inversion needs anyway and which say much the
-same of soft pictures that a generator drew and of photos. It is trained on the generator's own samples alone (see
-`inversion.encoder_training`), so that any generator can have one.
+same of pictures that a generator drew and of photos. It says w, and how far each row of w+ lies from it, as e4e does
+(Tov et al., "Designing an Encoder for StyleGAN Image Manipulation", 2021): near W, where edits work. It is trained by
+`inversion.encoder_training`; any generator can have one.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from weights.manifest import entries
 from weights.store import cache_dir, path_of
 from weights.tensors import read_tensors, write_tensors
 
-FORMAT = "gradctrl-encoder-2"
+FORMAT = "gradctrl-encoder-3"
 LAYERS = (1, 2, 4)  # Of AlexNet's five; 192, 384 and 256 feature maps.
 CHANNELS = 832
-GRID = 7            # Features are averaged over so many cells a side,
+GRID = 15           # Features are averaged over so many cells a side,
 COLOURS = 16        # and colours over so many.
+WIDTHS = (96, 160, 256)  # Feature maps of the head at 15, 8 and 4 cells a side.
+HIDDEN = 640        # Length of the vector that all of them become.
+ROW_AXES = 32       # Along so many of the widest axes rows leave w.
 SLOPE = 0.2
 REMEDY = "train it again with `gradctrl encoder`"  # For a file that cannot be used.
 FAR = 3.0           # Standard scores beyond which nothing is predicted: hardly a sample lies there.
@@ -35,9 +39,9 @@ STRANGE = 4.0       # Features beyond so many standard deviations are taken to b
 
 
 class Encoder(nn.Module):
-    """Predicts w from what `read_crops` gives.
+    """Predicts w and w+ from what `read_crops` gives.
 
-    Built with random weights; `load_encoder` fills one from a file.
+    Built with random weights, with all rows at w; `load_encoder` fills one from a file.
     """
 
     mean: Tensor
@@ -45,26 +49,43 @@ class Encoder(nn.Module):
     w_mean: Tensor
     basis: Tensor
 
-    def __init__(self, w_dim: int, axes: int, *, reduced: int = 48, hidden: int = 512) -> None:
+    def __init__(self, w_dim: int, axes: int, rows: int, *, hidden: int = HIDDEN) -> None:
+        """Take the lengths of w and of its standard scores, and the rows of w+."""
         super().__init__()
         self.register_buffer("mean", torch.zeros(1, CHANNELS, 1, 1))      # Of each feature map over samples,
         self.register_buffer("deviation", torch.ones(1, CHANNELS, 1, 1))  # and its standard deviation.
         # The standard scores that it was trained with: on another machine components may come out turned.
         self.register_buffer("w_mean", torch.zeros(w_dim))
-        self.register_buffer("basis", torch.zeros(axes, w_dim))
-        self.reduce = nn.Conv2d(CHANNELS, reduced, 1)
-        self.first = nn.Linear(reduced * GRID**2 + 3 * COLOURS**2, hidden)
+        self.register_buffer("basis", torch.zeros(axes, w_dim))  # Widest first.
+        first, middle, last = WIDTHS
+        self.reduce = nn.Conv2d(CHANNELS, first, 1)
+        self.down = nn.Conv2d(first, middle, 3, stride=2, padding=1)
+        self.down_again = nn.Conv2d(middle, last, 3, stride=2, padding=1)
+        self.first = nn.Linear(last * ((GRID + 3) // 4) ** 2 + 3 * COLOURS**2, hidden)
         self.norm = nn.LayerNorm(hidden)
         self.second = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, axes)
+        self.rows = nn.Linear(hidden, rows * min(ROW_AXES, axes))
+        nn.init.zeros_(self.rows.weight)
+        nn.init.zeros_(self.rows.bias)
 
-    def forward(self, maps: Tensor, colours: Tensor) -> Tensor:
-        """w [N, w_dim] from features [N, 832, 7, 7] and colours [N, 3, 16, 16]."""
+    def forward(self, maps: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:
+        """Standard scores of w [N, K], and what each row adds to the first of them [N, L, k].
+
+        maps, colours: features [N, 832, 15, 15] and colours [N, 3, 16, 16].
+        """
         x = ((maps - self.mean) / self.deviation).clamp(-STRANGE, STRANGE)
-        x = F.leaky_relu(self.reduce(x), SLOPE)
+        for conv in (self.reduce, self.down, self.down_again):
+            x = F.leaky_relu(conv(x), SLOPE)
         x = F.leaky_relu(self.first(torch.cat([x.flatten(1), colours.flatten(1)], dim=1)), SLOPE)
         x = x + F.leaky_relu(self.second(self.norm(x)), SLOPE)
-        return self.w_mean + FAR * torch.tanh(self.out(x) / FAR) @ self.basis
+        rows = self.rows(x).unflatten(1, (-1, min(ROW_AXES, len(self.basis))))
+        return FAR * torch.tanh(self.out(x) / FAR), FAR * torch.tanh(rows / FAR)
+
+    def latents(self, scores: Tensor, rows: Tensor) -> Tensor:
+        """w+ [N, L, w_dim] of what `forward` gives."""
+        w = self.w_mean + scores @ self.basis
+        return w[:, None] + rows @ self.basis[:rows.shape[2]]
 
     @cached_property
     def hash(self) -> str:
@@ -79,7 +100,7 @@ def read_crops(pictures: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor
         pictures: [N, 3, R, R] in [-1, 1].
         features: Theirs, by `PerceptualDistance("alex")`.
     Returns:
-        Features [N, 832, 7, 7] and colours [N, 3, 16, 16].
+        Features [N, 832, 15, 15] and colours [N, 3, 16, 16].
     """
     maps = torch.cat([F.adaptive_avg_pool2d(features[layer], GRID) for layer in LAYERS], dim=1)
     return maps, F.adaptive_avg_pool2d(pictures, COLOURS)
@@ -128,7 +149,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[Space, dict[str, Tensor]]:
 def _built(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], generator: Generator) -> Encoder:
     """An encoder of the tensors of a file."""
     try:
-        encoder = Encoder(generator.w_dim, len(tensors["basis"]), reduced=len(tensors["reduce.weight"]),
+        axes = len(tensors["basis"])
+        encoder = Encoder(generator.w_dim, axes, len(tensors["rows.bias"]) // min(ROW_AXES, axes),
                           hidden=len(tensors["first.weight"]))
         encoder.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (KeyError, RuntimeError) as error:
@@ -167,8 +189,24 @@ def own_path(generator: Generator) -> Path:
 
 
 @torch.no_grad()
-def encode(encoder: Encoder, pictures: Tensor, features: list[Tensor], statistics: LatentStatistics) -> Tensor:
-    """Standard scores [N, K] of w for crops [N, 3, R, R]; the mean, 0, for one whose scores are not finite."""
-    w = encoder(*(part.to(encoder.mean.dtype) for part in read_crops(pictures, features)))
-    scores = statistics.standardise(w.to(statistics.mean))
-    return torch.where(scores.isfinite().all(dim=1, keepdim=True), scores, 0.0)
+def encode(encoder: Encoder, pictures: Tensor, features: list[Tensor], statistics: LatentStatistics,
+           num_ws: int) -> tuple[Tensor, Tensor]:
+    """Where inversions of crops begin; at the mean, 0, for one whose scores are not finite.
+
+    Args:
+        encoder: Of the generator's space.
+        pictures: Crops [N, 3, R, R] in [-1, 1].
+        features: Theirs, by `PerceptualDistance("alex")`.
+        statistics: Of the generator's W.
+        num_ws: Rows of its w+; those beyond the encoder's are as its last.
+    Returns:
+        Standard scores of w [N, K], and what the rows of w+ add to them [N, num_ws, K].
+    """
+    scores, rows = encoder(*(part.to(encoder.mean.dtype) for part in read_crops(pictures, features)))
+    w = encoder.latents(scores, torch.zeros_like(rows[:, :1]))[:, 0]
+    taken = torch.arange(num_ws, device=rows.device).clamp_max(rows.shape[1] - 1)
+    ws = encoder.latents(scores, rows)[:, taken]
+    start = statistics.standardise(w.to(statistics.mean))
+    added = statistics.standardise(ws.to(statistics.mean)) - start[:, None]
+    fine = (start.isfinite().all(dim=1) & added.isfinite().all(dim=2).all(dim=1)).view(-1, 1)
+    return torch.where(fine, start, 0.0), torch.where(fine[..., None], added, 0.0)

@@ -1,30 +1,43 @@
-"""Training the encoder of a generator, on nothing but samples that the generator draws.
+"""Training the encoder of a generator: on samples that it draws, whose latents are known, then through the generator.
 
-Each sample is seen as it is, and once more changed in ways in which photos differ from samples: another background, a
-little turned and moved, sharper or softer, other light and colours, noise. The encoder learns the sample's w from both.
+First the encoder learns the samples' w. Each is seen as it is, and once more changed in ways in which photos differ from
+samples: another background, a little turned and moved, sharper or softer, other light and colours, noise. Then it learns
+w+ by what the generator draws of it, compared with the picture itself: changed samples and, if there are any, aligned
+faces whose latents nobody knows. There rows are held near w (Tov et al. 2021), so that what is encoded can be edited.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from generators import Generator, LatentStatistics
-from inversion.encoder import CHANNELS, COLOURS, GRID, Encoder, encode, read_crops
+from generators import Generator, from_bytes, to_bytes
+from inversion.encoder import Encoder, encode, read_crops
 from inversion.perceptual import PerceptualDistance
 from inversion.search import face_window, measure_w
 from weights.errors import InputError
+from weights.files import replacing
 
 LEAST = 1000       # Samples; with fewer an encoder is no better than the mean.
 DRAWN = 32         # Samples drawn at a time.
 SIDE = 256         # Of their pictures, in pixels, where the generator draws such.
+DRAWN_SIDE = 128   # Of the pictures through which w+ is learned, likewise.
 UNLIKELY = 0.02    # Weight of the error in standard scores beside that in w.
 SPREAD = 0.5       # Feature maps that vary less than this part of the median are taken to vary as much.
 BACKGROUND, TURNED = 0.4, 0.5  # Shares of the changed samples with another background; and turned and moved.
+FOCUS = 0.2        # What is learned through the generator: how much the surroundings count beside the face,
+MSE = 1.0          # and the weights of the square error beside LPIPS,
+PRIOR = 0.003      # of the mean squared standard score of w,
+NEAR_W = 0.02      # and of a row's distance from it.
+KEEP_EVERY = 50    # Steps between two checkpoints.
+
+Draw = Callable[[range], tuple[Tensor, Tensor]]
+"""Pictures uint8 [N, 3, R, R] and w [N, w_dim] of samples by their numbers, which may be negative."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,117 +46,223 @@ class EncoderSettings:
 
     count: int = 20_000           # Samples drawn, each seen several times.
     held_out: int = 256           # More samples, to measure on.
-    pool: int = 4000              # Of the samples drawn so many last ones are trained on.
-    batch: int = 128              # Samples a step.
-    passes: int = 4               # How often each sample is seen, both ways together.
+    pool: int = 3000              # Of the samples drawn so many last ones are trained on.
+    batch: int = 32               # Samples a step.
+    passes: int = 2               # How often each sample is seen, as it is or changed.
     learning_rate: float = 1e-3   # Adam's, at its highest (one cycle).
+    drawn_steps: int = 1000       # Steps through the generator after that.
+    drawn_batch: int = 4          # Pictures of such a step.
+    drawn_rate: float = 3e-4      # Adam's learning rate in them, at its highest (one cycle).
     seed: int = 1_000_000         # Of the first sample.
 
     def __post_init__(self) -> None:
         if self.count < LEAST:
             raise InputError(f"{self.count} samples", f"an encoder needs at least {LEAST}")
 
+    @property
+    def steps(self) -> int:
+        """Those on known latents, which come before those through the generator."""
+        return self.passes * self.count // self.batch
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """How good an encoder is on held-out samples."""
 
-    lpips: float          # Mean LPIPS between samples and the pictures of what the encoder says.
+    lpips: float          # Mean LPIPS between samples and the pictures of the w+ that the encoder says.
     lpips_changed: float  # The same of changed samples.
     lpips_mean: float     # The same of the mean w, for comparison.
 
 
 def fit_encoder(generator: Generator, *, distance: PerceptualDistance | None = None,
-                  settings: EncoderSettings | None = None,
-                  on_step: Callable[[int, int, float], None] | None = None) -> tuple[Encoder, Report]:
+                settings: EncoderSettings | None = None, draw: Draw | None = None, faces: Tensor | None = None,
+                checkpoint: Path | None = None,
+                on_step: Callable[[int, int, float], None] | None = None) -> tuple[Encoder, Report]:
     """Train an encoder.
 
     Args:
         generator: Frozen.
         distance: LPIPS with AlexNet; None: a new one.
         settings: Of the training.
-        on_step: Called with the samples drawn, how many there will be, and the loss, after each step.
+        draw: Gives the samples by number, from 0, and those held out, from -1 down; None: the generator draws them.
+        faces: More pictures to learn w+ by, aligned: uint8 [M, 3, R, R].
+        checkpoint: Written every so many steps and at the end; one that is there already is gone on from, with the
+            result of a run in one go. None: nothing is written.
+        on_step: Called with the steps done, how many there will be, and the loss, after each step.
     Returns:
         The encoder, frozen, and how good it is.
     """
     settings = settings or EncoderSettings()
-    distance = distance or PerceptualDistance(device=generator.device)
-    statistics = measure_w(generator)
-    rng = torch.Generator().manual_seed(settings.seed)
-    pool = _Pool(generator, distance, settings, rng)
-    pool.draw(2 * settings.batch)
-    encoder = _untrained(generator, statistics, pool, settings)
-    steps = settings.passes * settings.count // settings.batch
-    optimiser = torch.optim.AdamW(encoder.parameters(), settings.learning_rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps)
-    for step in range(steps):
-        pool.draw(min(settings.count, (step + 1) * settings.count // steps + 2 * settings.batch))
-        maps, colours, w = pool.batch()
-        predicted = encoder(maps, colours)
-        loss = _error(statistics, predicted, w)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
+    training = _Training(generator, distance or PerceptualDistance(device=generator.device), settings,
+                         draw or _drawn_by(generator, settings), faces)
+    if checkpoint is not None and checkpoint.exists():
+        training.resume(torch.load(checkpoint, weights_only=True))
+    total = settings.steps + settings.drawn_steps
+    while training.done < total:
+        loss = training.step()
+        if checkpoint is not None and (training.done % KEEP_EVERY == 0 or training.done == total):
+            with replacing(checkpoint) as temporary:
+                torch.save(training.state(), temporary)
         if on_step is not None:
-            on_step(pool.drawn, settings.count, float(loss.detach()))
-    encoder.requires_grad_(False).eval()
-    return encoder, _measure(generator, encoder, distance, statistics, settings, rng)
+            on_step(training.done, total, loss)
+    training.encoder.requires_grad_(False).eval()
+    return training.encoder, training.measure()
 
 
-def _untrained(generator: Generator, statistics: LatentStatistics, pool: _Pool, settings: EncoderSettings) -> Encoder:
-    """An encoder with random weights that knows how features and w are spread."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        encoder = Encoder(generator.w_dim, len(statistics.axes))
-    maps = pool.maps[0, :pool.drawn].float()
-    deviation = maps.std(dim=[0, 2, 3], keepdim=True)
-    encoder.mean.copy_(maps.mean(dim=[0, 2, 3], keepdim=True))
-    encoder.deviation.copy_(deviation.clamp_min(SPREAD * float(deviation.median())))
-    encoder.w_mean.copy_(statistics.mean)
-    encoder.basis.copy_(statistics.axes)
-    return encoder.to(generator.device)
-
-
-def _error(statistics: LatentStatistics, predicted: Tensor, w: Tensor) -> Tensor:
-    """Part of the variance of w that is missed, and a little of the same in standard scores, where all count alike."""
-    missed = (predicted - w).square().sum(dim=1).mean() / statistics.axes.square().sum()
-    return missed + UNLIKELY * (statistics.standardise(predicted) - statistics.standardise(w)).square().mean()
-
-
-class _Pool:
-    """The last samples that were drawn, both as they are and changed."""
-
-    def __init__(self, generator: Generator, distance: PerceptualDistance, settings: EncoderSettings,
-                 rng: torch.Generator) -> None:
-        self.generator, self.distance, self.settings, self.rng = generator, distance, settings, rng
-        self.drawn = 0
-        size = min(settings.pool, settings.count)
-        self.w = torch.empty(size, generator.w_dim)
-        self.maps = torch.empty(2, size, CHANNELS, GRID, GRID, dtype=torch.float16)
-        self.colours = torch.empty(2, size, 3, COLOURS, COLOURS)
+def _drawn_by(generator: Generator, settings: EncoderSettings) -> Draw:
+    side = generator.side_for(SIDE)
 
     @torch.no_grad()
-    def draw(self, count: int) -> None:
+    def draw(numbers: range) -> tuple[Tensor, Tensor]:
+        w = generator.sample([settings.seed + number for number in numbers])
+        return to_bytes(generator.render(w, side)), w
+
+    return draw
+
+
+class _Training:
+    """An encoder on its way."""
+
+    def __init__(self, generator: Generator, distance: PerceptualDistance, settings: EncoderSettings, draw: Draw,
+                 faces: Tensor | None) -> None:
+        self.generator, self.distance, self.settings, self.draw, self.faces = generator, distance, settings, draw, faces
+        self.statistics = measure_w(generator)
+        self.rng = torch.Generator().manual_seed(settings.seed)
+        self.done = 0
+        self.pictures, self.w = torch.empty(0), torch.empty(0)  # Of the last samples.
+        self.drawn = 0
+        self._fill(2 * settings.batch)
+        self.encoder = self._untrained()
+        self.optimiser = torch.optim.AdamW(self.encoder.parameters(), settings.learning_rate, weight_decay=0.02)
+
+    def state(self) -> dict[str, object]:
+        return {"encoder": self.encoder.state_dict(), "optimiser": self.optimiser.state_dict(),
+                "rng": self.rng.get_state(), "done": self.done, "drawn": self.drawn}
+
+    def resume(self, state: dict[str, object]) -> None:
+        """Go on from a state; what the pool held is drawn again."""
+        self.encoder.load_state_dict(state["encoder"])  # type: ignore[arg-type]
+        self.optimiser.load_state_dict(state["optimiser"])  # type: ignore[arg-type]
+        self.rng.set_state(state["rng"])  # type: ignore[arg-type]
+        self.done, drawn = int(state["done"]), int(state["drawn"])  # type: ignore[call-overload]
+        self.drawn = max(self.drawn, (drawn - len(self.w)) // DRAWN * DRAWN)
+        self._fill(drawn)
+
+    def step(self) -> float:
+        """One step; its loss."""
+        known = self.done < self.settings.steps
+        rate = self._rate()
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        loss = self._known() if known else self._through_generator()
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), 1.0)
+        self.optimiser.step()
+        self.done += 1
+        return float(loss.detach())
+
+    def _rate(self) -> float:
+        """Of the step to come: up over a tenth of its part of the training, then down along a cosine."""
+        settings = self.settings
+        first = self.done < settings.steps
+        steps, done = (settings.steps, self.done) if first else (settings.drawn_steps, self.done - settings.steps)
+        progress = torch.tensor(done / steps)
+        highest = settings.learning_rate if first else settings.drawn_rate
+        return float(highest * (progress / 0.1 + 0.05).clamp_max(1) * (0.5 + 0.5 * (torch.pi * progress).cos()))
+
+    def _known(self) -> Tensor:
+        """How far what is said of samples, half of them changed, is from their w."""
+        settings, statistics = self.settings, self.statistics
+        self._fill(min(settings.count, (self.done + 1) * settings.count // settings.steps + 2 * settings.batch))
+        pictures, w = self._chosen(settings.batch)
+        half = len(pictures) // 2
+        scores, _ = self._encode(torch.cat([pictures[:half], change(pictures[half:], self.rng)]))
+        predicted = self.encoder.w_mean + scores @ self.encoder.basis
+        missed = (predicted - w).square().sum(dim=1).mean() / statistics.axes.square().sum()
+        return missed + UNLIKELY * (statistics.standardise(predicted) - statistics.standardise(w)).square().mean()
+
+    def _through_generator(self) -> Tensor:
+        """How far what the generator draws of what is said is from the pictures themselves."""
+        count = self.settings.drawn_batch
+        pictures, _ = self._chosen(count)
+        seen = change(pictures, self.rng)
+        if self.faces is not None:
+            chosen = torch.randint(len(self.faces), [(count + 1) // 2], generator=self.rng)
+            flipped = torch.rand(len(chosen), generator=self.rng) < 0.5
+            faces = from_bytes(self.faces[chosen]).to(pictures)
+            faces = torch.where(flipped.view(-1, 1, 1, 1).to(faces.device), faces.flip(3), faces)
+            faces = F.interpolate(faces, size=pictures.shape[2:], mode="area")
+            pictures, seen = (torch.cat([faces, part[len(faces):]]) for part in (pictures, seen))
+        scores, rows = self._encode(seen)
+        side = self.generator.side_for(DRAWN_SIDE)
+        drawn = self.generator.render(self._rows_of_generator(self.encoder.latents(scores, rows)), side)
+        wanted = F.adaptive_avg_pool2d(pictures, side)
+        window = face_window(side, FOCUS).to(wanted)
+        with torch.no_grad():
+            features = self.distance.features(wanted)
+        far = self.distance.between(self.distance.features(drawn), features, window)
+        far = far + MSE * ((drawn - wanted).square().mean(dim=1) * window).mean(dim=[1, 2])
+        return far.mean() + PRIOR * scores.square().mean() + NEAR_W * rows.square().mean()
+
+    def _rows_of_generator(self, ws: Tensor) -> Tensor:
+        return ws[:, torch.arange(self.generator.num_ws).clamp_max(ws.shape[1] - 1)]
+
+    def _encode(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            seen = read_crops(pictures, self.distance.features(pictures))
+        scores, rows = self.encoder(*seen)
+        return scores, rows
+
+    def _chosen(self, count: int) -> tuple[Tensor, Tensor]:
+        """Some samples of the pool: pictures in [-1, 1] and w."""
+        chosen = torch.randint(min(self.drawn, len(self.w)), [count], generator=self.rng)
+        device = self.generator.device
+        return from_bytes(self.pictures[chosen]).to(device), self.w[chosen].to(device)
+
+    @torch.no_grad()
+    def _fill(self, count: int) -> None:
         """Draw until so many samples were drawn in all; the oldest make place."""
+        size = min(self.settings.pool, self.settings.count)
         while self.drawn < count:
-            seed = self.settings.seed + self.drawn
-            w = self.generator.sample(range(seed, seed + DRAWN))
-            pictures = self.generator.render(w, self.generator.side_for(SIDE)).clamp(-1, 1)
-            places = torch.arange(self.drawn, self.drawn + DRAWN) % len(self.w)
-            self.w[places] = w.cpu()
-            for way, seen in enumerate((pictures, change(pictures, self.rng))):
-                maps, colours = read_crops(seen, self.distance.features(seen))
-                self.maps[way, places], self.colours[way, places] = maps.cpu().half(), colours.cpu()
+            pictures, w = self.draw(range(self.drawn, self.drawn + DRAWN))
+            if not len(self.w):
+                self.pictures = torch.empty(size, *pictures.shape[1:], dtype=torch.uint8)
+                self.w = torch.empty(size, w.shape[1])
+            places = torch.arange(self.drawn, self.drawn + DRAWN) % size
+            self.pictures[places], self.w[places] = pictures.cpu(), w.cpu()
             self.drawn += DRAWN
 
-    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Features, colours and w of some of the samples, half of them changed."""
-        chosen = torch.randint(min(self.drawn, len(self.w)), [self.settings.batch], generator=self.rng)
-        way = torch.arange(self.settings.batch) % 2
-        device = self.generator.device
-        return (self.maps[way, chosen].float().to(device), self.colours[way, chosen].to(device),
-                self.w[chosen].to(device))
+    def _untrained(self) -> Encoder:
+        """An encoder with random weights that knows how features and w are spread."""
+        axes = self.statistics.axes.flip(0)  # Widest first.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
+            encoder = Encoder(self.generator.w_dim, len(axes), self.generator.num_ws)
+        pictures = from_bytes(self.pictures[:self.drawn]).to(self.generator.device)
+        with torch.no_grad():
+            maps, _ = read_crops(pictures, self.distance.features(pictures))
+        deviation = maps.std(dim=[0, 2, 3], keepdim=True)
+        encoder.mean.copy_(maps.mean(dim=[0, 2, 3], keepdim=True))
+        encoder.deviation.copy_(deviation.clamp_min(SPREAD * float(deviation.median())))
+        encoder.w_mean.copy_(self.statistics.mean)
+        encoder.basis.copy_(axes)
+        return encoder.to(self.generator.device)
+
+    @torch.no_grad()
+    def measure(self) -> Report:
+        generator, distance = self.generator, self.distance
+        measured: dict[str, list[Tensor]] = {"lpips": [], "lpips_changed": [], "lpips_mean": []}
+        for start in range(-self.settings.held_out, 0, DRAWN):
+            pictures = from_bytes(self.draw(range(start, min(start + DRAWN, 0)))[0]).to(generator.device)
+            side, features = pictures.shape[2], distance.features(pictures)
+            for name, seen in (("lpips", pictures), ("lpips_changed", change(pictures, self.rng))):
+                scores, rows = encode(self.encoder, seen, distance.features(seen), self.statistics, generator.num_ws)
+                drawn = generator.render(self.statistics.restore(scores[:, None] + rows), side)
+                measured[name].append(distance.between(distance.features(drawn), features))
+            mean = generator.render(self.statistics.mean[None], side)
+            measured["lpips_mean"].append(distance.between(distance.features(mean), features))
+        return Report(**{name: float(torch.cat(values).mean()) for name, values in measured.items()})
 
 
 def change(pictures: Tensor, rng: torch.Generator) -> Tensor:
@@ -175,21 +294,3 @@ def _moved(x: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
     theta = torch.where(uniform(n, 1, 1) < TURNED, turned, straight)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-
-
-@torch.no_grad()
-def _measure(generator: Generator, encoder: Encoder, distance: PerceptualDistance, statistics: LatentStatistics,
-             settings: EncoderSettings, rng: torch.Generator) -> Report:
-    measured: dict[str, list[Tensor]] = {"lpips": [], "lpips_changed": [], "lpips_mean": []}
-    first, side = settings.seed - settings.held_out, generator.side_for(SIDE)
-    for start in range(first, settings.seed, DRAWN):
-        w = generator.sample(range(start, min(start + DRAWN, settings.seed)))
-        pictures = generator.render(w, side).clamp(-1, 1)
-        features = distance.features(pictures)
-        for name, seen in (("lpips", pictures), ("lpips_changed", change(pictures, rng))):
-            scores = encode(encoder, seen, distance.features(seen), statistics)
-            drawn = generator.render(statistics.restore(scores), side)
-            measured[name].append(distance.between(distance.features(drawn), features))
-        mean = generator.render(statistics.mean[None], side)
-        measured["lpips_mean"].append(distance.between(distance.features(mean), features))
-    return Report(**{name: float(torch.cat(values).mean()) for name, values in measured.items()})

@@ -17,7 +17,7 @@ from generators import Generator, LatentStatistics, fastest_dtype, from_pixels, 
 from inversion.encoder import Encoder, encode, find_encoder
 from inversion.perceptual import PerceptualDistance
 from inversion.record import Inversion
-from inversion.search import Best, Targets, compare, face_window, measure_w, search
+from inversion.search import Best, Start, Targets, compare, face_window, measure_w, search
 from inversion.settings import ProjectorSettings
 from inversion.tuning import Tuning, tune
 from weights.errors import InputError
@@ -142,15 +142,26 @@ class Projector:
             start = self._start(targets, settings, run)
         run.started()
         with self.generator.precision(precision):
-            best = search(self.generator, self.distance, self.statistics, targets, start, settings, run.watch)
+            best = self._search(whole, targets, start, settings, run)
             if not best.loss.isfinite().all():
                 raise InputError(None, f"generator {self.generator.hash[:12]} draws no finite picture here",
                                  "load it again, or invert with precision float32")
             run.search_ended(settings)
-            results = [self._tune(whole, best, n, settings, run) for n in range(len(crops))]
+            results = [self._tune(whole, targets, best, n, settings, run) for n in range(len(crops))]
         pictures = self._settle(targets, best, results)
         run.finish(best)
         return self._records(crops, pictures, best, results, settings, run.seconds)
+
+    def _search(self, whole: Targets, targets: Targets, start: Start, settings: ProjectorSettings, run: _Run) -> Best:
+        """The search, whose first steps may compare smaller pictures than `targets`."""
+        first = settings.coarse_steps
+        if first:
+            coarse = self._smaller(whole, targets.side // 2, settings)
+            best = search(self.generator, self.distance, self.statistics, coarse, start, settings, run.watch,
+                          range(first))
+            start = Start.at(best.latent, self.statistics)
+        return search(self.generator, self.distance, self.statistics, targets, start, settings, run.watch,
+                      range(first, settings.steps))
 
     def _whole_targets(self, crops: Sequence[np.ndarray], settings: ProjectorSettings) -> Targets:
         side = self.generator.img_resolution
@@ -169,14 +180,17 @@ class Projector:
         window = face_window(side, settings.focus, settings.inner).to(pictures)
         return Targets(pictures, self.distance.features(pictures), window)
 
-    def _start(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
-        """Standard scores [N, K] of w to begin with."""
+    def _start(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Start:
+        """Where the search begins."""
+        num_ws = self.generator.num_ws
+        if settings.start not in ("mean", "samples"):
+            assert self.encoder is not None  # `resolve` has seen to it.
+            return Start(*encode(self.encoder, targets.pictures, targets.features, self.statistics, num_ws))
         if settings.start == "mean":
-            return torch.zeros_like(self.statistics.deviations).repeat(len(targets.pictures), 1)
-        if settings.start == "samples":
-            return self._nearest(targets, settings, run)
-        assert self.encoder is not None  # `resolve` has seen to it.
-        return encode(self.encoder, targets.pictures, targets.features, self.statistics)
+            scores = torch.zeros_like(self.statistics.deviations).repeat(len(targets.pictures), 1)
+        else:
+            scores = self._nearest(targets, settings, run)
+        return Start(scores, scores.new_zeros(len(scores), num_ws, scores.shape[1]))
 
     def _nearest(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
         """Standard scores [N, K] of the nearest sample to each target, drawn towards the mean."""
@@ -191,12 +205,13 @@ class Projector:
                 break
         return self.statistics.standardise(w[torch.cat(distances).argmin(dim=0)]) * WARM_PULL
 
-    def _tune(self, targets: Targets, best: Best, n: int, settings: ProjectorSettings, run: _Run) -> _Result:
+    def _tune(self, whole: Targets, targets: Targets, best: Best, n: int, settings: ProjectorSettings, run: _Run) -> _Result:
         """Fit the generator to one crop; its picture takes the place of the search's."""
         if not settings.tuning_steps or run.stopped:
             return _Result({}, run.searched, run.stopped)
         before = run.step
-        tuning = tune(self.generator, self.distance, targets.select(n), best, n, settings, run.watch)
+        tuning = tune(self.generator, self.distance, targets.select(n), whole.pictures[n:n + 1], best, n, settings,
+                      run.watch)
         return _Result(tuning, run.searched + run.step - before, run.stopped)
 
     @torch.no_grad()

@@ -57,6 +57,21 @@ class Best:
             setattr(self, name, torch.where(better.view(-1, *[1] * (old.ndim - 1)), new.detach(), old))
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where a search begins."""
+
+    scores: Tensor  # Standard scores of w [N, K].
+    rows: Tensor    # What each row of w+ adds to them [N, num_ws, K]; of a search in W it is left out.
+
+    @classmethod
+    def at(cls, latent: Tensor, statistics: LatentStatistics) -> Start:
+        """At w+ [N, num_ws, w_dim], about the mean of its rows."""
+        rows = statistics.standardise(latent)
+        scores = rows.mean(dim=1)
+        return cls(scores, rows - scores[:, None])
+
+
 Watch = Callable[[Best], bool]  # Is told of the best so far after each step; True ends the work.
 
 
@@ -72,7 +87,7 @@ def measure_w(generator: Generator) -> LatentStatistics:
 
 
 def search(generator: Generator, distance: PerceptualDistance, statistics: LatentStatistics, targets: Targets,
-           start: Tensor, settings: ProjectorSettings, watch: Watch) -> Best:
+           start: Start, settings: ProjectorSettings, watch: Watch, steps: range | None = None) -> Best:
     """Optimise the latents of several crops; each one's result does not depend on the others.
 
     Args:
@@ -80,26 +95,26 @@ def search(generator: Generator, distance: PerceptualDistance, statistics: Laten
         distance: The perceptual distance that made the targets' features.
         statistics: Of the generator's W.
         targets: The crops.
-        start: Standard scores of w [N, K].
+        start: Where the search begins.
         settings: Of the search.
         watch: Told after each step: fewer than the settings' if all faces are on a plateau or if it ends the search.
+        steps: Which of the settings' steps, from 0; None: all.
     Returns:
         The best latents.
     """
-    scores = start.clone().requires_grad_()
-    rows = torch.zeros(len(start), generator.num_ws, start.shape[1], device=start.device, dtype=start.dtype,
-                       requires_grad=settings.space == "w+")  # What a row adds to the scores.
+    scores = start.scores.clone().requires_grad_()
+    rows = (start.rows if settings.space == "w+" else torch.zeros_like(start.rows)).clone().requires_grad_()
     parameters = [scores, rows] if settings.space == "w+" else [scores]
     optimiser = torch.optim.Adam(parameters, betas=(0.9, 0.99))
-    best = _nothing_yet(targets.pictures, rows.new_zeros(len(start), generator.num_ws, generator.w_dim))
-    running = torch.ones(len(start), dtype=torch.bool, device=start.device)
+    best = _nothing_yet(targets.pictures, rows.new_zeros(*rows.shape[:2], generator.w_dim))
+    running = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
     before = best.loss
-    for step in range(1, settings.steps + 1):
-        progress = (step - 1) / settings.steps
+    for number, step in enumerate(steps or range(settings.steps), 1):
+        progress = step / settings.steps
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, progress)
         free = settings.space == "w+" and progress >= settings.spread_from
-        latent = statistics.restore(scores[:, None, :] + rows if free else scores[:, None, :].expand_as(rows))
+        latent = statistics.restore(scores[:, None, :] + (rows if free else rows.detach()))
         picture = generator.render(latent, targets.side)
         fit, lpips, mse = compare(distance, picture, targets, settings.mse)
         loss = fit + settings.prior * scores.square().mean(dim=1) + settings.spread * rows.square().mean(dim=[1, 2])
@@ -110,7 +125,7 @@ def search(generator: Generator, distance: PerceptualDistance, statistics: Laten
         optimiser.step()
         if watch(best):
             break
-        if settings.plateau and step % LOOK == 0:
+        if settings.plateau and number % LOOK == 0:
             running, before = running & (best.loss < (1 - settings.plateau) * before), best.loss
             if not running.any():
                 break

@@ -23,8 +23,9 @@ class ProjectorSettings:
     samples: int = 48            # Start "samples": how many.
     space: Space = "w"           # "w": one w for all layers; "w+": then a row for each layer, held near that w.
     side: int = 256              # Of the pictures that the search compares, in pixels; the next larger one of the
-                                 # generator's sides is taken. The tuning compares whole pictures.
+                                 # generator's sides is taken. The tuning also looks at windows of whole pictures.
     steps: int = 100             # Of the search for the latent, at most.
+    coarse: float = 0.0          # The part of these steps, the first ones, that compares pictures of half the side.
     learning_rate: float = 0.1   # Adam's, at its highest; warmed up over 5% of the steps, then falling along a cosine.
     mse: float = 1.0             # Weight of the mean squared pixel difference (pictures in [-1, 1]) beside LPIPS.
     prior: float = 0.003         # Weight of the mean squared standard score of w: keeps faces likely, so editable.
@@ -37,10 +38,16 @@ class ProjectorSettings:
     tuning_rate: float = 0.005   # Adam's of the tuning, in parts of a weight's size (root mean square), falling along a
                                  # cosine.
     tuning_mse: float = 10.0     # As `mse`, of the tuning.
+    detail: float = 0.5          # Tuning: weight of a window of the whole picture beside the small one.
     locality: float = 0.1        # Tuning: weight of that pictures of other latents stay as they are.
     seconds: float = 0.0         # Time after which the best so far is taken, counted from the start; 0: no limit.
     precision: Precision = "auto"  # Of the generator's convolutions; "auto": bfloat16 where that is quicker.
     seed: int = 0                # Of the samples, and of the latents of the locality.
+
+    @property
+    def coarse_steps(self) -> int:
+        """Those steps of the search, the first ones, that compare pictures of half the side."""
+        return int(self.coarse * self.steps)
 
     @property
     def all_steps(self) -> int:
@@ -57,9 +64,12 @@ class ProjectorSettings:
         if min(self.steps, self.samples) < 1 or self.tuning_steps < 0:
             raise InputError(f"{self.steps} steps from {self.samples} samples and {self.tuning_steps} of tuning",
                              "an inversion needs at least 1 step and 1 sample, and no fewer than 0 steps of tuning")
+        if not 0 <= self.coarse < 1:
+            raise InputError(f"coarse {self.coarse:g}", "not a part of the steps", "use 0 or more, and less than 1")
         if self.side < LEAST_SIDE:
             raise InputError(f"pictures of {self.side} pixels", "too small to be compared", f"use {LEAST_SIDE} or more")
-        weights = (self.mse, self.tuning_mse, self.prior, self.focus, self.inner, self.spread, self.locality)
+        weights = (self.mse, self.tuning_mse, self.prior, self.focus, self.inner, self.spread, self.detail,
+                   self.locality)
         if min(self.learning_rate, self.tuning_rate) <= 0 or min(*weights, self.plateau, self.seconds) < 0:
             raise InputError(None, "inversion settings must not be negative, and learning rates must be above 0")
 

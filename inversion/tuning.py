@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from generators import Generator
+from generators import Generator, Window
 from inversion.perceptual import PerceptualDistance
 from inversion.search import Best, Targets, Watch, compare, keep_finite
 from inversion.settings import ProjectorSettings
@@ -21,6 +21,8 @@ from inversion.settings import ProjectorSettings
 COARSEST = 64       # Pixels a side of the coarsest features whose layers are tuned; left alone, the coarser ones keep
                     # edits of shape and expression as strong as they were.
 COARSEST_PART = 4   # Of a small generator, those of a quarter of its pictures' side.
+WINDOW = 256        # Side of the window of the whole picture that a step looks at, in pixels.
+WHOLE = 10          # Steps between two looks at the whole picture.
 REACH = 0.4         # How far from the pivot the locality looks, in parts of the way to a sample.
 EVERY = 8           # Steps between two looks at it.
 WARM_UP = 5         # Steps in which the learning rate rises.
@@ -29,17 +31,19 @@ Tuning = dict[str, Tensor]  # What is added to the generator's weights, float16,
 """Empty: the generator as it is."""
 
 
-def tune(generator: Generator, distance: PerceptualDistance, target: Targets, best: Best, n: int,
+def tune(generator: Generator, distance: PerceptualDistance, target: Targets, crop: Tensor, best: Best, n: int,
          settings: ProjectorSettings, watch: Watch) -> Tuning:
     """Fit the generator's convolutions to one crop, with its latent as it is.
 
-    Minimised are LPIPS and the squared pixel difference at the pivot, and every few steps, at a latent on the way from
-    the pivot to a sample, how far the picture has gone from the generator's own (equations 2 to 4 of the paper).
+    Minimised are LPIPS and the squared pixel difference at the pivot, of a small picture and of a window of the whole
+    one that is another at each step; and every few steps, at a latent on the way from the pivot to a sample, how far
+    the picture has gone from the generator's own (equations 2 to 4 of the paper).
 
     Args:
         generator: Frozen; it is left as it is.
         distance: The perceptual distance that made the target's features.
-        target: The crop, alone and whole.
+        target: The crop, alone, at the side of the small pictures.
+        crop: The crop as it is [1, 3, R, R].
         best: What the search has found; the picture and numbers of crop n are replaced as they become better.
         n: Which of its crops.
         settings: Of the tuning.
@@ -55,23 +59,26 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
     optimiser = torch.optim.Adam([{"params": [weight.requires_grad_()]} for weight in weights.values()],
                                  betas=(0.9, 0.99))
     latent = best.latent[n:n + 1]
-    locality = _Locality(generator, distance, latent, settings)
+    windows = _Windows(generator, distance, crop, target.side, settings)
+    locality = _Locality(generator, windows, latent, settings)
     before = best.lpips[n].clone(), best.mse[n].clone(), best.picture[n].clone()
     fits: list[Tensor] = []  # How far the picture of each step was from the crop.
     for step in range(settings.tuning_steps):
         for group, size in zip(optimiser.param_groups, sizes, strict=True):
             group["lr"] = size * _rate(settings, step / settings.tuning_steps)
-        picture = tuned.render(latent)
-        loss, lpips, mse = compare(distance, picture, target, settings.tuning_mse)
-        fits.append(loss.detach())
+        if step % WHOLE == 0:
+            windows.look(tuned, latent)
+        picture, loss = windows.compare(tuned, latent)
+        fit, lpips, mse = compare(distance, picture, target, settings.tuning_mse)
+        fits.append(fit.detach())
+        loss = loss + fit
         if settings.locality and step % EVERY == 0:
             loss = loss + settings.locality * EVERY * locality.loss(tuned)
         optimiser.zero_grad()
         loss.sum().backward()
         keep_finite(weights.values())
         optimiser.step()
-        shown = F.adaptive_avg_pool2d(picture.detach()[0], best.picture.shape[-1])
-        best.lpips[n], best.mse[n], best.picture[n] = lpips[0], mse[0], shown
+        best.lpips[n], best.mse[n], best.picture[n] = lpips[0], mse[0], picture.detach()[0]
         if watch(best):
             break
     tuning = difference(generator, weights)
@@ -79,6 +86,42 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, be
         return tuning
     best.lpips[n], best.mse[n], best.picture[n] = before
     return {}
+
+
+class _Windows:
+    """Pictures as a tuning sees them: a small one of all, and a window of the whole one."""
+
+    def __init__(self, generator: Generator, distance: PerceptualDistance, crop: Tensor, side: int,
+                 settings: ProjectorSettings) -> None:
+        self.distance, self.crop, self.side, self.settings = distance, crop, side, settings
+        self.window = min(WINDOW, generator.img_resolution)
+        self.rng = torch.Generator().manual_seed(settings.seed)
+        self.lacking = torch.zeros([])
+
+    @torch.no_grad()
+    def look(self, generator: Generator, latent: Tensor) -> None:
+        """Take note of what a small picture that is drawn by itself lacks of the whole one."""
+        if self.side in generator.sides:
+            whole = F.adaptive_avg_pool2d(generator.render(latent), self.side)
+            self.lacking = whole - generator.render(latent, self.side)
+
+    def draw(self, generator: Generator, latent: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+        """The small picture, as the whole one would be at its side, and the window."""
+        small, part = generator.render_with_window(latent, self.side, window)
+        return small + self.lacking, part
+
+    def choose(self) -> Window:
+        """A window at random."""
+        top, left = torch.randint(0, self.crop.shape[2] - self.window + 1, [2], generator=self.rng).tolist()
+        return top, left, self.window, self.window
+
+    def compare(self, generator: Generator, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """The small picture [1, 3, s, s], and how far a window is from the crop's [1]."""
+        top, left, height, width = window = self.choose()
+        small, part = self.draw(generator, latent, window)
+        wanted = self.crop[:, :, top:top + height, left:left + width]
+        far = self.distance(part, wanted) + self.settings.tuning_mse * (part - wanted).square().mean(dim=[1, 2, 3])
+        return small, self.settings.detail * far
 
 
 def difference(generator: Generator, weights: Mapping[str, Tensor]) -> Tuning:
@@ -90,21 +133,21 @@ def difference(generator: Generator, weights: Mapping[str, Tensor]) -> Tuning:
 class _Locality:
     """How far the pictures of latents at some distance from the pivot go from the generator's own (equation 4)."""
 
-    def __init__(self, generator: Generator, distance: PerceptualDistance, pivot: Tensor,
-                 settings: ProjectorSettings) -> None:
-        self.generator, self.distance, self.pivot = generator, distance, pivot
+    def __init__(self, generator: Generator, windows: _Windows, pivot: Tensor, settings: ProjectorSettings) -> None:
+        self.generator, self.windows, self.pivot = generator, windows, pivot
         self.rng = torch.Generator().manual_seed(settings.seed)
 
     def loss(self, tuned: Generator) -> Tensor:
         """LPIPS plus mean squared difference [1] at a latent on the way from the pivot to a new sample."""
+        window, side, distance = self.windows.choose(), self.windows.side, self.windows.distance
         with torch.no_grad():
             z = torch.randn(1, self.generator.z_dim, generator=self.rng).to(self.pivot)
             latent = self.pivot.lerp(self.generator.mapping(z)[:, None], REACH)
-            original = self.generator.render(latent)
-            features = self.distance.features(original)
-        drawn = tuned.render(latent)
-        return (self.distance.between(self.distance.features(drawn), features)
-                + (drawn - original).square().mean(dim=[1, 2, 3]))
+            originals = self.generator.render_with_window(latent, side, window)
+        total = torch.zeros([]).to(self.pivot)
+        for drawn, original in zip(tuned.render_with_window(latent, side, window), originals, strict=True):
+            total = total + distance(drawn, original) + (drawn - original).square().mean(dim=[1, 2, 3])
+        return total / 2
 
 
 def _rate(settings: ProjectorSettings, progress: float) -> float:

@@ -108,6 +108,11 @@ class InversionQueue:
         self._seconds: dict[Future[Any], float] = {}  # That each is expected to take, in their order.
         self._lock = threading.Lock()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether none runs and none waits."""
+        return not self._seconds
+
     def submit(self, work: Callable[[], Result], seconds: float = 0.0) -> Future[Result]:
         """Have it done when its turn comes; cancelled before, it leaves the queue.
 

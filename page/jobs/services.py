@@ -21,6 +21,7 @@ from page.state.models import PREVIEWED, EditingModels, LazyGenerator, Pace
 from page.state.visitor import Visitor
 
 QUICK = 0.06                # Seconds that a preview's picture may take.
+SETTLED_AFTER = 20.0        # Seconds before inversions are timed: the page and its first face have the cores before.
 STEPS, TUNING_STEPS = 6, 3  # That are timed: some seconds. The first of the tuning is longer than most.
 
 
@@ -54,17 +55,19 @@ class Services:
         return visitor.own_models or self.models
 
     def warm_up(self) -> None:
-        """Load what the first visitor would wait for, and time inversions: generator, perceptual distance, descriptors.
+        """Load what the first visitor would wait for: generator and descriptors. Later, time some steps of inversions.
 
         Raises:
             InputError: one of them cannot be loaded.
         """
         self.models.timing.preview_side = quick_side(self.models.generator)
-        self.models.timing.pace = measured_pace(self.models.projector, self.inversions.closing.is_set)
-        if self.inversions.closing.is_set():
-            return
         describer()(np.zeros((128, 128, 3), np.uint8))
-        memory.give_back()
+        closing = self.inversions.closing
+        while not closing.wait(SETTLED_AFTER):
+            if self.inversions.is_idle:
+                self.models.timing.pace = measured_pace(self.models.projector, closing.is_set)
+                memory.give_back()
+                break
 
     def close(self) -> None:
         """End all that runs, as the page ends."""

@@ -32,7 +32,7 @@ from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, as_updates, 
 from weights.errors import InputError
 
 SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
-NUMBERS = 0.3   # Seconds that a picture in full waits for its numbers.
+NUMBERS = 0.1   # Seconds that a picture in full waits for its numbers.
 LOOK = 0.1      # Seconds between two looks at whether a visitor whose edit is to be measured has moved on.
 _MOVES = itertools.count(1)
 

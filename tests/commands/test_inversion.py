@@ -15,7 +15,6 @@ from generators import StyleGAN2, StyleGAN2Config, load
 from generators import checkpoints as readers
 from inversion import load_inversion
 from inversion.encoder import own_path
-from inversion.encoder_training import EncoderSettings
 from inversion.settings import PRESETS
 from tests.commands.running import made_by, run
 
@@ -40,13 +39,13 @@ def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_encoder_is_trained_where_it_is_found(small_file: Path, tmp_path: Path) -> None:
-    [path] = made_by("encoder", "--generator", small_file, "--count", EncoderSettings(count=1000).count)
+    [path] = made_by("encoder", "--generator", small_file, "--count", 1000, "--steps", 20)
     generator = load(small_file)
     assert path == own_path(generator)
     again = run("encoder", "--generator", small_file, "--count", 1000)
     assert again.exit_code == 1
     assert "--overwrite" in again.stderr
-    other = run("encoder", "--generator", small_file, "--count", 1000, "--out", tmp_path / "mine.pt")
+    other = run("encoder", "--generator", small_file, "--count", 1000, "--steps", 20, "--out", tmp_path / "mine.pt")
     assert other.exit_code == 1
     assert "mine.pt" in other.stderr
     assert ".safetensors" in other.stderr

@@ -52,6 +52,19 @@ def test_strips_make_the_whole_picture(resolution: int) -> None:
     assert torch.allclose(strips, picture, atol=1e-12)
 
 
+@pytest.mark.parametrize("window", [(0, 0, 64, 64), (0, 0, 5, 7), (13, 22, 30, 19), (40, 41, 24, 23), (63, 0, 1, 64)])
+@pytest.mark.parametrize("side", [16, 32, 64, 8])
+def test_a_window_is_a_part_of_the_whole_picture(side: int, window: tuple[int, int, int, int]) -> None:
+    generator = make_student(64, dtype=torch.float64)
+    ws = generator.broadcast(generator.sample(range(2)))
+    whole = generator.render(ws)
+    top, left, height, width = window
+    small, part = generator.render_with_window(ws, side, window)
+    assert torch.allclose(part, whole[:, :, top:top + height, left:left + width], atol=1e-12)
+    drawn = generator.render(ws, side) if side in generator.sides else F.adaptive_avg_pool2d(whole, side)
+    assert torch.allclose(small, drawn, atol=1e-12)
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_each_row_reaches_its_layers_alone(generator: MobileStyleGAN, side: int) -> None:
     ws = generator.broadcast(generator.sample([1])).clone()

@@ -83,7 +83,7 @@ def test_latents(pair: tuple[Generator, Generator], space: str, tmp_path: Path) 
 
 def test_encoders_and_components(pair: tuple[Generator, Generator], tmp_path: Path) -> None:
     one, other = pair
-    encoder = Encoder(20, 5, reduced=4, hidden=8)
+    encoder = Encoder(20, 5, 3, hidden=8)
     save_encoder(tmp_path / "e.safetensors", encoder, space=one.space, notes={})
     assert load_encoder(tmp_path / "e.safetensors", generator=other).hash
     assert torch.equal(LatentStatistics.of_generator(one).axes, LatentStatistics.of_generator(other).axes)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from generators import Generator, StyleGAN2, StyleGAN2Config, load, to_pixels
+from generators import Generator, StyleGAN2, StyleGAN2Config, from_pixels, load, to_pixels
 from inversion import PerceptualDistance, Projector, ProjectorSettings
 from inversion.encoder import Encoder, encode, find_encoder, load_encoder, own_path, save_encoder
 from inversion.encoder_training import EncoderSettings, Report, change, fit_encoder
 from inversion.search import measure_w
 from weights.errors import InputError
 
-QUICK = EncoderSettings(count=1000, held_out=32, pool=500)
+QUICK = EncoderSettings(count=1000, held_out=32, pool=512, passes=6, drawn_steps=30)
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +41,44 @@ def trained(small: Generator, distance: PerceptualDistance) -> tuple[Encoder, Re
     return encoder, report, told
 
 
-def test_it_learns_from_samples_alone(trained: tuple[Encoder, Report, list[tuple[int, int, float]]]) -> None:
-    _, report, told = trained
+def test_it_learns_from_samples_alone(small: Generator,
+                                      trained: tuple[Encoder, Report, list[tuple[int, int, float]]]) -> None:
+    encoder, report, told = trained
     assert report.lpips < 0.7 * report.lpips_mean
-    assert told[-1][:2] == (1024, 1000)  # Samples are drawn 32 at a time.
-    assert [drawn for drawn, _, _ in told] == sorted(drawn for drawn, _, _ in told)
-    assert np.mean([loss for *_, loss in told[-5:]]) < 0.8 * np.mean([loss for *_, loss in told[:3]])
+    total = QUICK.steps + QUICK.drawn_steps
+    assert [numbers[:2] for numbers in told] == [(step, total) for step in range(1, total + 1)]
+    losses = [loss for *_, loss in told]
+    assert np.mean(losses[QUICK.steps - 5:QUICK.steps]) < 0.8 * np.mean(losses[:3])
+    assert float(encoder.rows.weight.detach().abs().max()) > 0  # Rows leave w,
+    scores, rows = encoder(torch.randn(4, 832, 15, 15), torch.rand(4, 3, 16, 16))
+    assert encoder.latents(scores, rows).shape == (4, small.num_ws, small.w_dim)
+    assert rows.square().mean() < scores.square().mean()  # but not far.
+
+
+def test_a_training_that_was_stopped_ends_as_one_in_one_go(small: Generator, distance: PerceptualDistance,
+                                                           tmp_path: Path) -> None:
+    """Both among the steps on known latents, with samples that have left the pool, and among the others."""
+    settings = EncoderSettings(count=1000, held_out=32, pool=128, passes=1, drawn_steps=5)
+    faces = torch.randint(0, 256, [6, 3, 40, 40], dtype=torch.uint8)
+    whole, _ = fit_encoder(small, distance=distance, settings=settings, faces=faces)
+
+    class Stopped(Exception):
+        pass
+
+    def stop_at(last: int) -> Callable[[int, int, float], None]:
+        def on_step(done: int, total: int, loss: float) -> None:
+            if done == last:
+                raise Stopped
+        return on_step
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inversion.encoder_training.KEEP_EVERY", 1)
+        for last in (20, settings.steps + 2):
+            with pytest.raises(Stopped):
+                fit_encoder(small, distance=distance, settings=settings, faces=faces, checkpoint=tmp_path / "kept.checkpoint",
+                            on_step=stop_at(last))
+        again, _ = fit_encoder(small, distance=distance, settings=settings, faces=faces, checkpoint=tmp_path / "kept.checkpoint")
+    assert again.hash == whole.hash
 
 
 def test_training_is_repeatable_and_leaves_the_random_state(small: Generator, distance: PerceptualDistance,
@@ -62,8 +95,9 @@ def test_the_file_comes_back_and_names_its_generator(small: Generator, trained: 
     save_encoder(path, trained[0], space=small.space, notes={"samples": "1000"})
     first, second = load_encoder(path, generator=small), load_encoder(path, generator=small)
     assert first.hash == second.hash
-    maps, colours = torch.randn(2, 832, 7, 7), torch.rand(2, 3, 16, 16)
-    assert torch.allclose(first(maps, colours), trained[0](maps, colours), atol=0.05)
+    maps, colours = torch.randn(2, 832, 15, 15), torch.rand(2, 3, 16, 16)
+    for read, written in zip(first(maps, colours), trained[0](maps, colours), strict=True):
+        assert torch.allclose(read, written, atol=0.05)
     with pytest.raises(InputError, match=r"encoder\.safetensors.*of another space"):
         load_encoder(path, generator=load("bundled"))
     whole = path.read_bytes()
@@ -113,9 +147,28 @@ def test_numbers_that_are_none_become_the_mean(small: Generator, distance: Perce
     features = distance.features(pictures)
     for layer in features[:2]:
         layer[1] = torch.nan
-    scores = encode(trained[0], pictures, features, measure_w(small))
-    assert scores[0].abs().sum() > 0
-    assert torch.equal(scores[1], torch.zeros_like(scores[1]))
+    for said in encode(trained[0], pictures, features, measure_w(small), small.num_ws):
+        assert said[0].abs().sum() > 0
+        assert torch.equal(said[1], torch.zeros_like(said[1]))
+
+
+def test_a_search_begins_with_what_the_encoder_says(small: Generator, distance: PerceptualDistance,
+                                                   trained: tuple[Encoder, Report, list]) -> None:
+    projector = Projector(small, distance=distance, encoder=trained[0])
+    crop = to_pixels(small.render(small.sample([7])))[0]
+    pictures = from_pixels(crop)
+    scores, rows = encode(trained[0], pictures, distance.features(pictures), projector.statistics, small.num_ws)
+    first = {space: projector.invert(crop, settings=ProjectorSettings(steps=1, space=space)).latent
+             for space in ("w", "w+")}
+    assert torch.allclose(first["w"], projector.statistics.restore(scores)[0], atol=1e-4)
+    assert torch.allclose(first["w+"], projector.statistics.restore(scores[:, None] + rows)[0], atol=1e-4)
+
+
+def test_rows_beyond_the_encoder_s_are_as_its_last(small: Generator, distance: PerceptualDistance,
+                                                   trained: tuple[Encoder, Report, list]) -> None:
+    pictures = small.render(small.sample([3]))
+    _, rows = encode(trained[0], pictures, distance.features(pictures), measure_w(small), small.num_ws + 2)
+    assert torch.equal(rows[0, -1], rows[0, small.num_ws - 1])
 
 
 def test_an_inversion_names_the_encoder_it_began_with(small: Generator, distance: PerceptualDistance,

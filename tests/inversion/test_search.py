@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from generators import Generator, load, to_pixels
-from inversion import PerceptualDistance, Projector, ProjectorSettings
+from inversion import PerceptualDistance, Progress, Projector, ProjectorSettings
 from inversion.search import face_window
 from tests.generators.made_generators import make_generator
 from weights.errors import InputError
@@ -68,6 +68,24 @@ def test_a_face_on_a_plateau_waits_for_its_neighbours_unchanged(projector: Proje
     assert [single.steps for single in alone] == [13, 12]
     for single, batched in zip(alone, together, strict=True):
         assert batched.lpips == pytest.approx(single.lpips, abs=2e-3)
+
+
+def test_the_first_steps_may_compare_smaller_pictures(projector: Projector, crops: list[np.ndarray]) -> None:
+    seen: list[Progress] = []
+    settings = ProjectorSettings(start="mean", space="w+", steps=8, coarse=0.5, spread_from=0.25)
+    result = projector.invert(crops[0], settings=settings, every=1, on_step=seen.append)
+    assert [progress.pictures.shape[1] for progress in seen] == [64] * 4 + [128] * 4
+    assert result.steps == 8
+    assert seen[-1].lpips[0] < seen[0].lpips[0]
+    rows = result.latent - result.latent.mean(dim=0)
+    assert rows.abs().max() > 0  # The rows of the coarse steps are gone on with.
+    seen.clear()
+    early = projector.invert(crops[0], settings=settings, every=1, on_step=seen.append,
+                             should_stop=lambda: len(seen) >= 2)
+    assert (early.steps, early.stopped) == (3, True)  # A last one at full side, or there would be no picture of it.
+    assert seen[-1].pictures.shape[1] == 128
+    with pytest.raises(InputError, match="not a part of the steps"):
+        ProjectorSettings(coarse=1.0)
 
 
 def test_a_time_budget_keeps_the_best_so_far(projector: Projector, crops: list[np.ndarray]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -43,11 +44,18 @@ def test_previews_are_as_large_as_is_quick_enough(seconds: dict[int, float], exp
     assert quick_side(generator) == expected
 
 
-def test_the_machine_is_timed_before_anybody_comes(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machine_is_timed_once_no_inversion_runs(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     page = Services(services.models.generator, services.models.controls)
     assert page.models.timing.pace is None
     monkeypatch.setattr("page.jobs.services.QUICK", 60.0)
-    page.warm_up()
+    monkeypatch.setattr("page.jobs.services.SETTLED_AFTER", 0.01)
+    with page.inversions.turn():
+        warming = threading.Thread(target=page.warm_up)
+        warming.start()
+        warming.join(1.0)
+        assert warming.is_alive()
+        assert page.models.timing.pace is None
+    warming.join()
     assert page.models.timing.preview_side == page.models.generator.side_for(max(PREVIEWED))
     pace = page.models.timing.pace
     assert pace is not None
