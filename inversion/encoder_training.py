@@ -1,9 +1,9 @@
 """Training the encoder of a generator: on samples that it draws, whose latents are known, then through the generator.
 
-First the encoder learns the samples' w. Each is seen as it is, and once more changed in ways in which photos differ from
-samples: another background, a little turned and moved, sharper or softer, other light and colours, noise. Then it learns
-w+ by what the generator draws of it, compared with the picture itself: changed samples and, if there are any, aligned
-faces whose latents nobody knows. There rows are held near w (Tov et al. 2021), so that what is encoded can be edited.
+First the encoder learns the samples' w. Half of them are seen changed in ways in which photos differ from samples:
+another background, a little turned and moved, sharper or softer, other light and colours, noise. Then it learns w+ by
+what the generator draws of it, compared with the picture itself: changed samples and, if there are any, aligned faces
+whose latents nobody knows. There rows are held near w (Tov et al. 2021), so that what is encoded can be edited.
 """
 
 from __future__ import annotations

@@ -205,7 +205,8 @@ class Projector:
                 break
         return self.statistics.standardise(w[torch.cat(distances).argmin(dim=0)]) * WARM_PULL
 
-    def _tune(self, whole: Targets, targets: Targets, best: Best, n: int, settings: ProjectorSettings, run: _Run) -> _Result:
+    def _tune(self, whole: Targets, targets: Targets, best: Best, n: int, settings: ProjectorSettings,
+              run: _Run) -> _Result:
         """Fit the generator to one crop; its picture takes the place of the search's."""
         if not settings.tuning_steps or run.stopped:
             return _Result({}, run.searched, run.stopped)

@@ -71,13 +71,14 @@ def test_a_training_that_was_stopped_ends_as_one_in_one_go(small: Generator, dis
                 raise Stopped
         return on_step
 
+    kept = tmp_path / "kept.checkpoint"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("inversion.encoder_training.KEEP_EVERY", 1)
         for last in (20, settings.steps + 2):
             with pytest.raises(Stopped):
-                fit_encoder(small, distance=distance, settings=settings, faces=faces, checkpoint=tmp_path / "kept.checkpoint",
+                fit_encoder(small, distance=distance, settings=settings, faces=faces, checkpoint=kept,
                             on_step=stop_at(last))
-        again, _ = fit_encoder(small, distance=distance, settings=settings, faces=faces, checkpoint=tmp_path / "kept.checkpoint")
+        again, _ = fit_encoder(small, distance=distance, settings=settings, faces=faces, checkpoint=kept)
     assert again.hash == whole.hash
 
 
