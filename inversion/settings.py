@@ -29,16 +29,16 @@ class ProjectorSettings:
     learning_rate: float = 0.1   # Adam's, at its highest; warmed up over 5% of the steps, then falling along a cosine.
     mse: float = 1.0             # Weight of the mean squared pixel difference (pictures in [-1, 1]) beside LPIPS.
     prior: float = 0.003         # Weight of the mean squared standard score of w: keeps faces likely, so editable.
-    focus: float = 0.1           # How much the surroundings count beside the face; 1: as much.
+    focus: float = 0.1           # How much the surroundings count beside the face, in the search; 1: as much.
     inner: float = 0.0           # How much more brows, eyes, nose and mouth count than the rest of the face.
     spread: float = 0.001        # w+: weight of the mean squared standard score of a row's distance from w.
     spread_from: float = 0.25    # w+: the part of the steps after which rows may leave w.
     plateau: float = 0.001       # A face is done when 20 steps lower its loss by less than this part; 0: never before.
     tuning_steps: int = 0        # Of pivotal tuning after the search; 0: the generator stays as it is.
-    tuning_rate: float = 0.005   # Adam's of the tuning, in parts of a weight's size (root mean square), falling along a
-                                 # cosine.
-    tuning_mse: float = 10.0     # As `mse`, of the tuning.
-    detail: float = 0.5          # Tuning: weight of a window of the whole picture beside the small one.
+    tuning_rate: float = 0.001   # Adam's of the tuning, falling along a cosine.
+    tuning_mse: float = 3.0      # As `mse`, of the tuning, in which the surroundings count as much as the face.
+    detail: float = 0.25         # Tuning: weight of a window of the whole picture beside the small one.
+    grid: float = 100.0          # Tuning: weight of patterns of 8 pixels that the window has and the crop has not.
     locality: float = 0.1        # Tuning: weight of that pictures of other latents stay as they are.
     seconds: float = 0.0         # Time after which the best so far is taken, counted from the start; 0: no limit.
     precision: Precision = "auto"  # Of the generator's convolutions; "auto": bfloat16 where that is quicker.
@@ -68,16 +68,17 @@ class ProjectorSettings:
             raise InputError(f"coarse {self.coarse:g}", "not a part of the steps", "use 0 or more, and less than 1")
         if self.side < LEAST_SIDE:
             raise InputError(f"pictures of {self.side} pixels", "too small to be compared", f"use {LEAST_SIDE} or more")
-        weights = (self.mse, self.tuning_mse, self.prior, self.focus, self.inner, self.spread, self.detail,
+        weights = (self.mse, self.tuning_mse, self.prior, self.focus, self.inner, self.spread, self.detail, self.grid,
                    self.locality)
         if min(self.learning_rate, self.tuning_rate) <= 0 or min(*weights, self.plateau, self.seconds) < 0:
             raise InputError(None, "inversion settings must not be negative, and learning rates must be above 0")
 
 
 PRESETS = {
-    "fast": ProjectorSettings(steps=45),
-    "balanced": ProjectorSettings(steps=90, space="w+", spread=0.01, spread_from=0.5),
-    "faithful": ProjectorSettings(steps=90, space="w+", spread=0.01, spread_from=0.5, focus=0.2, tuning_steps=50),
+    "fast": ProjectorSettings(steps=45, coarse=0.6),
+    "balanced": ProjectorSettings(steps=90, coarse=0.6, space="w+", spread=0.01, spread_from=0.5),
+    "faithful": ProjectorSettings(steps=90, coarse=0.6, space="w+", spread=0.01, spread_from=0.5, focus=0.2,
+                                  tuning_steps=60),
 }
 DEFAULT_PRESET = "faithful"  # Of page and command line: with it the person is recognised.
 

@@ -10,6 +10,7 @@ import torch
 
 from generators import Generator, load, to_pixels
 from inversion import Inversion, Progress, Projector, ProjectorSettings, load_inversion, save_inversion
+from inversion.tuning import PERIOD, REPEATS, grid
 from weights.errors import InputError
 
 SEARCH = ProjectorSettings(start="samples", samples=8, steps=8)
@@ -119,6 +120,22 @@ def test_stopping_keeps_what_is_there(projector: Projector, astronaut_crop: np.n
     assert (result.steps, result.stopped) == (stop_at, True)
     assert bool(result.tuning) == (stop_at > 8)
     assert np.array_equal(drawn(result.generator_of(generator), result), result.picture)
+
+
+def test_the_grid_of_a_picture_is_what_repeats_in_it() -> None:
+    rng = torch.Generator().manual_seed(0)
+    side = PERIOD * REPEATS
+    pattern = torch.randn(1, 3, PERIOD, PERIOD, generator=rng)
+    pattern -= pattern.mean(dim=[2, 3], keepdim=True)
+    repeated = pattern.repeat(1, 1, 3 * REPEATS, 2 * REPEATS)
+    expected = pattern.square().mean()
+    assert grid(repeated)[0] == pytest.approx(float(expected), rel=1e-5)
+    assert grid(repeated + 5)[0] == pytest.approx(float(expected), rel=1e-4)  # Light is no pattern.
+    assert grid(repeated[:, :, :side + 3, :side + 7])[0] == pytest.approx(float(expected), rel=1e-5)
+    noise = torch.randn(1, 3, 4 * side, 4 * side, generator=rng)  # Nor are pores.
+    assert grid(noise)[0] < 2 * noise.square().mean() / REPEATS ** 2
+    both = torch.cat([repeated, 2 * repeated])
+    assert torch.allclose(grid(both), torch.stack([expected, 4 * expected]), rtol=1e-4)
 
 
 @pytest.mark.slow
