@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from commands.console import Outputs, note, one_line, progress_bar, wrote
 from commands.options import SEED, model_options, open_generator, set_threads, several
@@ -359,6 +358,7 @@ def _draw_from(folder: Path, settings: EncoderSettings, generator: Generator) ->
     Raises:
         InputError: not a bank, of another space, or with too few samples.
     """
+    import numpy as np
     import torch
 
     from learning.bank import open_bank
@@ -384,6 +384,7 @@ def _read_faces(folder: Path) -> Tensor:
     Raises:
         InputError: there are none, or one cannot be read.
     """
+    import numpy as np
     import torch
 
     from inversion import made_smaller, open_photo

@@ -26,8 +26,8 @@ class Modulation(nn.Linear):
 
     def __init__(self, w_dim: int, channels: int) -> None:
         super().__init__(w_dim, channels)
-        nn.init.normal_(self.weight, std=1 / sqrt(w_dim))
-        nn.init.ones_(self.bias)
+        self.weight = nn.Parameter(torch.normal(0.0, 1 / sqrt(w_dim), [channels, w_dim]))
+        self.bias = nn.Parameter(torch.ones(channels))
 
 
 class Up(nn.Module):
@@ -58,7 +58,7 @@ class ModulatedConv(nn.Module):
         kernel = 1 if separable else 3
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_buffer("noise", torch.randn(side, side) / 10)
+        self.register_buffer("noise", torch.normal(0.0, 0.1, [side, side]))
         self.scale = 1 / sqrt(9 * inputs)
         self._cast = FrozenCache()
 
@@ -99,7 +99,7 @@ class Conv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) / sqrt(inputs * kernel ** 2))
+        self.weight = nn.Parameter(torch.normal(0.0, 1 / sqrt(inputs * kernel ** 2), [outputs, inputs, kernel, kernel]))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:

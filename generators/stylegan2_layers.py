@@ -27,7 +27,7 @@ class FullyConnected(nn.Module):
     def __init__(self, in_features: int, out_features: int, *, lr_multiplier: float = 1.0, bias_init: float = 0.0,
                  lrelu: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.weight = nn.Parameter(torch.normal(0.0, 1 / lr_multiplier, [out_features, in_features]))
         self.bias = nn.Parameter(torch.full([out_features], float(bias_init)))
         self.weight_gain = lr_multiplier / sqrt(in_features)
         self.bias_gain = lr_multiplier

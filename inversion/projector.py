@@ -159,6 +159,8 @@ class Projector:
             coarse = self._smaller(whole, targets.side // 2, settings)
             best = search(self.generator, self.distance, self.statistics, coarse, start, settings, run.watch,
                           range(first))
+            if run.stopped:
+                return best
             start = Start.at(best.latent, self.statistics)
         return search(self.generator, self.distance, self.statistics, targets, start, settings, run.watch,
                       range(first, settings.steps))
@@ -218,13 +220,14 @@ class Projector:
     @torch.no_grad()
     def _settle(self, targets: Targets, best: Best, results: Sequence[_Result]) -> np.ndarray:
         """The whole pictures uint8 [N, R, R, 3], in full precision, of what is kept; and their numbers."""
-        pictures = []
+        pictures, shown = [], []
         for n, result in enumerate(results):
             picture = self.generator.with_weights(result.tuning).render(best.latent[n:n + 1])
             pictures.append(to_pixels(picture)[0])
-            shown = F.adaptive_avg_pool2d(picture, targets.side)
-            _, lpips, mse = compare(self.distance, shown, targets.select(n), 0.0)
-            best.picture[n], best.lpips[n], best.mse[n] = shown[0], lpips[0], mse[0]
+            shown.append(F.adaptive_avg_pool2d(picture, targets.side))
+            _, lpips, mse = compare(self.distance, shown[n], targets.select(n), 0.0)
+            best.lpips[n], best.mse[n] = lpips[0], mse[0]
+        best.picture = torch.cat(shown)
         return np.stack(pictures)
 
     def _records(self, crops: Sequence[np.ndarray], pictures: np.ndarray, best: Best, results: Sequence[_Result],

@@ -46,12 +46,20 @@ def build_demo(generator: Generator | Source = "bundled", controls: Controls | S
     Raises:
         InputError: the controls cannot be read.
     """
+    return _page(_services(generator, controls, device=device, cache=cache, own_models=own_models))
+
+
+def _services(generator: Generator | Source, controls: Controls | Source, *, device: str, cache: bool,
+              own_models: bool) -> Services:
     from page.jobs.forgetting import page_cache
     from page.jobs.services import Services
+
+    return Services(generator, controls, device=device, cache=page_cache() if cache else None, own_models=own_models)
+
+
+def _page(services: Services) -> PageBlocks:
     from page.state import files
 
-    services = Services(generator, controls, device=device, cache=page_cache() if cache else None,
-                        own_models=own_models)
     os.environ["GRADIO_TEMP_DIR"] = str(files.private_dir())  # Read by Gradio when components are made.
     from page.layout import PageBlocks
 
@@ -84,7 +92,6 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     from page.jobs import zero_gpu
     from page.jobs.forgetting import start_sweeping
     from page.jobs.memory import share_arenas
-    from page.style import CSS, HEAD, theme
 
     share_arenas()
     if not re.fullmatch(r"(?i)\d+ ?[kmgt]?b", upload_limit):
@@ -94,24 +101,30 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
     if own_models is None:
         own_models = not share and host in LOOPBACK
     zero_gpu.declare()
-    demo = build_demo(generator, controls, device="cpu" if zero_gpu.zero_gpu() else device, cache=cache,
-                      own_models=own_models)
-    threading.Thread(target=_warm_up, args=[demo.services], name="warm-up").start()
-    start_sweeping()
-    if block and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # So that the private directory is removed then too.
+    services = _services(generator, controls, device="cpu" if zero_gpu.zero_gpu() else device, cache=cache,
+                         own_models=own_models)
+    # Beside the import of Gradio, which takes as long.
+    threading.Thread(target=_warm_up, args=[services], name="warm-up").start()
+    started = False
     try:
+        demo = _page(services)
+        from page.style import CSS, HEAD, theme
+
+        start_sweeping()
+        if block and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # So that the private directory is removed then too.
         demo.launch(server_name=host, server_port=port, share=share, theme=theme(), css=CSS, head=HEAD,
                     footer_links=[], max_threads=MOST_THREADS, run_history=False, max_file_size=upload_limit,
                     state_session_capacity=MOST_VISITORS, ssr_mode=False, enable_monitoring=False, pwa=False,
                     mcp_server=mcp, prevent_thread_lock=not block)
+        started = True
     except OSError as error:
         if "port" not in str(error):
             raise
         raise InputError(f"port {port}", f"cannot be listened on at {host} ({error})", "choose another port") from error
     finally:
-        if block:  # Ctrl-C, or the end of the program.
-            demo.services.close()
+        if block or not started:  # Ctrl-C, the end of the program, or no page.
+            services.close()
     return demo
 
 

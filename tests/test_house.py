@@ -109,6 +109,7 @@ def test_each_heavy_guest_has_one_room(guest: str) -> None:
      "torch,numpy,gradio,dlib,lpips,torchvision,cv2,av,PIL"),
     ("import gradctrl; gradctrl.trajectory, gradctrl.fit_examples", "gradio,dlib,lpips,torchvision,cv2,av,PIL"),
     ("import generators; generators.load", "gradio,dlib,lpips,torchvision,cv2,av"),
+    ("import generators; generators.load()", "torch._dynamo"),  # Seconds at each start.
     ("import inversion; inversion.open_photo, inversion.find_faces", "gradio,dlib,lpips,torchvision,torch"),
     ("import editing; editing.Editor", "gradio,dlib,lpips,torchvision,av,sklearn"),
     ("from directions import fit_interfacegan, stylespace_candidates",

@@ -28,7 +28,11 @@ def is_plain(value: object) -> bool:
 
 
 def expected_shapes(build: Callable[[Any], Generator], config: Any) -> dict[str, tuple[int, ...]]:
-    """Shape of every parameter and buffer of the generator that is built of a configuration; none is allocated."""
+    """Shape of every parameter and buffer of the generator that is built of a configuration; none is allocated.
+
+    Arithmetic on the device "meta" makes torch import its compiler, which takes seconds: layers draw their first
+    weights without any.
+    """
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in build(config).state_dict().items()}
 
