@@ -361,10 +361,11 @@ def _draw_from(folder: Path, settings: EncoderSettings, generator: Generator) ->
     import numpy as np
     import torch
 
+    from inversion.encoder_training import DRAWN
     from learning.bank import open_bank
 
     bank = open_bank(folder, generator=generator)
-    needed = settings.count + settings.held_out + settings.pool
+    needed = settings.count + settings.held_out + DRAWN
     if bank.count < needed:
         raise InputError(folder, f"has {bank.count} samples, and {needed} are needed",
                          "sample more, or give a smaller --count")

@@ -14,7 +14,7 @@ from editing import load_recipe
 from generators import StyleGAN2, StyleGAN2Config, load
 from generators import checkpoints as readers
 from inversion import load_inversion
-from inversion.encoder import own_path
+from inversion.encoder import load_encoder, own_path
 from inversion.settings import PRESETS
 from tests.commands.running import made_by, run
 
@@ -49,6 +49,25 @@ def test_an_encoder_is_trained_where_it_is_found(small_file: Path, tmp_path: Pat
     assert other.exit_code == 1
     assert "mine.pt" in other.stderr
     assert ".safetensors" in other.stderr
+
+
+def test_an_encoder_learns_from_a_bank_and_from_faces(small_file: Path, astronaut_file: Path, tmp_path: Path) -> None:
+    of = ("--generator", small_file)
+    run("sample", "--bank", tmp_path / "bank", "--count", 1300, "--batch", 100, "--format", "jpg", *of)
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    Image.open(astronaut_file).resize((300, 300)).save(faces / "a.png")
+    begin = ("encoder", *of, "--count", 1000, "--steps", 5)
+    [path] = made_by(*begin, "--bank", tmp_path / "bank", "--faces", faces, "--out", tmp_path / "e.safetensors")
+    assert not path.with_suffix(".checkpoint").exists()
+    assert load_encoder(path, generator=load(small_file)).hash
+    more = run("encoder", *of, "--count", 1200, "--bank", tmp_path / "bank", "--out", tmp_path / "f.safetensors")
+    assert more.exit_code == 1
+    assert "1300 samples" in more.stderr
+    Image.new("RGB", (40, 30)).save(faces / "b.png")
+    odd = run(*begin, "--faces", faces, "--out", tmp_path / "f.safetensors")
+    assert odd.exit_code == 1
+    assert "b.png: not an aligned face" in odd.stderr
 
 
 def test_a_tuned_inversion_is_edited_like_any_other(astronaut_file: Path, tmp_path: Path) -> None:
