@@ -36,7 +36,7 @@ class ProjectorSettings:
     plateau: float = 0.001       # A face is done when 20 steps lower its loss by less than this part; 0: never before.
     tuning_steps: int = 0        # Of pivotal tuning after the search; 0: the generator stays as it is.
     tuning_rate: float = 0.001   # Adam's of the tuning, falling along a cosine.
-    tuning_mse: float = 3.0      # As `mse`, of the tuning, in which the surroundings count as much as the face.
+    tuning_mse: float = 3.0      # As `mse`, of the tuning.
     detail: float = 0.25         # Tuning: weight of a window of the whole picture beside the small one.
     grid: float = 100.0          # Tuning: weight of patterns of 8 pixels that the window has and the crop has not.
     locality: float = 0.1        # Tuning: weight of that pictures of other latents stay as they are.

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from generators import Generator, Window
 from inversion.perceptual import PerceptualDistance
-from inversion.search import Best, Targets, Watch, compare, keep_finite
+from inversion.search import Best, Targets, Watch, compare, face_window, keep_finite
 from inversion.settings import ProjectorSettings
 
 COARSEST = 64       # Pixels a side of the coarsest features whose layers are tuned; left alone, the coarser ones keep
                     # edits of shape and expression as strong as they were.
 COARSEST_PART = 4   # Of a small generator, those of a quarter of its pictures' side.
+FOCUS, INNER = 0.5, 1.0  # As of `face_window`: surroundings count half as much as the face, its middle twice.
 WINDOW = 256        # Side of the window of the whole picture that a step looks at, in pixels.
 PERIOD, REPEATS = 8, 8  # Of the patterns that `grid` measures: pixels, and how often a pattern must repeat each way.
 WHOLE = 10          # Steps between two looks at the whole picture.
@@ -53,7 +54,7 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, cr
     Returns:
         What was added to the weights; nothing where that came no nearer to the crop.
     """
-    target = replace(target, window=torch.ones_like(target.window))
+    target = replace(target, window=face_window(target.side, FOCUS, INNER).to(target.window))
     coarsest = min(COARSEST, generator.img_resolution // COARSEST_PART)
     tuned = generator.with_weights({name: torch.zeros_like(weight) for name, weight
                                     in generator.tunable_weights(coarsest).items()})
