@@ -319,7 +319,7 @@ def encoder(count: int, steps: int, bank: Path | None, faces: Path | None, out: 
     """Train the encoder of a generator, from which inversions start.
 
     It learns from the generator's own samples; no photos are needed. Inversions with that generator use it from then
-    on. The bundled generator has one already. A training that was stopped goes on where it was when it is started
+    on. A training that was stopped goes on where it was when it is started
     again (from FILE.checkpoint, which is removed in the end).
 
     \b
@@ -358,7 +358,6 @@ def _draw_from(folder: Path, settings: EncoderSettings, generator: Generator) ->
     Raises:
         InputError: not a bank, of another space, or with too few samples.
     """
-    import numpy as np
     import torch
 
     from inversion.encoder_training import DRAWN
@@ -372,9 +371,9 @@ def _draw_from(folder: Path, settings: EncoderSettings, generator: Generator) ->
     latents = bank.latents()
 
     def draw(numbers: range) -> tuple[Tensor, Tensor]:
-        chosen = [number % bank.count for number in numbers]
-        pictures = np.concatenate([bank.pictures(index, index + 1) for index in chosen])
-        return torch.from_numpy(pictures).permute(0, 3, 1, 2), latents[chosen]
+        start = numbers.start % bank.count
+        stop = start + len(numbers)
+        return torch.from_numpy(bank.pictures(start, stop)).permute(0, 3, 1, 2), latents[start:stop]
 
     return draw
 
@@ -390,8 +389,12 @@ def _read_faces(folder: Path) -> Tensor:
 
     from inversion import made_smaller, open_photo
     from inversion.encoder_training import SIDE
+    from inversion.photo import SAVED_AS
 
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SAVED_AS)
+    except OSError as error:
+        raise InputError(folder, f"cannot be read ({error.strerror})", "give a folder of aligned faces") from error
     pictures = [made_smaller(open_photo(path).pixels, SIDE) for path in paths]
     odd = [path for path, picture in zip(paths, pictures, strict=True) if picture.shape != (SIDE, SIDE, 3)]
     if odd or not paths:

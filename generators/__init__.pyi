@@ -14,6 +14,7 @@ from .pixels import from_pixels as from_pixels
 from .pixels import to_bytes as to_bytes
 from .pixels import to_pixels as to_pixels
 from .spaces import Space as Space
+from .spaces import fit_rows as fit_rows
 from .statistics import LatentStatistics as LatentStatistics
 from .stylegan2 import StyleGAN2 as StyleGAN2
 from .stylegan2 import StyleGAN2Config as StyleGAN2Config

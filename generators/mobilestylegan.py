@@ -169,10 +169,8 @@ class SynthesisNetwork(nn.Module):
         start, stop = max(left - HALO, 0), min(left + width + HALO, side)
 
         def cut(each: Tensor) -> Tensor:
-            scale = each.shape[2] / side  # Maps are of the sides of all layers.
-            if scale < 1:
-                return each
-            return each[:, :, round(first * scale):round(last * scale), round(start * scale):round(stop * scale)]
+            size = each.shape[2]  # Noise is of the sides of all layers.
+            return each[:, :, first * size // side:last * size // side, start * size // side:stop * size // side]
 
         *_, (_, picture) = self._run(cut(x), layers, styles, {name: cut(each) for name, each in noise.items()})
         scale = self.plan[-1].side // side

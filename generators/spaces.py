@@ -80,3 +80,11 @@ class Space:
         if not probes.isfinite().all():
             raise ValueError("the latent space is damaged")
         return cls(kind, int(width), probes)
+
+
+def fit_rows(ws: Tensor, num_ws: int) -> Tensor:
+    """Rows of w+ [..., L, D] as another generator of the space has them [..., num_ws, D].
+
+    Those that it has more follow the last one; those that it has not are left out.
+    """
+    return ws[..., torch.arange(num_ws, device=ws.device).clamp_max(ws.shape[-2] - 1), :]

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from generators import Generator, LatentStatistics, Space
+from generators import Generator, LatentStatistics, Space, fit_rows
 from weights.errors import InputError
 from weights.fingerprint import fingerprint
 from weights.manifest import entries
@@ -82,10 +82,13 @@ class Encoder(nn.Module):
         rows = self.rows(x).unflatten(1, (-1, min(ROW_AXES, len(self.basis))))
         return FAR * torch.tanh(self.out(x) / FAR), FAR * torch.tanh(rows / FAR)
 
+    def w(self, scores: Tensor) -> Tensor:
+        """w [N, w_dim] of its standard scores [N, K]."""
+        return self.w_mean + scores @ self.basis
+
     def latents(self, scores: Tensor, rows: Tensor) -> Tensor:
         """w+ [N, L, w_dim] of what `forward` gives."""
-        w = self.w_mean + scores @ self.basis
-        return w[:, None] + rows @ self.basis[:rows.shape[2]]
+        return self.w(scores)[:, None] + rows @ self.basis[:rows.shape[2]]
 
     @cached_property
     def hash(self) -> str:
@@ -203,10 +206,8 @@ def encode(encoder: Encoder, pictures: Tensor, features: list[Tensor], statistic
         Standard scores of w [N, K], and what the rows of w+ add to them [N, num_ws, K].
     """
     scores, rows = encoder(*(part.to(encoder.mean.dtype) for part in read_crops(pictures, features)))
-    w = encoder.latents(scores, torch.zeros_like(rows[:, :1]))[:, 0]
-    taken = torch.arange(num_ws, device=rows.device).clamp_max(rows.shape[1] - 1)
-    ws = encoder.latents(scores, rows)[:, taken]
-    start = statistics.standardise(w.to(statistics.mean))
+    ws = fit_rows(encoder.latents(scores, rows), num_ws)
+    start = statistics.standardise(encoder.w(scores).to(statistics.mean))
     added = statistics.standardise(ws.to(statistics.mean)) - start[:, None]
     fine = (start.isfinite().all(dim=1) & added.isfinite().all(dim=2).all(dim=1)).view(-1, 1)
     return torch.where(fine, start, 0.0), torch.where(fine[..., None], added, 0.0)

@@ -19,7 +19,7 @@ from torch import Tensor
 from generators import Generator, from_bytes, to_bytes
 from inversion.encoder import Encoder, encode, read_crops
 from inversion.perceptual import PerceptualDistance
-from inversion.search import face_window, measure_w
+from inversion.search import annealed, face_window, measure_w
 from weights.errors import InputError
 from weights.files import replacing
 
@@ -34,6 +34,7 @@ FOCUS = 0.2        # What is learned through the generator: how much the surroun
 MSE = 1.0          # and the weights of the square error beside LPIPS,
 PRIOR = 0.003      # of the mean squared standard score of w,
 NEAR_W = 0.02      # and of a row's distance from it.
+WARM_UP = 0.1      # Part of the steps, of either kind, in which the learning rate rises.
 KEEP_EVERY = 50    # Steps between two checkpoints.
 
 Draw = Callable[[range], tuple[Tensor, Tensor]]
@@ -91,18 +92,20 @@ def fit_encoder(generator: Generator, *, distance: PerceptualDistance | None = N
         on_step: Called with the steps done, how many there will be, and the loss, after each step.
     Returns:
         The encoder, frozen, and how good it is.
+    Raises:
+        InputError: the checkpoint is damaged, or of another generator or other settings.
     """
     settings = settings or EncoderSettings()
     training = _Training(generator, distance or PerceptualDistance(device=generator.device), settings,
                          draw or _drawn_by(generator, settings), faces)
     if checkpoint is not None and checkpoint.exists():
-        training.resume(torch.load(checkpoint, weights_only=True))
+        training.resume(checkpoint)
     total = settings.steps + settings.drawn_steps
     while training.done < total:
         loss = training.step()
         if checkpoint is not None and (training.done % KEEP_EVERY == 0 or training.done == total):
             with replacing(checkpoint) as temporary:
-                torch.save(training.state(), temporary)
+                training.save(temporary)
         if on_step is not None:
             on_step(training.done, total, loss)
     training.encoder.requires_grad_(False).eval()
@@ -135,26 +138,41 @@ class _Training:
         self.encoder = self._untrained()
         self.optimiser = torch.optim.AdamW(self.encoder.parameters(), settings.learning_rate, weight_decay=0.02)
 
-    def state(self) -> dict[str, object]:
-        return {"encoder": self.encoder.state_dict(), "optimiser": self.optimiser.state_dict(),
-                "rng": self.rng.get_state(), "done": self.done, "drawn": self.drawn}
+    @property
+    def of(self) -> str:
+        """What a checkpoint must be of: the generator and the settings."""
+        return f"generator {self.generator.hash[:12]}, {self.settings}"
 
-    def resume(self, state: dict[str, object]) -> None:
-        """Go on from a state; what the pool held is drawn again."""
-        self.encoder.load_state_dict(state["encoder"])  # type: ignore[arg-type]
-        self.optimiser.load_state_dict(state["optimiser"])  # type: ignore[arg-type]
-        self.rng.set_state(state["rng"])  # type: ignore[arg-type]
-        self.done, drawn = int(state["done"]), int(state["drawn"])  # type: ignore[call-overload]
-        self.drawn = max(self.drawn, (drawn - len(self.w)) // DRAWN * DRAWN)
-        self._fill(drawn)
+    def save(self, path: Path) -> None:
+        torch.save({"of": self.of, "encoder": self.encoder.state_dict(), "optimiser": self.optimiser.state_dict(),
+                    "rng": self.rng.get_state(), "done": self.done, "drawn": self.drawn}, path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint; what the pool held is drawn again.
+
+        Raises:
+            InputError: it is damaged, or of another generator or other settings.
+        """
+        remedy = "go on with the generator and options that it was begun with, or remove it to begin anew"
+        try:
+            state = torch.load(path, weights_only=True)
+            of = state["of"]
+        except Exception as error:  # What a damaged file raises has no common class.
+            raise InputError(path, "not a checkpoint of an encoder's training", remedy) from error
+        if of != self.of:
+            raise InputError(path, f"a checkpoint of another training ({of})", remedy)
+        self.encoder.load_state_dict(state["encoder"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.rng.set_state(state["rng"])
+        self.done = state["done"]
+        self.drawn = max(self.drawn, (state["drawn"] - len(self.w)) // DRAWN * DRAWN)
+        self._fill(state["drawn"])
 
     def step(self) -> float:
         """One step; its loss."""
-        known = self.done < self.settings.steps
-        rate = self._rate()
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        loss = self._known() if known else self._through_generator()
+            group["lr"] = self._rate()
+        loss = self._known() if self.done < self.settings.steps else self._through_generator()
         self.optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), 1.0)
@@ -163,13 +181,11 @@ class _Training:
         return float(loss.detach())
 
     def _rate(self) -> float:
-        """Of the step to come: up over a tenth of its part of the training, then down along a cosine."""
+        """Of the step to come; each of the two parts of the training begins anew."""
         settings = self.settings
         first = self.done < settings.steps
         steps, done = (settings.steps, self.done) if first else (settings.drawn_steps, self.done - settings.steps)
-        progress = torch.tensor(done / steps)
-        highest = settings.learning_rate if first else settings.drawn_rate
-        return float(highest * (progress / 0.1 + 0.05).clamp_max(1) * (0.5 + 0.5 * (torch.pi * progress).cos()))
+        return annealed(settings.learning_rate if first else settings.drawn_rate, done / steps, WARM_UP)
 
     def _known(self) -> Tensor:
         """How far what is said of samples, half of them changed, is from their w."""
@@ -178,7 +194,7 @@ class _Training:
         pictures, w = self._chosen(settings.batch)
         half = len(pictures) // 2
         scores, _ = self._encode(torch.cat([pictures[:half], change(pictures[half:], self.rng)]))
-        predicted = self.encoder.w_mean + scores @ self.encoder.basis
+        predicted = self.encoder.w(scores)
         missed = (predicted - w).square().sum(dim=1).mean() / statistics.axes.square().sum()
         return missed + UNLIKELY * (statistics.standardise(predicted) - statistics.standardise(w)).square().mean()
 
@@ -196,7 +212,7 @@ class _Training:
             pictures, seen = (torch.cat([faces, part[len(faces):]]) for part in (pictures, seen))
         scores, rows = self._encode(seen)
         side = self.generator.side_for(DRAWN_SIDE)
-        drawn = self.generator.render(self._rows_of_generator(self.encoder.latents(scores, rows)), side)
+        drawn = self.generator.render(self.encoder.latents(scores, rows), side)
         wanted = F.adaptive_avg_pool2d(pictures, side)
         window = face_window(side, FOCUS).to(wanted)
         with torch.no_grad():
@@ -204,9 +220,6 @@ class _Training:
         far = self.distance.between(self.distance.features(drawn), features, window)
         far = far + MSE * ((drawn - wanted).square().mean(dim=1) * window).mean(dim=[1, 2])
         return far.mean() + PRIOR * scores.square().mean() + NEAR_W * rows.square().mean()
-
-    def _rows_of_generator(self, ws: Tensor) -> Tensor:
-        return ws[:, torch.arange(self.generator.num_ws).clamp_max(ws.shape[1] - 1)]
 
     def _encode(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():

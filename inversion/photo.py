@@ -60,7 +60,7 @@ MARK = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.
 </rdf:RDF></x:xmpmeta>"""
 """What `save_picture` marks edited pictures with: IPTC's word for a photo of which a generator drew a part."""
 _ASCII = b"ASCII\0\0\0"  # the character code that opens an EXIF UserComment
-_SAVED_AS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+SAVED_AS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _MAX_SIDE = {"PNG": 2**31 - 1, "JPEG": 65_500, "WEBP": 16_383}
 
 
@@ -165,7 +165,7 @@ def save_picture(
     from PIL import Image
 
     path = Path(path)
-    kind = _SAVED_AS.get(path.suffix.lower())
+    kind = SAVED_AS.get(path.suffix.lower())
     if kind is None:
         raise InputError(path, "pictures are saved as .png, .jpg or .webp", "choose one of these endings")
     picture = _checked(picture)

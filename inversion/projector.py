@@ -18,7 +18,7 @@ from inversion.encoder import Encoder, encode, find_encoder
 from inversion.perceptual import PerceptualDistance
 from inversion.record import Inversion
 from inversion.search import Best, Start, Targets, compare, face_window, measure_w, search
-from inversion.settings import ProjectorSettings
+from inversion.settings import LEAST_SIDE, ProjectorSettings
 from inversion.tuning import Tuning, tune
 from weights.errors import InputError
 
@@ -137,8 +137,8 @@ class Projector:
         run = _Run(settings, len(crops), every, on_step, should_stop)
         precision = torch.bfloat16 if settings.precision == "bfloat16" else None
         with torch.no_grad():
-            whole = self._whole_targets(crops, settings)
-            targets = self._smaller(whole, settings.side, settings)
+            whole = self._whole_pictures(crops)
+            targets = self._targets(whole, settings.side, settings)
             start = self._start(targets, settings, run)
         run.started()
         with self.generator.precision(precision):
@@ -152,11 +152,12 @@ class Projector:
         run.finish(best)
         return self._records(crops, pictures, best, results, settings, run.seconds)
 
-    def _search(self, whole: Targets, targets: Targets, start: Start, settings: ProjectorSettings, run: _Run) -> Best:
-        """The search, whose first steps may compare smaller pictures than `targets`."""
-        first = settings.coarse_steps
+    def _search(self, whole: Tensor, targets: Targets, start: Start, settings: ProjectorSettings, run: _Run) -> Best:
+        """The search, whose first steps compare smaller pictures than `targets` where there are such."""
+        side = self.generator.side_for(max(targets.side // 2, LEAST_SIDE))
+        first = settings.coarse_steps if side < targets.side else 0
         if first:
-            coarse = self._smaller(whole, targets.side // 2, settings)
+            coarse = self._targets(whole, side, settings)
             best = search(self.generator, self.distance, self.statistics, coarse, start, settings, run.watch,
                           range(first))
             if run.stopped:
@@ -165,20 +166,16 @@ class Projector:
         return search(self.generator, self.distance, self.statistics, targets, start, settings, run.watch,
                       range(first, settings.steps))
 
-    def _whole_targets(self, crops: Sequence[np.ndarray], settings: ProjectorSettings) -> Targets:
+    def _whole_pictures(self, crops: Sequence[np.ndarray]) -> Tensor:
         side = self.generator.img_resolution
         if not crops or any(crop.shape != (side, side, 3) for crop in crops):
             raise ValueError(f"crops must be [{side}, {side}, 3], not {[crop.shape for crop in crops]}")
-        pictures = from_pixels(np.stack(crops), device=self.generator.device, dtype=self.generator.dtype)
-        window = face_window(side, settings.focus, settings.inner).to(pictures)
-        return Targets(pictures, self.distance.features(pictures), window)
+        return from_pixels(np.stack(crops), device=self.generator.device, dtype=self.generator.dtype)
 
-    def _smaller(self, targets: Targets, side: int, settings: ProjectorSettings) -> Targets:
-        """The targets averaged down to the next larger one of the generator's sides."""
+    def _targets(self, pictures: Tensor, side: int, settings: ProjectorSettings) -> Targets:
+        """Crops [N, 3, s, s] averaged down to the next larger one of the generator's sides."""
         side = self.generator.side_for(side)
-        if side == targets.side:
-            return targets
-        pictures = F.adaptive_avg_pool2d(targets.pictures, side)
+        pictures = F.adaptive_avg_pool2d(pictures, side)
         window = face_window(side, settings.focus, settings.inner).to(pictures)
         return Targets(pictures, self.distance.features(pictures), window)
 
@@ -197,7 +194,8 @@ class Projector:
     def _nearest(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Tensor:
         """Standard scores [N, K] of the nearest sample to each target, drawn towards the mean."""
         w = self.generator.sample(range(settings.seed * settings.samples, (settings.seed + 1) * settings.samples))
-        targets = self._smaller(targets, WARM_SIDE, settings)
+        if targets.side > WARM_SIDE:
+            targets = self._targets(targets.pictures, WARM_SIDE, settings)
         distances = []
         for part in w.split(WARM_BATCH):
             sampled = self.distance.features(self.generator.render(part, targets.side))
@@ -207,14 +205,13 @@ class Projector:
                 break
         return self.statistics.standardise(w[torch.cat(distances).argmin(dim=0)]) * WARM_PULL
 
-    def _tune(self, whole: Targets, targets: Targets, best: Best, n: int, settings: ProjectorSettings,
+    def _tune(self, whole: Tensor, targets: Targets, best: Best, n: int, settings: ProjectorSettings,
               run: _Run) -> _Result:
         """Fit the generator to one crop; its picture takes the place of the search's."""
         if not settings.tuning_steps or run.stopped:
             return _Result({}, run.searched, run.stopped)
         before = run.step
-        tuning = tune(self.generator, self.distance, targets.select(n), whole.pictures[n:n + 1], best, n, settings,
-                      run.watch)
+        tuning = tune(self.generator, self.distance, targets.select(n), whole[n:n + 1], best, n, settings, run.watch)
         return _Result(tuning, run.searched + run.step - before, run.stopped)
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generators import Generator, Space
+from generators import Generator, Space, fit_rows
 from generators.spaces import in_words
 from inversion.settings import ProjectorSettings
 from inversion.tuning import Tuning
@@ -117,8 +117,7 @@ def load_inversion(path: str | os.PathLike[str], *, generator: Generator | None 
         raise InputError(path, f"damaged inversion ({error})", "invert the photo again") from error
     if generator is not None:
         if inversion.latent.ndim == 2 and not inversion.tuning:
-            rows = torch.arange(generator.num_ws).clamp_max(len(inversion.latent) - 1)
-            inversion = replace(inversion, latent=inversion.latent[rows])
+            inversion = replace(inversion, latent=fit_rows(inversion.latent, generator.num_ws))
         try:
             inversion.check(generator)
         except InputError as error:

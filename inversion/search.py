@@ -114,10 +114,11 @@ def search(generator: Generator, distance: PerceptualDistance, statistics: Laten
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, progress)
         free = settings.space == "w+" and progress >= settings.spread_from
-        latent = statistics.restore(scores[:, None, :] + (rows if free else rows.detach()))
+        added = rows if free else rows.detach()
+        latent = statistics.restore(scores[:, None, :] + added)
         picture = generator.render(latent, targets.side)
         fit, lpips, mse = compare(distance, picture, targets, settings.mse)
-        loss = fit + settings.prior * scores.square().mean(dim=1) + settings.spread * rows.square().mean(dim=[1, 2])
+        loss = fit + settings.prior * scores.square().mean(dim=1) + settings.spread * added.square().mean(dim=[1, 2])
         best.update(running, loss, lpips, mse, latent, picture)
         optimiser.zero_grad()
         loss.sum().backward()
@@ -160,7 +161,12 @@ def compare(distance: PerceptualDistance, picture: Tensor, targets: Targets,
 
 def learning_rate(settings: ProjectorSettings, progress: float) -> float:
     """Adam's learning rate when a part `progress` (0 to 1) of the steps is done."""
-    return settings.learning_rate * min(1.0, progress / WARM_UP + WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * progress))
+    return annealed(settings.learning_rate, progress, WARM_UP)
+
+
+def annealed(highest: float, progress: float, warm_up: float) -> float:
+    """A rate that rises in the first part `warm_up` of the steps, and falls along a cosine."""
+    return highest * min(1.0, progress / warm_up + warm_up) * (0.5 + 0.5 * math.cos(math.pi * progress))
 
 
 def face_window(side: int, focus: float, inner: float = 0.0) -> Tensor:

@@ -30,7 +30,7 @@ class ProjectorSettings:
     mse: float = 1.0             # Weight of the mean squared pixel difference (pictures in [-1, 1]) beside LPIPS.
     prior: float = 0.003         # Weight of the mean squared standard score of w: keeps faces likely, so editable.
     focus: float = 0.1           # How much the surroundings count beside the face, in the search; 1: as much.
-    inner: float = 0.0           # How much more brows, eyes, nose and mouth count than the rest of the face.
+    inner: float = 0.0           # Likewise, how much more brows, eyes, nose and mouth count than the rest of the face.
     spread: float = 0.001        # w+: weight of the mean squared standard score of a row's distance from w.
     spread_from: float = 0.25    # w+: the part of the steps after which rows may leave w.
     plateau: float = 0.001       # A face is done when 20 steps lower its loss by less than this part; 0: never before.

@@ -24,7 +24,7 @@ COARSEST = 64       # Pixels a side of the coarsest features whose layers are tu
 COARSEST_PART = 4   # Of a small generator, those of a quarter of its pictures' side.
 FOCUS, INNER = 0.5, 1.0  # As of `face_window`: surroundings count half as much as the face, its middle twice.
 WINDOW = 256        # Side of the window of the whole picture that a step looks at, in pixels.
-PERIOD, REPEATS = 8, 8  # Of the patterns that `grid` measures: pixels, and how often a pattern must repeat each way.
+PERIOD, REPEATS = 8, 8  # Of what `grid` measures: pixels, and how often it must repeat each way if the picture allows.
 WHOLE = 10          # Steps between two looks at the whole picture.
 REACH = 0.4         # How far from the pivot the locality looks, in parts of the way to a sample.
 EVERY = 8           # Steps between two looks at it.
@@ -103,14 +103,8 @@ class _Windows:
     @torch.no_grad()
     def look(self, generator: Generator, latent: Tensor) -> None:
         """Take note of what a small picture that is drawn by itself lacks of the whole one."""
-        if self.side in generator.sides:
-            whole = F.adaptive_avg_pool2d(generator.render(latent), self.side)
-            self.lacking = whole - generator.render(latent, self.side)
-
-    def draw(self, generator: Generator, latent: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-        """The small picture, as the whole one would be at its side, and the window."""
-        small, part = generator.render_with_window(latent, self.side, window)
-        return small + self.lacking, part
+        small, whole = generator.render_with_window(latent, self.side, (0, 0, *self.crop.shape[2:]))
+        self.lacking = F.adaptive_avg_pool2d(whole, self.side) - small
 
     def choose(self) -> Window:
         """A window at random."""
@@ -118,12 +112,12 @@ class _Windows:
         return top, left, self.window, self.window
 
     def compare(self, generator: Generator, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """The small picture [1, 3, s, s], and how far a window is from the crop's [1]."""
+        """The small picture [1, 3, s, s], as the whole one is there, and how far a window is from the crop's [1]."""
         top, left, height, width = window = self.choose()
-        small, part = self.draw(generator, latent, window)
+        small, part = generator.render_with_window(latent, self.side, window)
         wanted = self.crop[:, :, top:top + height, left:left + width]
         far = self.distance(part, wanted) + self.settings.tuning_mse * (part - wanted).square().mean(dim=[1, 2, 3])
-        return small, self.settings.detail * far + self.settings.grid * grid(part - wanted)
+        return small + self.lacking, self.settings.detail * far + self.settings.grid * grid(part - wanted)
 
 
 def difference(generator: Generator, weights: Mapping[str, Tensor]) -> Tuning:
@@ -138,9 +132,10 @@ def grid(picture: Tensor) -> Tensor:
     A generator's blocks of doubled side leave such patterns on flat skin. LPIPS hardly sees them, since its first layer
     takes every fourth place alone; pores and hair have none.
     """
-    side = PERIOD * REPEATS
+    repeats = min(REPEATS, min(picture.shape[2:]) // PERIOD)
+    side = PERIOD * repeats
     height, width = (length // side * side for length in picture.shape[2:])
-    tiles = picture[:, :, :height, :width].unflatten(3, (-1, REPEATS, PERIOD)).unflatten(2, (-1, REPEATS, PERIOD))
+    tiles = picture[:, :, :height, :width].unflatten(3, (-1, repeats, PERIOD)).unflatten(2, (-1, repeats, PERIOD))
     pattern = tiles.mean(dim=[3, 6])  # [N, 3, H / side, PERIOD, W / side, PERIOD]
     return (pattern - pattern.mean(dim=[3, 5], keepdim=True)).square().mean(dim=[1, 2, 3, 4, 5])
 
@@ -159,10 +154,9 @@ class _Locality:
             z = torch.randn(1, self.generator.z_dim, generator=self.rng).to(self.pivot)
             latent = self.pivot.lerp(self.generator.mapping(z)[:, None], REACH)
             originals = self.generator.render_with_window(latent, side, window)
-        total = torch.zeros([]).to(self.pivot)
-        for drawn, original in zip(tuned.render_with_window(latent, side, window), originals, strict=True):
-            total = total + distance(drawn, original) + (drawn - original).square().mean(dim=[1, 2, 3])
-        return total / 2
+        pairs = zip(tuned.render_with_window(latent, side, window), originals, strict=True)
+        return torch.stack([distance(drawn, original) + (drawn - original).square().mean(dim=[1, 2, 3])
+                            for drawn, original in pairs]).mean(dim=0)
 
 
 def _rate(settings: ProjectorSettings, progress: float) -> float:

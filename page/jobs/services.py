@@ -6,6 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -97,12 +98,12 @@ def measured_pace(projector: Projector, should_stop: Callable[[], bool] = lambda
     generator = projector.generator
     crop = to_pixels(generator.render(generator.sample([0])))[0]
     seen: list[Progress] = []
-    settings = preset("faithful", steps=STEPS, tuning_steps=TUNING_STEPS, plateau=0.0)
+    settings = preset("faithful", steps=STEPS, coarse=0.5, tuning_steps=TUNING_STEPS, plateau=0.0)
     projector.invert(crop, settings=settings, every=1, on_step=seen.append, should_stop=should_stop)
     if should_stop():
         return None
     moments = {progress.step: progress.seconds for progress in seen}
     took = {step: moments[step] - moments[step - 1] for step in moments if step - 1 in moments}
-    search = statistics.median(took[step] for step in range(2, STEPS + 1))
-    tuning = statistics.fmean(took[step] for step in range(STEPS + 2, STEPS + TUNING_STEPS + 1))
-    return Pace(moments[1], search, tuning)
+    ends = (0, settings.coarse_steps, STEPS, STEPS + TUNING_STEPS)
+    return Pace(moments[1], *(statistics.fmean(took[step] for step in range(first + 2, last + 1))
+                              for first, last in pairwise(ends)))

@@ -24,7 +24,8 @@ class Pace:
     """Seconds that the parts of an inversion take."""
 
     start: float   # Until the first step is done.
-    step: float    # Of the search.
+    coarse: float  # Of one of the search's first steps, which compare smaller pictures.
+    step: float    # Of one of its others.
     tuning: float  # Of one step of the tuning.
 
 
@@ -41,7 +42,9 @@ class Timing:
         pace = self.pace
         if settings in self._whole or pace is None:
             return self._whole.get(settings)
-        return pace.start + settings.steps * pace.step + settings.tuning_steps * pace.tuning
+        fine = settings.steps - settings.coarse_steps
+        return (pace.start + settings.coarse_steps * pace.coarse + fine * pace.step
+                + settings.tuning_steps * pace.tuning)
 
     def learn(self, settings: ProjectorSettings, seconds: float) -> None:
         """Take note of what a whole inversion took."""

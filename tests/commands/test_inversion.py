@@ -68,6 +68,9 @@ def test_an_encoder_learns_from_a_bank_and_from_faces(small_file: Path, astronau
     odd = run(*begin, "--faces", faces, "--out", tmp_path / "f.safetensors")
     assert odd.exit_code == 1
     assert "b.png: not an aligned face" in odd.stderr
+    none = run(*begin, "--faces", tmp_path / "none", "--out", tmp_path / "f.safetensors")
+    assert none.exit_code == 1
+    assert "none: cannot be read (No such file or directory)" in none.stderr
 
 
 def test_a_tuned_inversion_is_edited_like_any_other(astronaut_file: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,12 @@ def test_a_training_that_was_stopped_ends_as_one_in_one_go(small: Generator, dis
                             on_step=stop_at(last))
         again, _ = fit_encoder(small, distance=distance, settings=settings, faces=faces, checkpoint=kept)
     assert again.hash == whole.hash
+    with pytest.raises(InputError, match=r"kept\.checkpoint: a checkpoint of another training \(generator .*remove it"):
+        fit_encoder(small, distance=distance, settings=replace(settings, count=1200), checkpoint=kept)
+    for content in (b"", kept.read_bytes()[:1000], b"nothing"):
+        kept.write_bytes(content)
+        with pytest.raises(InputError, match=r"kept\.checkpoint: not a checkpoint"):
+            fit_encoder(small, distance=distance, settings=settings, checkpoint=kept)
 
 
 def test_training_is_repeatable_and_leaves_the_random_state(small: Generator, distance: PerceptualDistance,

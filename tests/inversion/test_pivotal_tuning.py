@@ -134,6 +134,8 @@ def test_the_grid_of_a_picture_is_what_repeats_in_it() -> None:
     assert grid(repeated[:, :, :side + 3, :side + 7])[0] == pytest.approx(float(expected), rel=1e-5)
     noise = torch.randn(1, 3, 4 * side, 4 * side, generator=rng)  # Nor are pores.
     assert grid(noise)[0] < 2 * noise.square().mean() / REPEATS ** 2
+    half = repeated[:, :, :side // 2, :side // 2]
+    assert grid(half)[0] == pytest.approx(float(expected), rel=1e-5)  # Of a small generator.
     both = torch.cat([repeated, 2 * repeated])
     assert torch.allclose(grid(both), torch.stack([expected, 4 * expected]), rtol=1e-4)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from generators import Generator, load, to_pixels
-from inversion import PerceptualDistance, Progress, Projector, ProjectorSettings
+from inversion import PRESETS, PerceptualDistance, Progress, Projector, ProjectorSettings, preset
 from inversion.search import face_window
 from tests.generators.made_generators import make_generator
 from weights.errors import InputError
@@ -86,6 +86,17 @@ def test_the_first_steps_may_compare_smaller_pictures(projector: Projector, crop
     assert early.picture.shape == crops[0].shape
     with pytest.raises(InputError, match="not a part of the steps"):
         ProjectorSettings(coarse=1.0)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_work_where_there_is_no_smaller_picture(name: str) -> None:
+    generator = make_generator(32, seed=1)
+    seen: list[Progress] = []
+    settings = preset(name, start="mean", steps=5, tuning_steps=min(PRESETS[name].tuning_steps, 2))
+    crop = to_pixels(generator.render(generator.sample([3])))[0]
+    result = Projector(generator).invert(crop, settings=settings, every=1, on_step=seen.append)
+    assert {progress.pictures.shape[1] for progress in seen} == {32}
+    assert result.steps == settings.all_steps
 
 
 def test_a_time_budget_keeps_the_best_so_far(projector: Projector, crops: list[np.ndarray]) -> None:
