@@ -152,7 +152,7 @@ class Endpoints:
         Args:
             photo: JPEG, PNG or WebP.
             face: Its number, as find_faces gives it; 0 is the largest.
-            preset: fast (half a minute, a likeness), balanced, or faithful (the same person; two minutes or more).
+            preset: fast (20 seconds on two cores, a likeness), balanced, or faithful (the same person; 75 seconds).
             with_photo: Put the photo into the session file, so that edits can be put back into it.
         Returns:
             A session file for edit, the inversion's picture, and how near it came: lpips, identity, seconds, warnings.
@@ -238,7 +238,7 @@ class Endpoints:
         Args:
             photos: JPEG, PNG and WebP files, and ZIPs of them; 500 photos at most.
             strengths: Signed, by attribute or attribute:class; 1 flips the attribute of a typical sample.
-            preset: fast (half a minute a photo on two cores), balanced, or faithful (two minutes a photo).
+            preset: fast (20 seconds a photo on two cores), balanced, or faithful (75 seconds a photo).
             keep: Attributes to leave alone; none given: as each control's own list says.
             put_back: Give the photos with the edited faces in them; else the faces alone.
             all_faces: Edit all faces of each photo; else the largest.

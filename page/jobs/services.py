@@ -63,12 +63,12 @@ class Services:
         """
         self.models.timing.preview_side = quick_side(self.models.generator)
         describer()(np.zeros((128, 128, 3), np.uint8))
-        closing = self.inversions.closing
-        while not closing.wait(SETTLED_AFTER):
-            if self.inversions.is_idle:
-                self.models.timing.pace = measured_pace(self.models.projector, closing.is_set)
+        timing, closing = self.models.timing, self.inversions.closing
+        while timing.pace is None and not closing.wait(SETTLED_AFTER):
+            if self.inversions.is_idle:  # One that comes meanwhile has the cores at once; it is timed later then.
+                timing.pace = measured_pace(self.models.projector,
+                                            lambda: closing.is_set() or not self.inversions.is_idle)
                 memory.give_back()
-                break
 
     def close(self) -> None:
         """End all that runs, as the page ends."""

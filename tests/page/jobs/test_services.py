@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
+from inversion import Projector
 from page.jobs.services import QUICK, Services, quick_side
-from page.state.models import PREVIEWED
+from page.state.models import PREVIEWED, Pace
 
 FAST, SLOW = QUICK / 2, QUICK * 2
 
@@ -60,3 +62,30 @@ def test_the_machine_is_timed_once_no_inversion_runs(services: Services, monkeyp
     pace = page.models.timing.pace
     assert pace is not None
     assert min(pace.start, pace.step, pace.tuning) > 0
+
+
+def test_timing_gives_way_to_an_inversion(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Services(services.models.generator, services.models.controls)
+    begun, asked = threading.Event(), []
+
+    def measure(projector: Projector, should_stop: Callable[[], bool]) -> Pace | None:
+        asked.append(should_stop())
+        if len(asked) > 1:
+            return Pace(1.0, 1.0, 1.0, 1.0)
+        begun.set()
+        while not should_stop():
+            pass
+        return None
+
+    monkeypatch.setattr("page.jobs.services.QUICK", 60.0)
+    monkeypatch.setattr("page.jobs.services.SETTLED_AFTER", 0.01)
+    monkeypatch.setattr("page.jobs.services.measured_pace", measure)
+    warming = threading.Thread(target=page.warm_up)
+    warming.start()
+    begun.wait()
+    with page.inversions.turn():
+        warming.join(0.5)
+        assert asked == [False]  # It has ended, and does not begin beside the inversion.
+    warming.join()
+    assert asked == [False, False]
+    assert page.models.timing.pace == Pace(1.0, 1.0, 1.0, 1.0)
