@@ -92,7 +92,7 @@ def write_through(editor: Editor, given: EditInput, name: str, edit: Edit, outpu
     editor.set_latent(latent)
     before = int(control.predict(editor.states(control, layers=edit.layers))[0])
     note(f"{given.stem}: {name} is {control.classes[before]}")
-    pictures = [editor.render(edited)[0] for edited in through(editor, name, edit)]
+    pictures = [editor.render(edited, with_tone=control.keeps_tone)[0] for edited in through(editor, name, edit)]
     for path, picture in zip(paths, pictures, strict=True):
         save_picture(path, _put_back(editor, given.face if options["paste"] else None, picture), mark=options["mark"])
         wrote(path)

@@ -129,6 +129,7 @@ class Control(Direction):
     keep: Mapping[str, int] = field(default_factory=dict)  # Default keep list: channels masked by attribute (top-k).
     margins: tuple[float, ...] = ()     # Of each class: the score at which an edit counts as arrived; (): 0 for all.
     ordered: bool = False               # Whether the classes are steps of one scale: left, front, right.
+    keeps_tone: bool = False            # Whether skin is to have the colour that it had, whatever the edit did to it.
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -139,7 +139,7 @@ def _direction(entry: Mapping[str, Any], tensors: Mapping[str, Tensor],
     if kind == "direction":
         return LinearDirection(found_by=entry["method"], **parts, **common)
     common |= {"classes": tuple(entry["classes"]), "keep": entry["keep"], "margins": tuple(entry["margins"]),
-               "ordered": entry["ordered"]}
+               "ordered": entry["ordered"], "keeps_tone": bool(entry.get("keeps_tone", False))}
     if kind == "linear":
         return LinearControl(found_by=entry["method"], **parts, **common)
     if entry["statistics"] and statistics is None:

@@ -13,7 +13,7 @@ from directions import Controls, Direction, Edit, EditedLatents, displace, key_o
 from directions.control import Control
 from directions.reaching import class_of
 from generators import Generator, to_pixels
-from inversion import Inversion, made_smaller
+from inversion import Inversion, keep_tone, made_smaller, skin_tone
 
 RENDER_BATCH = 8
 RENDER_PIXELS = 1024 ** 2  # Of the pictures that are drawn at once, where one has not more.
@@ -42,22 +42,28 @@ class Editor:
         self.controls = controls.to(generator.device, generator.dtype)
         self._painter = generator  # Draws the pictures: the generator, or one tuned to the latent's photo.
         self._edited: EditedLatents | None = None
+        self._tones: dict[int | None, list[np.ndarray]] = {}  # Of the unedited pictures' skin, by side, once needed.
         self._single = True
 
-    def set_latent(self, latent: Tensor | Inversion) -> None:
+    def set_latent(self, latent: Tensor | Inversion, *, picture: np.ndarray | None = None) -> None:
         """Set the one latent to edit: w [w_dim], w+ [num_ws, w_dim], or an inversion.
 
         Of an inversion with a tuned generator the pictures are that generator's; controls work on the latent as ever.
 
+        Args:
+            latent: The latent.
+            picture: Its unedited picture uint8 [R, R, 3], if it is at hand; an inversion has it.
         Raises:
             InputError: the inversion belongs to another generator.
             ValueError: another shape.
         """
         painter = self.generator
         if isinstance(latent, Inversion):
-            painter, latent = latent.generator_of(self.generator), latent.latent
+            painter, picture, latent = latent.generator_of(self.generator), latent.picture, latent.latent
         self.set_latents(latent[None])
         self._painter, self._single = painter, True
+        if picture is not None:
+            self._tones[None] = [skin_tone(picture)]
 
     def set_latents(self, latents: Tensor | EditedLatents) -> None:
         """Set several latents to edit at once; `edit` then returns N pictures.
@@ -70,7 +76,7 @@ class Editor:
         edited = latents if isinstance(latents, EditedLatents) else EditedLatents(latents)
         latent = self.generator.broadcast(edited.latent.to(self.generator.device, self.generator.dtype))
         self._edited = EditedLatents(latent, None if edited.styles is None else edited.styles.to(latent))
-        self._painter, self._single = self.generator, False
+        self._painter, self._single, self._tones = self.generator, False, {}
 
     @property
     def edited(self) -> EditedLatents:
@@ -94,7 +100,7 @@ class Editor:
 
         Args:
             edit: An edit, or signed strengths by attribute ("name:class" for multi-class ones).
-            side, quick: Of the picture, as for `render`.
+            side, quick: Of the picture, as for `render`. A quick one has the tone of skin that was drawn.
             how: Other fields of `Edit`: keep, layers, step, method.
         Returns:
             uint8 [R, R, 3], or [N, R, R, 3] after `set_latents`.
@@ -102,8 +108,14 @@ class Editor:
             InputError: an unknown attribute or class, or a layer range that the generator does not have.
             RuntimeError: no latent was set.
         """
-        pictures = self.render(self.displace(Edit.of(edit, **how)), side, quick=quick)
+        edit = Edit.of(edit, **how)
+        pictures = self.render(self.displace(edit), side, quick=quick, with_tone=not quick and self.keeps_tone(edit))
         return pictures[0] if self._single else pictures
+
+    def keeps_tone(self, edit: Edit) -> bool:
+        """Whether skin is to keep its colour in an edit's pictures: each of its controls says so."""
+        directions = [self.controls.find(name.partition(":")[0]) for name in edit.strengths]
+        return bool(directions) and all(isinstance(each, Control) and each.keeps_tone for each in directions)
 
     def displace(self, edit: Edit | Mapping[str, float], *, strengths: Mapping[str, Tensor] | None = None,
                  **how: Any) -> EditedLatents:
@@ -132,24 +144,36 @@ class Editor:
         return class_of(self.controls, name, edit)
 
     @torch.no_grad()
-    def render(self, edited: Tensor | EditedLatents, side: int | None = None, *, quick: bool = False) -> np.ndarray:
+    def render(self, edited: Tensor | EditedLatents, side: int | None = None, *, quick: bool = False,
+               with_tone: bool = False) -> np.ndarray:
         """Render w+ [N, num_ws, w_dim], or edited latents, as uint8 [N, side, side, 3], a few at a time.
 
         Drawn by the generator of the latent that was set: of an inversion with tuning, the tuned one.
 
         Args:
-            edited: The latents.
+            edited: The latents; with `with_tone` the editor's N latents, edited in one or several ways [M * N].
             side: One of the generator's sides; None: whole pictures. What a generator draws small does not know the
                 tuning of its last layers, so that of a tuned one whole pictures are made smaller,
             quick: unless they are to be drawn small all the same.
+            with_tone: Give skin the tone that it has in the pictures of the unedited latents.
         """
         edited = edited if isinstance(edited, EditedLatents) else EditedLatents(edited)
         drawn = side if quick or self._painter is self.generator else None
         pictures = [to_pixels(self._painter.render(part.latent, drawn, style_change=part.styles))
                     for part in edited.split(self._batch_of(drawn))]
+        if with_tone:
+            tones = self._unedited_tones(drawn)
+            pictures = [np.concatenate(pictures)]
+            pictures = [np.stack([keep_tone(picture, tones[n % len(tones)]) for n, picture in enumerate(pictures[0])])]
         if side is not None and drawn is None:
             pictures = [np.stack([made_smaller(picture, side) for picture in part]) for part in pictures]
         return np.concatenate(pictures)
+
+    def _unedited_tones(self, side: int | None) -> list[np.ndarray]:
+        """Of the skin in the pictures of the latents that were set."""
+        if side not in self._tones:
+            self._tones[side] = [skin_tone(picture) for picture in self.render(self.edited, side)]
+        return self._tones[side]
 
     def _batch_of(self, side: int | None) -> int:
         """How many pictures are drawn at once: as few large ones as memory has room for."""

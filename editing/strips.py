@@ -49,7 +49,8 @@ def frames(editor: Editor, edit: Edit, count: int, *, side: int | None = None) -
 
 def edit_each(editor: Editor, edits: Sequence[Edit], *, side: int | None = None) -> np.ndarray:
     """Render several edits of the editor's latents: uint8 [N, len(edits), R, R, 3]."""
-    pictures = editor.render(EditedLatents.join([editor.displace(edit) for edit in edits]), side)
+    pictures = editor.render(EditedLatents.join([editor.displace(edit) for edit in edits]), side,
+                             with_tone=all(editor.keeps_tone(edit) for edit in edits))
     return pictures.reshape(len(edits), -1, *pictures.shape[1:]).swapaxes(0, 1)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from editing import Edit, Editor, Recipe, Session
 from generators import Generator
-from inversion import made_smaller
+from inversion import keep_tone, made_smaller, skin_tone
 from page.state.models import EditingModels
 from page.state.visitor import EditSubject, SmallPicture, Visitor
 
@@ -26,7 +26,7 @@ def editor_of(models: EditingModels, subject: EditSubject, method: str | None = 
         InputError: controls or latent belong to another generator.
     """
     editor = Editor(models.generator, models.controls_of(method))
-    editor.set_latent(subject.inversion or subject.latent)
+    editor.set_latent(subject.inversion or subject.latent, picture=subject.picture)
     return editor
 
 
@@ -66,8 +66,10 @@ def preview_picture(models: EditingModels, subject: EditSubject, edit: Edit) -> 
         subject.small = SmallPicture(picture, picture.astype(np.int16) - drawn)
     if not edit.changes:
         return subject.small.picture
-    drawn = editor_of(models, subject, edit.method).edit(edit, side=side, quick=True)
-    return np.clip(drawn + subject.small.lacking, 0, 255).astype(np.uint8)
+    editor = editor_of(models, subject, edit.method)
+    drawn = editor.edit(edit, side=side, quick=True)
+    picture = np.clip(drawn + subject.small.lacking, 0, 255).astype(np.uint8)
+    return keep_tone(picture, skin_tone(subject.small.picture)) if editor.keeps_tone(edit) else picture
 
 
 def recipe_of(models: EditingModels, subject: EditSubject, edit: Edit) -> Recipe:

@@ -12,7 +12,7 @@ from directions import Controls, Edit, EditedLatents, GradCtrlControl, LinearCon
 from editing import Editor, edit_each, frames, join, strip
 from generators import Generator, LatentStatistics, Space, StyleGAN2, StyleGAN2Config, to_pixels
 from gradctrl import Classifier, mask, trajectory
-from inversion import Projector, ProjectorSettings, made_smaller
+from inversion import Projector, ProjectorSettings, made_smaller, skin_tone
 from weights.errors import InputError
 
 
@@ -408,3 +408,37 @@ def test_small_pictures_of_a_tuned_generator_are_whole_ones_made_smaller(generat
     assert not np.array_equal(editor.edit({"smile": 1.0}, side=side, quick=True), made_smaller(whole, side))
     editor.set_latent(record)
     assert np.array_equal(editor.edit({}, side=side), editor.edit({}, side=side, quick=True))
+
+
+def test_skin_keeps_its_tone_where_the_controls_say_so(generator: Generator, controls: Controls) -> None:
+    keeping = Controls([replace(controls.control(name), keeps_tone=True) for name in controls], spaces=controls.spaces)
+    editor, plain = Editor(generator, keeping), Editor(generator, controls)
+    inverted = generator.sample([1, 2])
+    for each in (editor, plain):
+        each.set_latents(inverted)
+    unedited = editor.edit({})
+    assert np.array_equal(editor.edit({"smile": 0.0}), unedited)
+
+    def drift(pictures: np.ndarray) -> float:
+        return max(float(np.abs(skin_tone(one) - skin_tone(other)).max())
+                   for one, other in zip(pictures, unedited, strict=True))
+
+    edited = editor.edit({"smile": 0.5, "age": -0.5})
+    assert drift(edited) < 0.8 * drift(plain.edit({"smile": 0.5, "age": -0.5}))
+    # Each alone, in strips and at once is the same; what is drawn quickly is as the generator draws it.
+    edits = [Edit(strengths={"smile": strength}) for strength in (0.0, 1.0, 2.0)]
+    together = edit_each(editor, edits)
+    for number, edit in enumerate(edits):
+        assert np.array_equal(together[:, number], editor.edit(edit))
+    editor.set_latent(inverted[1], picture=unedited[1])
+    assert np.array_equal(editor.edit({"smile": 2.0}), together[1, 2])
+    plain.set_latent(inverted[1])
+    assert np.array_equal(editor.edit({"smile": 2.0}, quick=True), plain.edit({"smile": 2.0}))
+
+
+def test_one_direction_that_does_not_keep_the_tone_is_enough(generator: Generator, controls: Controls) -> None:
+    mixed = Controls([replace(controls.control("smile"), keeps_tone=True), controls["age"]], spaces=controls.spaces)
+    editor = Editor(generator, mixed)
+    assert editor.keeps_tone(Edit(strengths={"smile": 1}))
+    assert not editor.keeps_tone(Edit(strengths={"smile": 1, "age": 1}))
+    assert not editor.keeps_tone(Edit())
