@@ -13,7 +13,7 @@ from directions import Controls, Direction, Edit, EditedLatents, displace, key_o
 from directions.control import Control
 from directions.reaching import class_of
 from generators import Generator, to_pixels
-from inversion import Inversion, keep_tone, made_smaller, skin_tone
+from inversion import Inversion, Monochrome, keep_tone, made_smaller, skin_tone
 
 RENDER_BATCH = 8
 RENDER_PIXELS = 1024 ** 2  # Of the pictures that are drawn at once, where one has not more.
@@ -43,12 +43,14 @@ class Editor:
         self._painter = generator  # Draws the pictures: the generator, or one tuned to the latent's photo.
         self._edited: EditedLatents | None = None
         self._tones: dict[int | None, list[np.ndarray]] = {}  # Of the unedited pictures' skin, by side, once needed.
+        self._monochrome: Monochrome | None = None  # Of a photo of one colour, whose edits are to have no other.
         self._single = True
 
     def set_latent(self, latent: Tensor | Inversion, *, picture: np.ndarray | None = None) -> None:
         """Set the one latent to edit: w [w_dim], w+ [num_ws, w_dim], or an inversion.
 
         Of an inversion with a tuned generator the pictures are that generator's; controls work on the latent as ever.
+        Of an inverted black-and-white photo, or one in another single colour, they are so too.
 
         Args:
             latent: The latent.
@@ -57,11 +59,12 @@ class Editor:
             InputError: the inversion belongs to another generator.
             ValueError: another shape.
         """
-        painter = self.generator
+        painter, monochrome = self.generator, None
         if isinstance(latent, Inversion):
-            painter, picture, latent = latent.generator_of(self.generator), latent.picture, latent.latent
+            painter, monochrome = latent.generator_of(self.generator), Monochrome.of(latent.crop)
+            picture, latent = latent.picture, latent.latent
         self.set_latents(latent[None])
-        self._painter, self._single = painter, True
+        self._painter, self._monochrome, self._single = painter, monochrome, True
         if picture is not None:
             self._tones[None] = [skin_tone(picture)]
 
@@ -76,7 +79,7 @@ class Editor:
         edited = latents if isinstance(latents, EditedLatents) else EditedLatents(latents)
         latent = self.generator.broadcast(edited.latent.to(self.generator.device, self.generator.dtype))
         self._edited = EditedLatents(latent, None if edited.styles is None else edited.styles.to(latent))
-        self._painter, self._single, self._tones = self.generator, False, {}
+        self._painter, self._monochrome, self._single, self._tones = self.generator, None, False, {}
 
     @property
     def edited(self) -> EditedLatents:
@@ -165,6 +168,8 @@ class Editor:
             tones = self._unedited_tones(drawn)
             pictures = [np.concatenate(pictures)]
             pictures = [np.stack([keep_tone(picture, tones[n % len(tones)]) for n, picture in enumerate(pictures[0])])]
+        if self._monochrome is not None:
+            pictures = [self._monochrome(part) for part in pictures]
         if side is not None and drawn is None:
             pictures = [np.stack([made_smaller(picture, side) for picture in part]) for part in pictures]
         return np.concatenate(pictures)

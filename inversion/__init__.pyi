@@ -33,5 +33,6 @@ from .settings import DEFAULT_PRESET as DEFAULT_PRESET
 from .settings import PRESETS as PRESETS
 from .settings import ProjectorSettings as ProjectorSettings
 from .settings import preset as preset
+from .tone import Monochrome as Monochrome
 from .tone import keep_tone as keep_tone
 from .tone import skin_tone as skin_tone

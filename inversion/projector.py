@@ -19,6 +19,7 @@ from inversion.perceptual import PerceptualDistance
 from inversion.record import Inversion
 from inversion.search import Best, Start, Targets, compare, face_window, measure_w, search
 from inversion.settings import LEAST_SIDE, ProjectorSettings
+from inversion.tone import Monochrome
 from inversion.tuning import Tuning, tune
 from weights.errors import InputError
 
@@ -148,7 +149,7 @@ class Projector:
                                  "load it again, or invert with precision float32")
             run.search_ended(settings)
             results = [self._tune(whole, targets, best, n, settings, run) for n in range(len(crops))]
-        pictures = self._settle(targets, best, results)
+        pictures = self._settle(crops, targets, best, results)
         run.finish(best)
         return self._records(crops, pictures, best, results, settings, run.seconds)
 
@@ -215,12 +216,15 @@ class Projector:
         return _Result(tuning, run.searched + run.step - before, run.stopped)
 
     @torch.no_grad()
-    def _settle(self, targets: Targets, best: Best, results: Sequence[_Result]) -> np.ndarray:
+    def _settle(self, crops: Sequence[np.ndarray], targets: Targets, best: Best,
+                results: Sequence[_Result]) -> np.ndarray:
         """The whole pictures uint8 [N, R, R, 3], in full precision, of what is kept; and their numbers."""
         pictures, shown = [], []
         for n, result in enumerate(results):
             picture = self.generator.with_weights(result.tuning).render(best.latent[n:n + 1])
-            pictures.append(to_pixels(picture)[0])
+            monochrome = Monochrome.of(crops[n])
+            pixels = to_pixels(picture)[0]
+            pictures.append(pixels if monochrome is None else monochrome(pixels))
             shown.append(F.adaptive_avg_pool2d(picture, targets.side))
             _, lpips, mse = compare(self.distance, shown[n], targets.select(n), 0.0)
             best.lpips[n], best.mse[n] = lpips[0], mse[0]

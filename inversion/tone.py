@@ -1,7 +1,8 @@
-"""The tone of the skin: how light and of what colour it is, and edited pictures in which it stays as it was."""
+"""The tone of the skin, and of photos of one colour; and edited pictures in which it stays as it was."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +14,8 @@ _MOST = 1.35      # Channels are multiplied by this at most, and divided by it.
 _CHROMA = 14.0    # In CIELAB: so far from the skin's colour a pixel is about half skin,
 _LIGHT = 45.0     # and so far from its lightness.
 _CENTRE, _RADII = (0.5, 0.6), (0.36, 0.5)  # Of the ellipse, in sides of the crop, around face, ears and neck.
+_LUMA = np.array((0.299, 0.587, 0.114))
+_COLOURED = 2.0    # Levels by which the colours of a crop are on average off one hue if it has several.
 _Pictures = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float32]
 
@@ -84,3 +87,34 @@ def _skin() -> npt.NDArray[np.bool_]:
 def _places() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     y, x = (np.mgrid[:_SIDE, :_SIDE] + 0.5) / _SIDE
     return y, x
+
+
+@dataclass(frozen=True, eq=False)
+class Monochrome:
+    """What colour each lightness has in a photo of one colour: black and white, sepia, blue.
+
+    A generator of colour pictures gives an edited face colours that such a photo has nowhere. Made by `Monochrome.of`.
+    """
+
+    colours: _Pictures  # Of each lightness, [256, 3].
+
+    @classmethod
+    def of(cls, crop: _Pictures) -> Monochrome | None:
+        """That of a crop uint8 [S, S, 3]; None if it has several colours, or hardly any contrast to tell by."""
+        small = _small(crop).reshape(-1, 3).astype(np.float64)
+        light = small @ _LUMA
+        if light.std() < _LEAST:
+            return None
+        # One hue, the stronger the lighter, as on tinted paper, or strongest in the middle, as in toned prints.
+        levels = np.arange(256.0)
+        for strength in (levels, levels * (255 - levels) / 255):
+            shape = np.interp(light, levels, strength)
+            hue = shape @ (small - light[:, None]) / (shape @ shape)
+            if np.abs(small - light[:, None] - shape[:, None] * hue).mean() < _COLOURED:
+                return cls(np.rint(levels[:, None] + strength[:, None] * hue).clip(0, 255).astype(np.uint8))
+        return None
+
+    def __call__(self, picture: _Pictures) -> _Pictures:
+        """A picture uint8 [..., 3] in these colours."""
+        light = np.rint(picture.astype(np.float32) @ _LUMA.astype(np.float32)).clip(0, 255).astype(np.uint8)
+        return np.asarray(self.colours[light], np.uint8)
