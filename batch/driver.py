@@ -207,7 +207,7 @@ class Batch:
         for number in range(len(chosen)):
             self._face((index, number), work, source)
         if self.options.paste and work.recipes:
-            path = self._save(f"{stem}-edited", work.pixels, work.recipes)
+            path = self._save(f"{stem}-edited", work.pixels, work.recipes, like=work.photo)
             for key in work.recipes:
                 after = _part(work.pixels, faces[key[1]])
                 before, _ = self._rows[key].thumbnails or (after, after)
@@ -260,12 +260,13 @@ class Batch:
     def _progress(self, key: tuple[int, int], progress: Progress) -> None:
         self._tell(key, step=progress.step, steps=progress.steps, seconds_left=progress.seconds_left)
 
-    def _save(self, name: str, picture: np.ndarray, recipes: Mapping[tuple[int, int], Recipe]) -> Path:
+    def _save(self, name: str, picture: np.ndarray, recipes: Mapping[tuple[int, int], Recipe], *,
+              like: Photo | None = None) -> Path:
         texts = [recipe.to_json() for recipe in recipes.values()]
         metadata = {RECIPE_KEY: texts[0]}
         metadata |= {f"{RECIPE_KEY}-face{number}": text for number, text in enumerate(texts[1:], 2)}
         path = self._folder / PICTURES / f"{name}.{self.options.ending}"
-        save_picture(path, picture, metadata=metadata, mark=self.options.mark)
+        save_picture(path, picture, metadata=metadata, mark=self.options.mark, like=like)
         return path
 
     def _tell(self, key: tuple[int, int], **changes: object) -> None:

@@ -129,7 +129,7 @@ class EditableFace:
         self.editor.set_latent(self.inversion)
         picture = self.editor.edit(edit)
         recipe = Recipe.of(self.chosen.source(self.inversion), self.editor.generator, self.editor.controls, edit)
-        return EditedFace(picture, recipe if not self.inversion.stopped else None, self._paste_back)
+        return EditedFace(picture, recipe if not self.inversion.stopped else None, self._paste_back, self.chosen.photo)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +139,7 @@ class EditedFace:
     picture: np.ndarray     # The edited crop, uint8 [R, R, 3].
     recipe: Recipe | None   # What makes it again; None: the inversion was stopped, so that nothing does.
     _paste_back: Callable[[np.ndarray], np.ndarray]
+    _of: Photo
 
     @cached_property
     def photo(self) -> np.ndarray:
@@ -156,4 +157,5 @@ class EditedFace:
             InputError: another ending, or the file cannot be written.
         """
         metadata = None if self.recipe is None else {RECIPE_KEY: self.recipe.to_json()}
-        save_picture(path, self.picture if crop else self.photo, metadata=metadata, mark=mark)
+        save_picture(path, self.picture if crop else self.photo, metadata=metadata, mark=mark,
+                     like=None if crop else self._of)

@@ -65,17 +65,40 @@ _MAX_SIDE = {"PNG": 2**31 - 1, "JPEG": 65_500, "WEBP": 16_383}
 
 
 @dataclass(frozen=True, eq=False)
+class OwnColours:
+    """A photo as its file has it, in the colours of an embedded profile that is not sRGB: Display P3, Adobe RGB.
+
+    pixels: uint8 [H, W, 3], upright, read-only.
+    profile: the ICC profile that says what they mean.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    profile: bytes
+
+    def of(self, picture: npt.NDArray[np.uint8], unedited: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """An edited sRGB picture in these colours; where it is as the unedited one, the file's own pixels."""
+        from PIL import Image, ImageCms
+
+        converted = ImageCms.profileToProfile(Image.fromarray(picture), ImageCms.createProfile("sRGB"),
+                                              ImageCms.ImageCmsProfile(io.BytesIO(self.profile)), outputMode="RGB")
+        same = (picture == unedited).all(axis=2, keepdims=True)
+        return np.where(same, self.pixels, np.asarray(converted, np.uint8))
+
+
+@dataclass(frozen=True, eq=False)
 class Photo:
     """What the user brought, decoded: upright, sRGB, without metadata.
 
     pixels: uint8 [H, W, 3], RGB, read-only.
     name: the file's name, for messages.
     sha256: hex digest of the file's bytes (of the pixels for a photo made from an array); the recipe's photo hash.
+    own: its pixels before they became sRGB, for `save_picture`; None where they are sRGB in the file.
     """
 
     pixels: npt.NDArray[np.uint8]
     name: str
     sha256: str
+    own: OwnColours | None = None
 
     @property
     def width(self) -> int:
@@ -109,7 +132,8 @@ def open_photo(source: str | os.PathLike[str] | BinaryIO, *, name: str | None = 
                          "make the photo smaller and try again")
     if min(size) < 1:
         raise InputError(name, *_DAMAGED)
-    return Photo(_read_only(_decode(data, name)), name, hashlib.sha256(data).hexdigest())
+    pixels, own = _decode(data, name)
+    return Photo(_read_only(pixels), name, hashlib.sha256(data).hexdigest(), own)
 
 
 def photo_from_array(picture: npt.NDArray[np.uint8] | Image.Image, *, name: str = "photo") -> Photo:
@@ -122,7 +146,7 @@ def photo_from_array(picture: npt.NDArray[np.uint8] | Image.Image, *, name: str 
         InputError: more than 40 megapixels.
         TypeError, ValueError: not uint8, or not [H, W, 3].
     """
-    pixels = _checked(picture).copy() if isinstance(picture, np.ndarray) else _upright_rgb(picture.copy())
+    pixels = _checked(picture).copy() if isinstance(picture, np.ndarray) else _upright_rgb(picture.copy())[0]
     if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
         raise InputError(name,
                          f"{pixels.shape[1]} x {pixels.shape[0]} pixels are more than {MAX_PIXELS // 10 ** 6} "
@@ -149,6 +173,7 @@ def save_picture(
     quality: int = 95,
     metadata: Mapping[str, str] | None = None,
     mark: bool = False,
+    like: Photo | None = None,
 ) -> None:
     """Write a picture as PNG, JPEG or WebP, by the path's ending; an existing file is replaced only on success.
 
@@ -157,6 +182,8 @@ def save_picture(
     metadata: texts to store with the picture. In PNG each becomes an iTXt chunk under its key; in JPEG and WebP all
         become one JSON object in EXIF's UserComment. `read_picture_metadata` reads either back.
     mark: say in the file, by IPTC's digital source type in XMP, that a generator took part in making the picture.
+    like: the photo of which this is an edited copy: in the colours of its profile, if it has one, and with its own
+        pixels wherever nothing was changed.
 
     Raises:
         InputError: another ending, a picture or metadata that the format cannot hold, or a folder that cannot be
@@ -172,6 +199,8 @@ def save_picture(
     if max(picture.shape[:2]) > _MAX_SIDE[kind]:
         raise InputError(path, f"{kind} holds at most {_MAX_SIDE[kind]} pixels a side", "save as .png instead")
     options = _save_options(path, kind, quality, dict(metadata or {}), mark)
+    if like is not None and like.own is not None and picture.shape == like.pixels.shape:
+        picture, options["icc_profile"] = like.own.of(picture, like.pixels), like.own.profile
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, kind, **options)
 
@@ -294,8 +323,8 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise InputError(name, *_DAMAGED) from error
 
 
-def _decode(data: bytes, name: str) -> npt.NDArray[np.uint8]:
-    """All pixels, upright, in sRGB: uint8 [H, W, 3]."""
+def _decode(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], OwnColours | None]:
+    """All pixels, upright, in sRGB: uint8 [H, W, 3]; and as they are in the file, where that is not sRGB."""
     image = _open(data, name)
     try:
         image.load()
@@ -304,8 +333,11 @@ def _decode(data: bytes, name: str) -> npt.NDArray[np.uint8]:
     return _upright_rgb(image)
 
 
-def _upright_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Orientation applied (to the image itself), colours in sRGB, transparency over white: uint8 [H, W, 3]."""
+def _upright_rgb(image: Image.Image) -> tuple[npt.NDArray[np.uint8], OwnColours | None]:
+    """Orientation applied (to the image itself), colours in sRGB, transparency over white: uint8 [H, W, 3].
+
+    And what it was in its own colours, if these are RGB by another profile, and opaque.
+    """
     from PIL import Image, ImageOps
 
     profile = image.info.get("icc_profile")
@@ -320,10 +352,14 @@ def _upright_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     if alpha is not None:
         image = image.convert("L" if image.mode == "LA" else "RGB")
+    before = image
     image = _to_srgb(image, profile)
+    own = None
+    if profile and alpha is None and before.mode == "RGB" and image is not before:
+        own = OwnColours(_read_only(np.array(before, np.uint8)), profile)
     if alpha is not None:
         image = Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
-    return np.array(image, np.uint8)
+    return np.array(image, np.uint8), own
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -340,7 +376,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
                     return converted
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # a profile for another colour space, or not a profile: the pixels themselves are sound
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _save_options(path: Path, kind: str, quality: int, metadata: dict[str, str], mark: bool) -> dict[str, object]:

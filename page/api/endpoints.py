@@ -25,7 +25,7 @@ from directions import load as load_directions
 from directions import save as save_directions
 from editing import RECIPE_KEY, Edit, SampleSource, load_session, save_session
 from editing.session import ENDING
-from inversion import find_faces, limits_of_face, open_photo, save_picture
+from inversion import Photo, find_faces, limits_of_face, open_photo, save_picture
 from inversion import preset as preset_of
 from learning.from_labels import POOL, fit_from_labels
 from page.api.arguments import OWNER, Upload, Whole, checked, own_copies, received
@@ -227,7 +227,8 @@ class Endpoints:
             _, picture = pasted_pictures(subject, picture)
         attributes = [Changed(attribute=m.attribute, class_name=m.classes[m.leading], before=m.before[m.leading],
                               after=m.after[m.leading], asked=m.asked) for m in effect.measures]
-        return (_picture(picture, subject.name, "-edited.png", {RECIPE_KEY: made}, mark=mark),
+        return (_picture(picture, subject.name, "-edited.png", {RECIPE_KEY: made}, mark=mark,
+                         like=subject.photo if put_back else None),
                 Edited(identity=float(effect.identity), attributes=attributes, recipe=made))
 
     def batch(self, photos: list[Upload], strengths: dict[str, FiniteFloat], preset: Preset = "balanced",
@@ -371,9 +372,9 @@ def _session(visitor: Visitor, models: EditingModels, with_photo: bool) -> FileD
 
 
 def _picture(picture: np.ndarray, name: str, ending: str, texts: Mapping[str, str] | None = None, *,
-             mark: bool = False) -> FileData:
+             mark: bool = False, like: Photo | None = None) -> FileData:
     path = files.download_path(name, OWNER, ending)
-    save_picture(path, picture, metadata=texts, mark=mark)
+    save_picture(path, picture, metadata=texts, mark=mark, like=like)
     return _file(path)
 
 

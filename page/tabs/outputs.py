@@ -108,7 +108,8 @@ class Outputs:
             if pasted and subject.photo is not None:
                 _, picture = pasted_pictures(subject, picture)
             path = files.download_path(subject.name, visitor.folder, f"-edited{ending}")
-            save_picture(path, picture, metadata={RECIPE_KEY: recipe_of(models, subject, edit).to_json()}, mark=mark)
+            save_picture(path, picture, metadata={RECIPE_KEY: recipe_of(models, subject, edit).to_json()}, mark=mark,
+                         like=subject.photo if pasted else None)
             return path
 
         return self._made("picture", make, visitor, values)

@@ -168,6 +168,29 @@ def test_profile_is_converted_to_srgb(picture: np.ndarray, kind: str) -> None:
     assert np.abs(pixels.astype(int) - picture[..., [1, 0, 2]]).max() <= 6
 
 
+def test_an_edited_photo_keeps_its_profile_and_where_nothing_changed_its_own_pixels(picture: np.ndarray,
+                                                                                    tmp_path: Path) -> None:
+    profile = profile_with_red_and_green_swapped()
+    photo = open_photo(encoded(picture, "PNG", icc_profile=profile))
+    edited = photo.pixels.copy()
+    edited[2:6, 3:9] = 255 - edited[2:6, 3:9]
+    for name, pixels in (("same.png", photo.pixels), ("edited.png", edited)):
+        save_picture(tmp_path / name, pixels, like=photo)
+        with Image.open(tmp_path / name) as image:
+            assert image.info["icc_profile"] == profile
+            stored = np.asarray(image)
+        changed = (pixels != photo.pixels).any(axis=2)
+        assert np.array_equal(stored[~changed], picture[~changed])
+        assert np.abs(open_photo(tmp_path / name).pixels.astype(int) - pixels).max() <= 2
+    # A picture of another size, as a crop is, and one that is like no photo, are sRGB.
+    save_picture(tmp_path / "crop.png", edited[:4, :4], like=photo)
+    save_picture(tmp_path / "plain.png", edited)
+    for name in ("crop.png", "plain.png"):
+        with Image.open(tmp_path / name) as image:
+            assert "icc_profile" not in image.info
+    assert open_photo(encoded(picture, "PNG")).own is None
+
+
 def test_srgb_profile_changes_nothing_and_broken_profile_is_ignored(picture: np.ndarray) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for profile in (srgb, b"not a profile", srgb[:200]):
