@@ -3,7 +3,7 @@
     python -m benchmarks.inversion FOLDER --out RESULTS [--presets fast,balanced,faithful] [--usual N] [--every N]
 
 FOLDER holds photos, of which the largest faces are taken. Every N-th photo with --every; the usual projector (see
-`benchmarks.usual_projector`) runs on N of them, spread evenly, and beside it the presets and searches in W like it. In
+`benchmarks.usual_projector`) runs on N of them, spread evenly, and beside it the presets and a search in W like it. In
 RESULTS: inversion.csv (a row for each photo and preset), curves.csv (LPIPS over time), inversion.png (both as plots),
 worst-PRESET.png (the ten photos that came out worst), and report.md. A run that was cut goes on.
 """
@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from benchmarks.inversion_report import CURVES, ROWS, Row, write_report
+from benchmarks.inversion_report import CURVES, EDITED, ROWS, Row, write_report
 from benchmarks.machine import describe, peak_memory
-from benchmarks.similarity import ms_ssim
+from benchmarks.similarity import face_colour, ms_ssim
 from benchmarks.usual_projector import project
 from directions import load as load_controls
 from editing import Editor
@@ -38,18 +39,16 @@ from inversion import (
     align,
     describe_crop,
     find_faces,
+    fine_detail,
     identity_distance,
     open_photo,
     save_inversion,
 )
 from learning.scorers import ImageScorer, load_scorer
 
-EDITED, STRENGTHS = ("smile", "age"), (1.0, 1.5, 2.0)
 USUAL = "usual projector"
-SAME_SPACE = {  # Searches in W that look at the whole crop, as the usual projector does, by either backbone.
-    "W, whole crop": ("alex", ProjectorSettings(steps=400, focus=1.0, prior=0.001)),
-    "W, whole crop, VGG16": ("vgg", ProjectorSettings(steps=300, focus=1.0, prior=0.001, mse=0.0)),
-}
+SAME_SPACE = {"W, whole crop": ProjectorSettings(steps=400, focus=1.0, prior=0.001)}  # As the usual projector searches.
+SIDE = 256  # Of the pictures that the usual projector compares, in pixels.
 LOOKS = (1, 2, 5, 10, 20, 30, 40, 50, 75, *range(100, 1001, 50))  # Steps at which the usual projector is measured.
 
 
@@ -62,7 +61,6 @@ class Tools:
     editor: Editor
     scorer: ImageScorer
     alex: PerceptualDistance
-    vgg: PerceptualDistance
 
 
 def photos_in(folder: Path, every: int) -> list[Path]:
@@ -75,28 +73,29 @@ def measure(tools: Tools, name: str, preset: str, inversion: Inversion) -> Row:
     """A row of the table."""
     crop, picture = from_pixels(inversion.crop), from_pixels(inversion.picture)
     with torch.no_grad():
-        alex, vgg = float(tools.alex(picture, crop)), float(tools.vgg(picture, crop))
-    row: Row = {"photo": name, "preset": preset, "lpips_alex": alex, "lpips_vgg": vgg,
-                "mse": float((picture - crop).square().mean()), "ms_ssim": ms_ssim(picture, crop),
-                "identity": inversion.identity or 0.0, "seconds": inversion.seconds, "steps": inversion.steps}
+        alex = float(tools.alex(picture, crop))
+    row: Row = {"photo": name, "preset": preset, "lpips_alex": alex, "mse": float((picture - crop).square().mean()),
+                "ms_ssim": ms_ssim(picture, crop), "identity": inversion.identity or 0.0,
+                "fine": fine_detail(inversion.picture) / fine_detail(inversion.crop),
+                "seconds": inversion.seconds, "steps": inversion.steps}
     return {**row, **_edited(tools, inversion)}
 
 
 def _edited(tools: Tools, inversion: Inversion) -> Row:
-    """What the image classifier says of an edit away from the face's own class, and how near the person stays."""
+    """What the image classifier says of edits of 1 away from the face's own class, and how near the person stays."""
     row: Row = {}
     before = _labels(tools, inversion.picture)
     tools.editor.set_latent(inversion)
     own = describe_crop(inversion.crop)
+    colour = face_colour(inversion.picture)
     for name in EDITED:
-        for sign in (-1, 1):
-            row[f"{name}{sign:+d}_identity"] = identity_distance(own, describe_crop(tools.editor.edit({name: sign})))
-        away = 1 if before[name] == 0 else -1
-        others = [other for other in before if other != name and other in tools.editor.controls]
-        for strength in STRENGTHS:
-            after = _labels(tools, tools.editor.edit({name: away * strength}))
-            row[f"{name}_flipped_{strength:g}"] = int(after[name] != before[name])
-            row[f"{name}_held_{strength:g}"] = sum(after[other] == before[other] for other in others) / len(others)
+        edited = tools.editor.edit({name: 1 if before[name] == 0 else -1})
+        after = _labels(tools, edited)
+        others = [other for other in EDITED if other != name]
+        row[f"{name}_flipped"] = int(after[name] != before[name])
+        row[f"{name}_held"] = sum(after[other] == before[other] for other in others) / len(others)
+        row[f"{name}_identity"] = identity_distance(own, describe_crop(edited))
+        row[f"{name}_tone"] = float(np.linalg.norm(face_colour(edited) - colour))
     return row
 
 
@@ -126,8 +125,7 @@ def run_presets(tools: Tools, paths: Sequence[Path], presets: Sequence[str], out
 def run_curves(tools: Tools, paths: Sequence[Path], presets: Sequence[str], out: Path) -> None:
     """LPIPS over time of the usual projector, of searches in the same space, and of the presets."""
     done = {(row["photo"], row["method"]) for row in _read(out / CURVES)}
-    settings = {**{preset: ("alex", PRESETS[preset]) for preset in presets}, **SAME_SPACE}
-    by_vgg = Projector(tools.generator, distance=tools.vgg)
+    settings = {**{preset: PRESETS[preset] for preset in presets}, **SAME_SPACE}
     for path in paths:
         photo = open_photo(path)
         crop = align(photo, find_faces(photo)[0], tools.generator.img_resolution)
@@ -137,30 +135,33 @@ def run_curves(tools: Tools, paths: Sequence[Path], presets: Sequence[str], out:
             if method == USUAL:
                 rows = _usual_curve(tools, path.stem, crop)
             else:
-                backbone, chosen = settings[method]
-                projector = tools.projector if backbone == "alex" else by_vgg
-                rows = _own_curve(tools, projector, path.stem, method, chosen, crop)
+                rows = _own_curve(tools, path.stem, method, settings[method], crop)
             for row in rows:
                 _append(out / CURVES, row)
             print(f"{path.stem}: {method}", flush=True)
 
 
 def _usual_curve(tools: Tools, name: str, crop: np.ndarray) -> list[Row]:
-    target, rows = from_pixels(crop, device=tools.generator.device), []
+    target, rows = _target(tools, crop), []
 
     def look(step: int, seconds: float, picture: torch.Tensor) -> None:
         if step in LOOKS:
             rows.append(_point(tools, name, USUAL, step, seconds, to_pixels(picture)[0], target))
 
-    project(tools.generator, tools.vgg, target, on_step=look)
+    project(tools.generator, tools.alex, target, on_step=look)
     return rows
 
 
-def _own_curve(tools: Tools, projector: Projector, name: str, method: str, settings: ProjectorSettings,
-               crop: np.ndarray) -> list[Row]:
-    target = from_pixels(crop, device=tools.generator.device)
+def _target(tools: Tools, crop: np.ndarray) -> torch.Tensor:
+    """A crop as the usual projector compares it: [1, 3, s, s]."""
+    side = tools.generator.side_for(SIDE)
+    return F.adaptive_avg_pool2d(from_pixels(crop, device=tools.generator.device), side)
+
+
+def _own_curve(tools: Tools, name: str, method: str, settings: ProjectorSettings, crop: np.ndarray) -> list[Row]:
+    target = _target(tools, crop)
     seen: list[Progress] = []
-    projector.invert(crop, settings=settings, every=5, on_step=seen.append)
+    tools.projector.invert(crop, settings=settings, every=5, on_step=seen.append)
     return [_point(tools, name, method, progress.step, progress.seconds, progress.pictures[0], target)
             for progress in seen]
 
@@ -168,9 +169,9 @@ def _own_curve(tools: Tools, projector: Projector, name: str, method: str, setti
 @torch.no_grad()
 def _point(tools: Tools, name: str, method: str, step: int, seconds: float, picture: np.ndarray,
            target: torch.Tensor) -> Row:
-    shown = from_pixels(picture, device=target.device)
+    shown = F.interpolate(from_pixels(picture, device=target.device), size=target.shape[2:], mode="area")
     return {"photo": name, "method": method, "step": step, "seconds": seconds,
-            "lpips_alex": float(tools.alex(shown, target)), "lpips_vgg": float(tools.vgg(shown, target)),
+            "lpips_alex": float(tools.alex(shown, target)),
             "mse": float((shown - target).square().mean())}
 
 
@@ -231,7 +232,7 @@ def main() -> None:
     presets = arguments.presets.split(",")
     alex = PerceptualDistance("alex", device=device)
     tools = Tools(generator, Projector(generator, distance=alex), Editor(generator, load_controls(arguments.controls)),
-                  load_scorer("bundled"), alex, PerceptualDistance("vgg", device=device))
+                  load_scorer("bundled"), alex)
     _ = tools.projector.statistics, tools.projector.encoder  # Built before anything is timed.
     paths = photos_in(arguments.folder, arguments.every)
     spread = np.linspace(0, len(paths) - 1, min(arguments.usual, len(paths))).round().astype(int)

@@ -3,7 +3,8 @@
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020), appendix D, and the settings of its
 PyTorch release: Adam for 1,000 steps from the mean w, learning rate 0.1 with a warm-up over 5% and a cosine down over
 the last 25% of the steps; noise on w that falls to nothing over the first 75%; the noise maps optimised along with w
-and kept white by a regulariser of weight 1e5; LPIPS with VGG16 at 256 pixels at most.
+and kept white by a regulariser of weight 1e5; LPIPS with VGG16 at 256 pixels at most. Here the generator draws so many
+itself where it can, and the backbone is whichever is at hand.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def project(generator: Generator, distance: PerceptualDistance, target: Tensor, 
     """Project one picture into W.
 
     Args:
-        generator: Its noise maps are optimised in place, and are what they were afterwards.
-        distance: LPIPS with VGG16.
-        target: [1, 3, R, R] in [-1, 1].
+        generator: Its noise maps, if it has any, are optimised in place, and are what they were afterwards.
+        distance: LPIPS.
+        target: [1, 3, s, s] in [-1, 1], s being one of the generator's sides.
         seed: Of the noise.
         steps: In all.
         on_step: Called with the number of steps done, the seconds they took and the picture after each.
@@ -46,12 +47,12 @@ def project(generator: Generator, distance: PerceptualDistance, target: Tensor, 
     maps = [torch.randn(noise.shape, generator=rng).to(noise).requires_grad_() for noise in before]
     try:
         generator.noise = maps
-        _optimise(generator, distance, features, w, maps, deviation, steps, rng, on_step)
+        _optimise(generator, distance, features, target.shape[-1], w, maps, deviation, steps, rng, on_step)
     finally:
         generator.noise = before
 
 
-def _optimise(generator: Generator, distance: PerceptualDistance, features: list[Tensor], w: Tensor,
+def _optimise(generator: Generator, distance: PerceptualDistance, features: list[Tensor], side: int, w: Tensor,
               maps: list[Tensor], deviation: float, steps: int, rng: torch.Generator,
               on_step: Callable[[int, float, Tensor], None]) -> None:
     optimiser = torch.optim.Adam([w, *maps], betas=(0.9, 0.999))
@@ -63,7 +64,7 @@ def _optimise(generator: Generator, distance: PerceptualDistance, features: list
             group["lr"] = _rate(progress)
         strength = deviation * NOISE * max(0.0, 1 - progress / NOISE_RAMP) ** 2
         noisy = w + strength * torch.randn(w.shape, generator=rng).to(w)
-        picture = generator.render(noisy)
+        picture = generator.render(noisy, side)
         loss = distance.between(distance.features(picture), features).sum() + WHITE * _correlation(maps)
         optimiser.zero_grad()
         loss.backward()
@@ -92,11 +93,11 @@ def _rate(progress: float) -> float:
 
 def _correlation(maps: list[Tensor]) -> Tensor:
     """How far the noise maps are from white, over a pyramid of sizes."""
-    total = torch.zeros([], device=maps[0].device)
+    total = torch.zeros([])
     for noise in maps:
         level = noise[None, None]
         while True:
-            total = total + (level * level.roll(1, dims=3)).mean().square()
+            total = total.to(level) + (level * level.roll(1, dims=3)).mean().square()
             total = total + (level * level.roll(1, dims=2)).mean().square()
             if level.shape[2] <= 8:
                 break

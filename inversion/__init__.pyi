@@ -11,6 +11,7 @@ from .faces import describe as describe
 from .faces import describe_crop as describe_crop
 from .faces import find_faces as find_faces
 from .faces import identity_distance as identity_distance
+from .limits import fine_detail as fine_detail
 from .limits import limits_of_face as limits_of_face
 from .limits import limits_of_inversion as limits_of_inversion
 from .limits import with_warnings as with_warnings

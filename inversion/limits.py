@@ -34,8 +34,11 @@ OUTSIDE = 0.1    # Part of the crop that the photo does not hold.
 INTRUDING = 0.2  # Part of another face's landmarks that are in the quad.
 SHARP = 0.7      # See `sharpness`: the plain faces have 0.90 and more (0.68 and more in crops of 256 pixels).
 
+PATTERNED = 1.3  # `fine_detail` of the picture over that of the crop, above which dots or a grid show on the skin.
+
 _LOOK = 256      # Sharpness is measured on a crop of at most so many pixels: LPIPS sees no more of a picture either.
 _MIDDLE, _RADII = (0.5, 0.6), (0.28, 0.36)  # Of an ellipse around brows, eyes, nose and mouth, in units of the crop.
+_ROUNDING = 0.1  # Of whole numbers, in `fine_detail`.
 _SIDE = 48       # Of the windows by which regions are compared; a crop's features have no finer places that matter.
 
 
@@ -123,6 +126,10 @@ def limits_of_inversion(inversion: Inversion, *, generator: Generator | None = N
         if region is not None:
             texts.append(f"The generator cannot draw what the photo shows at the {region.name} ({region.covers}?): "
                          "edits there may smear or replace it; an uncovered face works better")
+        finer = fine_detail(inversion.picture) / max(fine_detail(inversion.crop), _ROUNDING)
+        if region is None and finer > PATTERNED:
+            texts.append(f"The skin shows a pattern that the photo has not ({finer:.1f} times its finest detail): put "
+                         "back into the photo most of it is hidden; a more evenly lit photo works better")
         space = "tuned" if inversion.tuning else space_of(inversion)
         if not inversion.lpips <= FAR[space]:  # Not a number is far off as well.
             texts.append(f"The inversion stayed far from the photo (LPIPS {inversion.lpips:.2f}, usual is below "
@@ -182,6 +189,22 @@ def sharpness(crop: np.ndarray) -> float:
     fine, coarse = float((grey - once)[face].std()), float((once - twice)[face].std())
     # Rounding to whole numbers looks like noise of a variance of 1/12, which would make the most blurred sharp again.
     return max(fine ** 2 - 1 / 12, 0.0) ** 0.5 / max(coarse, 0.5)
+
+
+def fine_detail(picture: np.ndarray) -> float:
+    """Energy of the three finest Haar bands within a face, in squared levels: the median over cells of 8 x 8 pixels.
+
+    A pattern all over the skin raises it, and what happens in a few places does not.
+
+    picture: uint8 [R, R, 3], an aligned crop or its inversion; R a multiple of 8.
+    """
+    grey = picture.astype(np.float32) @ np.array((0.299, 0.587, 0.114), np.float32)
+    a, b, c, d = grey[::2, ::2], grey[::2, 1::2], grey[1::2, ::2], grey[1::2, 1::2]
+    energy = (a - b + c - d) ** 2 + (a + b - c - d) ** 2 + (a - b - c + d) ** 2
+    cells = energy.reshape(len(a) // 4, 4, len(a) // 4, 4).mean(axis=(1, 3)) / 16
+    y, x = (np.mgrid[:len(cells), :len(cells)] + 0.5) / len(cells)
+    face = ((x - _MIDDLE[0]) / _RADII[0]) ** 2 + ((y - _MIDDLE[1]) / _RADII[1]) ** 2 < 1
+    return float(np.median(cells[face]))
 
 
 def space_of(inversion: Inversion) -> str:

@@ -14,7 +14,16 @@ import generators
 from generators import Generator, Space, to_pixels
 from inversion import SAME_PERSON, Face, limits
 from inversion.alignment import FaceTooSmallError, align
-from inversion.limits import REGIONS, Region, excesses, limits_of_face, limits_of_inversion, sharpness, with_warnings
+from inversion.limits import (
+    REGIONS,
+    Region,
+    excesses,
+    fine_detail,
+    limits_of_face,
+    limits_of_inversion,
+    sharpness,
+    with_warnings,
+)
 from inversion.perceptual import PerceptualDistance
 from inversion.photo import Photo, photo_from_array
 from inversion.record import Inversion, load_inversion, save_inversion
@@ -272,6 +281,19 @@ def test_a_blurred_crop_is_not_taken_for_a_covered_one(astronaut: Photo, face: F
     blurred = record(crop, astronaut_crop, lpips=0.7)
     assert max(excess for _, excess in excesses(blurred, distance=distance)) > 1
     assert limits_of_inversion(blurred, distance=distance) == ()
+
+
+def test_a_pattern_on_the_skin_is_told(astronaut_crop: np.ndarray, distance: PerceptualDistance) -> None:
+    y, x = np.mgrid[:len(astronaut_crop), :len(astronaut_crop)]
+    dots = ((x % 4 == 0) & (y % 4 == 0))[..., None]
+
+    def told(strength: int) -> tuple[str, ...]:
+        picture = np.clip(astronaut_crop.astype(int) + strength * dots, 0, 255).astype(np.uint8)
+        return limits_of_inversion(record(astronaut_crop, picture), distance=distance)
+
+    assert told(0) == told(2) == ()
+    assert any("a pattern that the photo has not" in text for text in told(90))
+    assert fine_detail(np.full((64, 64, 3), 80, np.uint8)) == pytest.approx(0, abs=1e-6)
 
 
 def test_another_person_is_told(astronaut_crop: np.ndarray, distance: PerceptualDistance) -> None:
