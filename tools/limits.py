@@ -64,8 +64,9 @@ def gallery(generator: generators.Generator) -> dict[str, dict[str, inversion.Ph
     return {
         "covered": {"plain": photo, "glasses": drawing.with_glasses(photo, face),
                     "hat": drawing.with_hat(photo, face), "hand": drawing.with_hand(photo, face)},
-        "photo": {"turned": drawing.turned(photo, face, 40), "tiny": drawing.shrunk(photo, face, 70),
-                  "blurred": drawing.softened(photo, face, 0.02),
+        "photo": {"turned": drawing.turned(photo, face, 40), "tilted": drawing.tilted(photo, face, 28),
+                  "tiny": drawing.shrunk(photo, face, 70), "blurred": drawing.softened(photo, face, 0.02),
+                  "dark": drawing.darkened(photo, 0.25), "black and white": drawing.without_colours(photo),
                   "two faces": drawing.with_neighbour(photo, face, neighbour)},
     }
 
@@ -82,11 +83,16 @@ def invert(inverter: Inverter, name: str, photo: inversion.Photo) -> Case:
 
 
 def row(editor: editing.Editor, case: Case) -> np.ndarray:
-    """Crop, inversions and edit, uint8 [4, SIDE, SIDE, 3]."""
-    editor.set_latent(case.inversions["faithful"])
-    pictures = [*(record.picture for record in case.inversions.values()), editor.edit(EDIT)]
-    small = [inversion.made_smaller(picture, SIDE) for picture in pictures]
-    return np.stack([inversion.align(case.photo, case.face, SIDE), *small])
+    """Crop, inversions, edit, and the edit put back into the photo: uint8 [5, SIDE, SIDE, 3]."""
+    faithful = case.inversions["faithful"]
+    editor.set_latent(faithful)
+    edited = editor.edit(EDIT)
+    small = [inversion.made_smaller(picture, SIDE) for picture in (*(record.picture for record in
+                                                                     case.inversions.values()), edited)]
+    pasted = inversion.paste_back(case.photo, case.face, edited, original=faithful.picture)
+    photos = [case.photo, inversion.photo_from_array(pasted)]
+    before, after = (inversion.align(photo, case.face, SIDE) for photo in photos)
+    return np.stack([before, *small, after])
 
 
 def write_table(cases: list[Case]) -> None:

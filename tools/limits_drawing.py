@@ -198,6 +198,29 @@ def turned(photo: Photo, face: Face, degrees: float) -> Photo:
     return photo_from_array(pixels, name=f"{photo.name}, bent")
 
 
+def tilted(photo: Photo, face: Face, degrees: float) -> Photo:
+    """The photo turned about the face's middle, its edges repeated."""
+    import cv2
+
+    middle = face.quad.mean(axis=0).tolist()
+    turn = cv2.getRotationMatrix2D((middle[0], middle[1]), degrees, 1.0)
+    pixels = cv2.warpAffine(photo.pixels, turn, (photo.width, photo.height), flags=cv2.INTER_CUBIC,
+                            borderMode=cv2.BORDER_REFLECT)
+    return photo_from_array(np.asarray(pixels, np.uint8), name=f"{photo.name}, tilted")
+
+
+def darkened(photo: Photo, light: float) -> Photo:
+    """The photo in so much of its light, with the noise that cameras have then."""
+    noise = np.random.default_rng(0).normal(0, 2.5, photo.pixels.shape)
+    pixels = np.rint(photo.pixels * light + noise).clip(0, 255).astype(np.uint8)
+    return photo_from_array(pixels, name=f"{photo.name}, in the dark")
+
+
+def without_colours(photo: Photo) -> Photo:
+    """The photo in black and white."""
+    return photo_from_array(Image.fromarray(photo.pixels).convert("L").convert("RGB"), name=f"{photo.name}, grey")
+
+
 def shrunk(photo: Photo, face: Face, side: float) -> Photo:
     """The photo made smaller, so that the face's quad has so many pixels a side."""
     size = [max(round(length * side / face.size), 1) for length in (photo.width, photo.height)]
