@@ -74,11 +74,12 @@ class ProjectorSettings:
             raise InputError(None, "inversion settings must not be negative, and learning rates must be above 0")
 
 
+# They begin with what an encoder says; from samples, where a generator has none, fewer than 60 steps do not get far.
+_NEAR_W = ProjectorSettings(space="w+", spread=0.005, spread_from=0.0, coarse=0.6, focus=0.2, inner=1.0)
 PRESETS = {
-    "fast": ProjectorSettings(steps=45, coarse=0.6),
-    "balanced": ProjectorSettings(steps=90, coarse=0.6, space="w+", spread=0.01, spread_from=0.5),
-    "faithful": ProjectorSettings(steps=90, coarse=0.6, space="w+", spread=0.01, spread_from=0.5, focus=0.2,
-                                  tuning_steps=60),
+    "fast": replace(_NEAR_W, steps=16, coarse=0.7, learning_rate=0.05, spread=0.01, focus=0.1),
+    "balanced": replace(_NEAR_W, steps=60),
+    "faithful": replace(_NEAR_W, steps=36, tuning_steps=100),
 }
 DEFAULT_PRESET = "faithful"  # Of page and command line: with it the person is recognised.
 
