@@ -25,6 +25,7 @@ from weights.errors import InputError
 
 WARM_BATCH = 16   # Samples rendered at a time.
 WARM_SIDE = 128   # Of the samples' pictures, in pixels.
+FINE, TUNING = 2, 3  # What a step of the search, and of a tuning, takes in parts of a coarse one of the search.
 WARM_PULL = 0.7   # The nearest sample's standard scores are multiplied by this: it is near in a few directions only.
 
 
@@ -34,6 +35,7 @@ class Progress:
 
     step: int              # Steps done.
     steps: int             # Steps planned; a plateau may make them fewer.
+    part: float            # Of the work that they are, done: 0 to 1. Later steps take longer.
     seconds: float         # Since the start.
     warm_seconds: float    # Of these, spent on finding the start.
     lpips: list[float]     # LPIPS of each crop's best latent so far.
@@ -42,7 +44,7 @@ class Progress:
     @property
     def seconds_left(self) -> float:
         """Estimate from the steps done; infinite before the first."""
-        return (self.seconds - self.warm_seconds) / self.step * (self.steps - self.step) if self.step else math.inf
+        return (self.seconds - self.warm_seconds) * (1 - self.part) / self.part if self.step else math.inf
 
 
 class Projector:
@@ -263,6 +265,7 @@ class _Run:
                  on_step: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None) -> None:
         self.start = time.perf_counter()
         self.limit = settings.seconds or math.inf
+        self.settings, self.crops = settings, crops
         self.steps = settings.steps + crops * settings.tuning_steps
         self.every, self.on_step, self.should_stop = every, on_step, should_stop
         self.step = 0          # Done.
@@ -297,6 +300,18 @@ class _Run:
         if not self.stopped:
             self.steps -= settings.steps - self.step
 
+    @property
+    def part(self) -> float:
+        """Of the work, done: 0 to 1."""
+        searched = self.searched or min(self.step, self.settings.steps)
+        done = self._cost(searched, self.step - searched)
+        return done / self._cost(self.searched or self.settings.steps, self.crops * self.settings.tuning_steps)
+
+    def _cost(self, searched: int, tuned: int) -> int:
+        """Of so many steps, in coarse ones of one crop."""
+        fine = max(searched - self.settings.coarse_steps, 0)
+        return self.crops * (searched + (FINE - 1) * fine) + TUNING * tuned
+
     def finish(self, best: Best) -> None:
         """Tell of the end, unless it was told."""
         if self.told < self.step:
@@ -305,6 +320,6 @@ class _Run:
     def _tell(self, best: Best) -> None:
         self.told = self.step
         if self.on_step is not None:
-            self.on_step(Progress(step=self.step, steps=self.steps, seconds=self.seconds,
+            self.on_step(Progress(step=self.step, steps=self.steps, part=self.part, seconds=self.seconds,
                                   warm_seconds=self.warm_seconds, lpips=best.lpips.tolist(),
                                   pictures=to_pixels(best.picture)))

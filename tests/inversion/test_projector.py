@@ -85,6 +85,15 @@ def test_the_callback_sees_the_best_so_far(projector: Projector, crops: list[np.
     assert np.array_equal(seen[-1].pictures[0], result.picture)
 
 
+def test_later_steps_count_as_more_work(projector: Projector, crops: list[np.ndarray]) -> None:
+    seen: list[Progress] = []
+    settings = ProjectorSettings(steps=8, coarse=0.5, plateau=0, tuning_steps=4, start="mean")
+    projector.invert(crops[0], settings=settings, every=4, on_step=seen.append)
+    # Four of 1, four of 2 and four of 3.
+    assert [progress.part for progress in seen] == pytest.approx([1 / 24, 4 / 24, 12 / 24, 1])
+    assert [progress.step for progress in seen] == [1, 4, 8, 12]
+
+
 def test_stopping_keeps_the_best_so_far(projector: Projector, crops: list[np.ndarray]) -> None:
     seen: list[Progress] = []
     result = projector.invert(crops[0], every=1, on_step=seen.append, should_stop=lambda: len(seen) >= 4)
