@@ -1,14 +1,14 @@
-"""Training the bundled controls of eyeglasses and age, which the authors' controls change too little on photos.
+"""Training the bundled controls of gender, eyeglasses and age, which the authors' ones change too little on photos.
 
 The score that each follows is linear on w: ridge regression on what two judges say of a bank's samples, the image
 classifier of their pictures and the authors' classifier of their w. The colour of the hair and the tone of the skin,
-for which there are no controls, are projected out of it; gender, smile, pose and the other of the two are kept by
+for which there are no controls, are projected out of it; smile, pose and the others of the three are kept by
 projection, in the metric of W, while the control is used.
 
     python -m tools.train_controls BANK CONTROLS.safetensors OUT.safetensors [--count N]
 
-CONTROLS holds the authors' controls (`python -m tools.bundle controls`); OUT gets all of them, with these two in place
-of theirs, gender's strength for photos, and skin that keeps its tone. BANK has pictures of at least 128 pixels
+CONTROLS holds the authors' controls (`python -m tools.bundle controls`); OUT gets all of them, with these three in
+place of theirs, and skin that keeps its tone. BANK has pictures of at least 128 pixels
 (`gradctrl sample --bank`).
 """
 
@@ -41,7 +41,7 @@ SLOPE = 0.1   # Of the classifier's leaky ReLU.
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """How one of the two is used; lengths, layers and limits from looking at 14 inverted photos."""
+    """How one of the three is used; lengths, layers and limits from looking at 14 inverted photos."""
 
     keep: tuple[str, ...]
     layers: tuple[int, int]
@@ -50,10 +50,10 @@ class Trained:
 
 
 CHOSEN = {
+    "gender": Trained(keep=("smile", "age", "eyeglasses", "pose"), layers=(12, 96), unit=7.5, limits=(-1.25, 1.25)),
     "eyeglasses": Trained(keep=("gender", "smile", "age", "pose"), layers=(4, 48), unit=6.0, limits=(-1.0, 1.25)),
     "age": Trained(keep=("gender", "smile", "eyeglasses", "pose"), layers=(24, 192), unit=9.0, limits=(-1.25, 1.25)),
 }
-GENDER_UNIT, GENDER_LIMITS = 5.0, (-1.25, 1.25)  # The demo's length, 4, is too short for most photos.
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,11 @@ def logistic(x: Tensor, y: Tensor) -> tuple[float, float]:
 
 
 def with_trained(controls: directions.Controls, seen: Seen) -> list[Control]:
-    """The authors' controls, with the two trained ones in place of theirs."""
+    """The authors' controls, with the trained ones in place of theirs."""
     statistics = LatentStatistics.of(seen.latents.float())
     result: list[Control] = []
     for name in controls:
         control = replace(controls.control(name), keeps_tone=True)
-        if name == "gender":
-            control = replace(control, units=(GENDER_UNIT,), limits=GENDER_LIMITS)
         if name in CHOSEN and isinstance(control, GradCtrlControl):
             chosen = CHOSEN[name]
             report = {"trained on": f"{len(seen.latents)} samples of the bundled generator, judged by the image "

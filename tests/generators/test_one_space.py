@@ -98,7 +98,7 @@ def test_the_bundled_controls_fit_a_random_network_with_the_students_mapping() -
     assert set(controls) == {"gender", "smile", "eyeglasses", "age", "pose"}
     for generator in (student, teacher.requires_grad_(False).eval()):
         controls.check(generator)
-        assert generator.rows(controls["gender"].layers) == (2, 10)
+        assert generator.rows(controls["gender"].layers) == (2, 8)
         assert generator.rows(controls["smile"].layers) == (2, 8)
         assert generator.rows(controls["eyeglasses"].layers) == (0, 6)
         assert generator.rows(controls["age"].layers) == (4, 10)
