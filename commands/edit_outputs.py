@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from editing import ChosenFace, Edit, Editor
-    from inversion import Photo
 
 RECIPE = ".recipe.json"
 VIDEO_FRAMES = 24        # One way.
@@ -46,9 +45,10 @@ def write_edit(editor: Editor, given: EditInput, edit: Edit, outputs: Outputs, o
     editor.set_latent(latent)
     edit = _with_targets(editor, edit, options["targets"], given.stem)
     recipe = Recipe.of(source, editor.generator, editor.controls, edit) if source else None
-    save_picture(paths["picture"], _put_back(editor, given.face if options["paste"] else None, editor.edit(edit)),
+    face = given.face if options["paste"] else None
+    save_picture(paths["picture"], _put_back(editor, face, editor.edit(edit)),
                  metadata={RECIPE_KEY: recipe.to_json()} if recipe else None, mark=options["mark"],
-                 like=_photo_of(given, options))
+                 like=face.photo if face else None)
     wrote(paths["picture"])
     if recipe is None:
         note(f"{given.stem}: no recipe is stored, as none could make this again: the inversion was stopped, or the "
@@ -95,9 +95,9 @@ def write_through(editor: Editor, given: EditInput, name: str, edit: Edit, outpu
     before = int(control.predict(editor.states(control, layers=edit.layers))[0])
     note(f"{given.stem}: {name} is {control.classes[before]}")
     pictures = [editor.render(edited, with_tone=control.keeps_tone)[0] for edited in through(editor, name, edit)]
+    face = given.face if options["paste"] else None
     for path, picture in zip(paths, pictures, strict=True):
-        save_picture(path, _put_back(editor, given.face if options["paste"] else None, picture), mark=options["mark"],
-                     like=_photo_of(given, options))
+        save_picture(path, _put_back(editor, face, picture), mark=options["mark"], like=face.photo if face else None)
         wrote(path)
     save_picture(strip_path, np.concatenate(pictures, axis=1), mark=options["mark"])
     wrote(strip_path)
@@ -178,11 +178,6 @@ def _check_paste(given: EditInput, options: dict[str, Any]) -> None:
     if options["paste"] and given.face is None:
         raise InputError(given.stem, "no photo to put the face back into",
                          "give it with --photo, or leave out --paste")
-
-
-def _photo_of(given: EditInput, options: dict[str, Any]) -> Photo | None:
-    """The photo of which what is written is an edited copy, if the face is put back into it."""
-    return given.face.photo if options["paste"] and given.face is not None else None
 
 
 def _put_back(editor: Editor, face: ChosenFace | None, edited: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class Editor:
         self.controls = controls.to(generator.device, generator.dtype)
         self._painter = generator  # Draws the pictures: the generator, or one tuned to the latent's photo.
         self._edited: EditedLatents | None = None
+        self._picture: np.ndarray | None = None  # The unedited one of a single latent, if it is at hand.
         self._tones: dict[int | None, list[np.ndarray]] = {}  # Of the unedited pictures' skin, by side, once needed.
         self._monochrome: Monochrome | None = None  # Of a photo of one colour, whose edits are to have no other.
         self._single = True
@@ -61,12 +63,10 @@ class Editor:
         """
         painter, monochrome = self.generator, None
         if isinstance(latent, Inversion):
-            painter, monochrome = latent.generator_of(self.generator), Monochrome.of(latent.crop)
+            painter, monochrome = latent.generator_of(self.generator), latent.monochrome
             picture, latent = latent.picture, latent.latent
         self.set_latents(latent[None])
-        self._painter, self._monochrome, self._single = painter, monochrome, True
-        if picture is not None:
-            self._tones[None] = [skin_tone(picture)]
+        self._painter, self._monochrome, self._picture, self._single = painter, monochrome, picture, True
 
     def set_latents(self, latents: Tensor | EditedLatents) -> None:
         """Set several latents to edit at once; `edit` then returns N pictures.
@@ -79,7 +79,8 @@ class Editor:
         edited = latents if isinstance(latents, EditedLatents) else EditedLatents(latents)
         latent = self.generator.broadcast(edited.latent.to(self.generator.device, self.generator.dtype))
         self._edited = EditedLatents(latent, None if edited.styles is None else edited.styles.to(latent))
-        self._painter, self._monochrome, self._single, self._tones = self.generator, None, False, {}
+        self._painter, self._monochrome, self._single = self.generator, None, False
+        self._picture, self._tones = None, {}
 
     @property
     def edited(self) -> EditedLatents:
@@ -165,9 +166,8 @@ class Editor:
         pictures = [to_pixels(self._painter.render(part.latent, drawn, style_change=part.styles))
                     for part in edited.split(self._batch_of(drawn))]
         if with_tone:
-            tones = self._unedited_tones(drawn)
-            pictures = [np.concatenate(pictures)]
-            pictures = [np.stack([keep_tone(picture, tones[n % len(tones)]) for n, picture in enumerate(pictures[0])])]
+            tones = cycle(self._unedited_tones(drawn))
+            pictures = [np.stack([keep_tone(picture, next(tones)) for picture in part]) for part in pictures]
         if self._monochrome is not None:
             pictures = [self._monochrome(part) for part in pictures]
         if side is not None and drawn is None:
@@ -177,7 +177,9 @@ class Editor:
     def _unedited_tones(self, side: int | None) -> list[np.ndarray]:
         """Of the skin in the pictures of the latents that were set."""
         if side not in self._tones:
-            self._tones[side] = [skin_tone(picture) for picture in self.render(self.edited, side)]
+            unedited = self._picture[None] if side is None and self._picture is not None else self.render(
+                self.edited, side)
+            self._tones[side] = [skin_tone(picture) for picture in unedited]
         return self._tones[side]
 
     def _batch_of(self, side: int | None) -> int:

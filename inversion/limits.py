@@ -184,7 +184,7 @@ def sharpness(crop: np.ndarray) -> float:
     side = len(crop)
     y, x = (np.mgrid[:side, :side] + 0.5) / side
     face = ((x - _MIDDLE[0]) / _RADII[0]) ** 2 + ((y - _MIDDLE[1]) / _RADII[1]) ** 2 < 1
-    grey = (crop.astype(np.float32) @ np.array((0.299, 0.587, 0.114), np.float32))[..., None].repeat(3, axis=2)
+    grey = _grey(crop)[..., None].repeat(3, axis=2)
     once, twice = blurred(grey, 1.0), blurred(grey, 2.0)
     fine, coarse = float((grey - once)[face].std()), float((once - twice)[face].std())
     # Rounding to whole numbers looks like noise of a variance of 1/12, which would make the most blurred sharp again.
@@ -198,13 +198,18 @@ def fine_detail(picture: np.ndarray) -> float:
 
     picture: uint8 [R, R, 3], an aligned crop or its inversion; R a multiple of 8.
     """
-    grey = picture.astype(np.float32) @ np.array((0.299, 0.587, 0.114), np.float32)
+    grey = _grey(picture)
     a, b, c, d = grey[::2, ::2], grey[::2, 1::2], grey[1::2, ::2], grey[1::2, 1::2]
     energy = (a - b + c - d) ** 2 + (a + b - c - d) ** 2 + (a - b - c + d) ** 2
     cells = energy.reshape(len(a) // 4, 4, len(a) // 4, 4).mean(axis=(1, 3)) / 16
     y, x = (np.mgrid[:len(cells), :len(cells)] + 0.5) / len(cells)
     face = ((x - _MIDDLE[0]) / _RADII[0]) ** 2 + ((y - _MIDDLE[1]) / _RADII[1]) ** 2 < 1
     return float(np.median(cells[face]))
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    """How light a picture uint8 [R, R, 3] is: float32 [R, R]."""
+    return picture.astype(np.float32) @ np.array((0.299, 0.587, 0.114), np.float32)
 
 
 def space_of(inversion: Inversion) -> str:

@@ -149,7 +149,7 @@ class Projector:
             if not best.loss.isfinite().all():
                 raise InputError(None, f"generator {self.generator.hash[:12]} draws no finite picture here",
                                  "load it again, or invert with precision float32")
-            run.search_ended(settings)
+            run.search_ended()
             results = [self._tune(whole, targets, best, n, settings, run) for n in range(len(crops))]
         pictures = self._settle(crops, targets, best, results)
         run.finish(best)
@@ -294,11 +294,11 @@ class _Run:
             self._tell(best)
         return self.should_end()
 
-    def search_ended(self, settings: ProjectorSettings) -> None:
+    def search_ended(self) -> None:
         """The rest are steps of tuning; those of the search that a plateau made needless are not to come."""
         self.searched = self.step
         if not self.stopped:
-            self.steps -= settings.steps - self.step
+            self.steps -= self.settings.steps - self.step
 
     @property
     def part(self) -> float:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from generators import Generator, Space, fit_rows
 from generators.spaces import in_words
 from inversion.settings import ProjectorSettings
+from inversion.tone import Monochrome
 from inversion.tuning import Tuning
 from weights.errors import InputError
 from weights.tensors import read_tensors, write_tensors
@@ -43,6 +45,11 @@ class Inversion:
     settings: ProjectorSettings = field(default_factory=ProjectorSettings)
     photo_hash: str | None = None               # SHA-256 of the photo's file.
     quad: tuple[tuple[float, float], ...] = ()  # The face's FFHQ quad in photo pixels.
+
+    @cached_property
+    def monochrome(self) -> Monochrome | None:
+        """The one colour that the crop has; None if it has several."""
+        return Monochrome.of(self.crop)
 
     def of_photo(self, photo_hash: str, quad: np.ndarray) -> Inversion:
         """The same record, naming the photo and the face that the crop was taken from."""

@@ -27,7 +27,7 @@ def skin_tone(picture: _Pictures) -> _Floats:
 
     picture: uint8 [S, S, 3].
     """
-    return np.asarray(np.median(_small(picture)[_skin()], axis=0), np.float32)
+    return _tone(_small(picture))
 
 
 def keep_tone(picture: _Pictures, tone: _Floats) -> _Pictures:
@@ -41,11 +41,12 @@ def keep_tone(picture: _Pictures, tone: _Floats) -> _Pictures:
     """
     import cv2
 
-    gain = np.maximum(tone, _LEAST) / np.maximum(skin_tone(picture), _LEAST)
+    small = _small(picture)
+    gain = np.maximum(tone, _LEAST) / np.maximum(_tone(small), _LEAST)
     if (gain == 1).all():
         return picture
     amount = np.clip(gain, 1 / _MOST, _MOST).astype(np.float32) - 1
-    where = cv2.resize(_likeness(picture), picture.shape[:2], interpolation=cv2.INTER_LINEAR)
+    where = cv2.resize(_likeness(small), picture.shape[:2], interpolation=cv2.INTER_LINEAR)
     # Planes: several times as fast as broadcasting to three channels.
     planes = [plane * (1 + where * part) for plane, part in zip(cv2.split(picture), amount, strict=True)]
     return np.asarray(np.rint(cv2.merge(planes)).clip(0, 255), np.uint8)
@@ -57,11 +58,14 @@ def _small(picture: _Pictures) -> _Pictures:
     return np.asarray(cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _likeness(picture: _Pictures) -> _Floats:
-    """How much each place of a picture looks like its skin: float32 [_SIDE, _SIDE], 0 to 1."""
+def _tone(small: _Pictures) -> _Floats:
+    return np.asarray(np.median(small[_skin()], axis=0), np.float32)
+
+
+def _likeness(small: _Pictures) -> _Floats:
+    """How much each place of a small picture looks like its skin: float32 [_SIDE, _SIDE], 0 to 1."""
     import cv2
 
-    small = _small(picture)
     colours = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     apart = colours - np.median(colours[_skin()], axis=0)
     alike = np.exp(-((apart[..., 0] / _LIGHT) ** 2 + (apart[..., 1:] ** 2).sum(axis=2) / _CHROMA**2))

@@ -30,13 +30,13 @@ from directions import Control
 from directions.control import GradCtrlControl
 from generators import LatentStatistics, from_pixels
 from gradctrl import Classifier
+from gradctrl.classifier import SLOPE
 from inversion import skin_tone
 from learning.bank import SampleBank, open_bank
 from learning.scorers import load_scorer
 
 RIDGE = 3e-3  # Of the regressions, in mean variances of w.
 DRAWN = 100   # Samples judged at a time.
-SLOPE = 0.1   # Of the classifier's leaky ReLU.
 
 
 @dataclass(frozen=True, kw_only=True)
