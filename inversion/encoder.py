@@ -24,14 +24,14 @@ from weights.manifest import entries
 from weights.store import cache_dir, path_of
 from weights.tensors import read_tensors, write_tensors
 
-FORMAT = "gradctrl-encoder-3"
+FORMAT = "gradctrl-encoder-4"
 LAYERS = (1, 2, 4)  # Of AlexNet's five; 192, 384 and 256 feature maps.
 CHANNELS = 832
 GRID = 15           # Features are averaged over so many cells a side,
 COLOURS = 16        # and colours over so many.
 WIDTHS = (96, 160, 256)  # Feature maps of the head at 15, 8 and 4 cells a side.
 HIDDEN = 640        # Length of the vector that all of them become.
-ROW_AXES = 32       # Along so many of the widest axes rows leave w.
+ROW_AXES = 64       # Along so many of the widest axes rows leave w.
 SLOPE = 0.2
 REMEDY = "train it again with `gradctrl encoder`"  # For a file that cannot be used.
 FAR = 3.0           # Standard scores beyond which nothing is predicted: hardly a sample lies there.

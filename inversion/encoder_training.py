@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from generators import Generator, from_bytes, to_bytes
+from generators import Generator, fastest_dtype, from_bytes, to_bytes
 from inversion.encoder import Encoder, encode, read_crops
 from inversion.perceptual import PerceptualDistance
 from inversion.search import annealed, face_window, measure_w
@@ -26,12 +26,11 @@ from weights.files import replacing
 LEAST = 1000       # Samples; with fewer an encoder is no better than the mean.
 DRAWN = 32         # Samples drawn at a time.
 SIDE = 256         # Of their pictures, in pixels, where the generator draws such.
-DRAWN_SIDE = 128   # Of the pictures through which w+ is learned, likewise.
 UNLIKELY = 0.02    # Weight of the error in standard scores beside that in w.
 SPREAD = 0.5       # Feature maps that vary less than this part of the median are taken to vary as much.
 BACKGROUND, TURNED = 0.4, 0.5  # Shares of the changed samples with another background; and turned and moved.
-FOCUS = 0.2        # What is learned through the generator: how much the surroundings count beside the face,
-MSE = 1.0          # and the weights of the square error beside LPIPS,
+FOCUS, INNER = 0.3, 1.0  # As of `face_window`, of what is learned through the generator;
+MSE = 1.0          # and there the weights of the square error beside LPIPS,
 PRIOR = 0.003      # of the mean squared standard score of w,
 NEAR_W = 0.02      # and of a row's distance from it.
 WARM_UP = 0.1      # Part of the steps, of either kind, in which the learning rate rises.
@@ -52,7 +51,8 @@ class EncoderSettings:
     passes: int = 2               # How often each sample is seen, as it is or changed.
     learning_rate: float = 1e-3   # Adam's, at its highest (one cycle).
     drawn_steps: int = 1000       # Steps through the generator after that.
-    drawn_batch: int = 4          # Pictures of such a step.
+    drawn_batch: int = 4          # Pictures of such a step,
+    drawn_side: int = 128         # and their side, in pixels, where the generator draws such.
     drawn_rate: float = 3e-4      # Adam's learning rate in them, at its highest (one cycle).
     seed: int = 1_000_000         # Of the first sample.
 
@@ -130,7 +130,8 @@ class _Training:
                  faces: Tensor | None) -> None:
         self.generator, self.distance, self.settings, self.draw, self.faces = generator, distance, settings, draw, faces
         self.statistics = measure_w(generator)
-        self.rng = torch.Generator().manual_seed(settings.seed)
+        self.rng = torch.Generator(generator.device).manual_seed(settings.seed)
+        self.precision = torch.bfloat16 if fastest_dtype(generator.device) == torch.bfloat16 else None
         self.done = 0
         self.pictures, self.w = torch.empty(0), torch.empty(0)  # Of the last samples.
         self.drawn = 0
@@ -193,7 +194,7 @@ class _Training:
         self._fill(min(settings.count, (self.done + 1) * settings.count // settings.steps + 2 * settings.batch))
         pictures, w = self._chosen(settings.batch)
         half = len(pictures) // 2
-        scores, _ = self._encode(torch.cat([pictures[:half], change(pictures[half:], self.rng)]))
+        scores, _ = self._encode(torch.cat([pictures[:half], change(pictures[half:], self.rng)[1]]))
         predicted = self.encoder.w(scores)
         missed = (predicted - w).square().sum(dim=1).mean() / statistics.axes.square().sum()
         return missed + UNLIKELY * (statistics.standardise(predicted) - statistics.standardise(w)).square().mean()
@@ -202,24 +203,31 @@ class _Training:
         """How far what the generator draws of what is said is from the pictures themselves."""
         count = self.settings.drawn_batch
         pictures, _ = self._chosen(count)
-        seen = change(pictures, self.rng)
         if self.faces is not None:
-            chosen = torch.randint(len(self.faces), [(count + 1) // 2], generator=self.rng)
-            flipped = torch.rand(len(chosen), generator=self.rng) < 0.5
-            faces = from_bytes(self.faces[chosen]).to(pictures)
-            faces = torch.where(flipped.view(-1, 1, 1, 1).to(faces.device), faces.flip(3), faces)
-            faces = F.interpolate(faces, size=pictures.shape[2:], mode="area")
-            pictures, seen = (torch.cat([faces, part[len(faces):]]) for part in (pictures, seen))
+            pictures = torch.cat([self._some_faces((count + 1) // 2, pictures), pictures[:count // 2]])
+        wanted, seen = change(pictures, self.rng)
+        half = torch.arange(count, device=pictures.device).view(-1, 1, 1, 1) % 2 == 0
+        wanted, seen = torch.where(half, pictures, wanted), torch.where(half, pictures, seen)
         scores, rows = self._encode(seen)
-        side = self.generator.side_for(DRAWN_SIDE)
-        drawn = self.generator.render(self.encoder.latents(scores, rows), side)
-        wanted = F.adaptive_avg_pool2d(pictures, side)
-        window = face_window(side, FOCUS).to(wanted)
+        side = self.generator.side_for(self.settings.drawn_side)
+        with self.generator.precision(self.precision):
+            drawn = self.generator.render(self.encoder.latents(scores, rows), side)
+        wanted = F.adaptive_avg_pool2d(wanted, side)
+        window = face_window(side, FOCUS, INNER).to(wanted)
         with torch.no_grad():
             features = self.distance.features(wanted)
         far = self.distance.between(self.distance.features(drawn), features, window)
         far = far + MSE * ((drawn - wanted).square().mean(dim=1) * window).mean(dim=[1, 2])
         return far.mean() + PRIOR * scores.square().mean() + NEAR_W * rows.square().mean()
+
+    def _some_faces(self, count: int, like: Tensor) -> Tensor:
+        """Some of the other faces, of the side of pictures."""
+        assert self.faces is not None
+        device = self.rng.device
+        chosen = torch.randint(len(self.faces), [count], generator=self.rng, device=device)
+        flipped = torch.rand(count, 1, 1, 1, generator=self.rng, device=device) < 0.5
+        faces = from_bytes(self.faces[chosen.to(self.faces.device)].to(device)).to(like)
+        return F.interpolate(torch.where(flipped, faces.flip(3), faces), size=like.shape[2:], mode="area")
 
     def _encode(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
@@ -229,9 +237,8 @@ class _Training:
 
     def _chosen(self, count: int) -> tuple[Tensor, Tensor]:
         """Some samples of the pool: pictures in [-1, 1] and w."""
-        chosen = torch.randint(min(self.drawn, len(self.w)), [count], generator=self.rng)
-        device = self.generator.device
-        return from_bytes(self.pictures[chosen]).to(device), self.w[chosen].to(device)
+        chosen = torch.randint(min(self.drawn, len(self.w)), [count], generator=self.rng, device=self.rng.device)
+        return from_bytes(self.pictures[chosen]), self.w[chosen]
 
     @torch.no_grad()
     def _fill(self, count: int) -> None:
@@ -240,10 +247,11 @@ class _Training:
         while self.drawn < count:
             pictures, w = self.draw(range(self.drawn, self.drawn + DRAWN))
             if not len(self.w):
-                self.pictures = torch.empty(size, *pictures.shape[1:], dtype=torch.uint8)
-                self.w = torch.empty(size, w.shape[1])
-            places = torch.arange(self.drawn, self.drawn + DRAWN) % size
-            self.pictures[places], self.w[places] = pictures.cpu(), w.cpu()
+                device = self.generator.device
+                self.pictures = torch.empty(size, *pictures.shape[1:], dtype=torch.uint8, device=device)
+                self.w = torch.empty(size, w.shape[1], device=device)
+            places = torch.arange(self.drawn, self.drawn + DRAWN, device=self.w.device) % size
+            self.pictures[places], self.w[places] = pictures.to(self.w.device), w.to(self.w)
             self.drawn += DRAWN
 
     def _untrained(self) -> Encoder:
@@ -252,7 +260,7 @@ class _Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
             encoder = Encoder(self.generator.w_dim, len(axes), self.generator.num_ws)
-        pictures = from_bytes(self.pictures[:self.drawn]).to(self.generator.device)
+        pictures = from_bytes(self.pictures[:self.drawn])
         with torch.no_grad():
             maps, _ = read_crops(pictures, self.distance.features(pictures))
         deviation = maps.std(dim=[0, 2, 3], keepdim=True)
@@ -268,20 +276,24 @@ class _Training:
         measured: dict[str, list[Tensor]] = {"lpips": [], "lpips_changed": [], "lpips_mean": []}
         for start in range(-self.settings.held_out, 0, DRAWN):
             pictures = from_bytes(self.draw(range(start, min(start + DRAWN, 0)))[0]).to(generator.device)
-            side, features = pictures.shape[2], distance.features(pictures)
-            for name, seen in (("lpips", pictures), ("lpips_changed", change(pictures, self.rng))):
+            side, changed = pictures.shape[2], change(pictures, self.rng)
+            for name, wanted, seen in (("lpips", pictures, pictures), ("lpips_changed", *changed)):
                 scores, rows = encode(self.encoder, seen, distance.features(seen), self.statistics, generator.num_ws)
                 drawn = generator.render(self.statistics.restore(scores[:, None] + rows), side)
-                measured[name].append(distance.between(distance.features(drawn), features))
-            mean = generator.render(self.statistics.mean[None], side)
-            measured["lpips_mean"].append(distance.between(distance.features(mean), features))
+                measured[name].append(distance(drawn, wanted))
+            measured["lpips_mean"].append(distance(generator.render(self.statistics.mean[None], side), pictures))
         return Report(**{name: float(torch.cat(values).mean()) for name, values in measured.items()})
 
 
-def change(pictures: Tensor, rng: torch.Generator) -> Tensor:
-    """Change samples [N, 3, R, R] in [-1, 1] in the ways in which photos differ from them."""
+def change(pictures: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Change samples [N, 3, R, R] in [-1, 1] in the ways in which photos differ from them.
+
+    Returns:
+        What is to be drawn of them: another background, turned and moved, other light and colours, some of each. And
+        the same as a camera may see it: sharper or softer, and with noise.
+    """
     def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=rng).to(pictures)
+        return torch.rand(*shape, generator=rng, device=rng.device).to(pictures)
 
     n, _, side, _ = pictures.shape
     plain = (uniform(n, 3, 1, 1) * 2 - 1).expand_as(pictures)
@@ -289,11 +301,13 @@ def change(pictures: Tensor, rng: torch.Generator) -> Tensor:
     window = face_window(side, 0.0).to(pictures)
     outside = (1 - window / window.max()) * (uniform(n, 1, 1, 1) < BACKGROUND)
     x = _moved(pictures.lerp(behind, outside), uniform)
-    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, 1)
-    x = x + (2.5 * uniform(n, 1, 1, 1) - 0.7) * (x - soft)
+    x = x.mean(dim=1, keepdim=True).lerp(x, 0.5 + uniform(n, 1, 1, 1))
     x = x * (0.75 + 0.5 * uniform(n, 1, 1, 1)) + 0.3 * (uniform(n, 1, 1, 1) - 0.5) + 0.15 * (uniform(n, 3, 1, 1) - 0.5)
-    x = x + 0.08 * uniform(n, 1, 1, 1) * torch.randn(x.shape, generator=rng).to(x)
-    return x.clamp(-1, 1)
+    x = x.clamp(-1, 1)
+    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, 1)
+    seen = x + (2.5 * uniform(n, 1, 1, 1) - 0.7) * (x - soft)
+    seen = seen + 0.08 * uniform(n, 1, 1, 1) * torch.randn(x.shape, generator=rng, device=rng.device).to(x)
+    return x, seen.clamp(-1, 1)
 
 
 def _moved(x: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
