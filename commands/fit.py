@@ -306,6 +306,10 @@ def _tell_settings(controls: Controls, names: Sequence[str]) -> None:
               help="Samples that it is trained on.")
 @click.option("--steps", type=click.IntRange(0), default=1000, show_default=True,
               help="Steps through the generator after that, by which it learns w+.")
+@click.option("--batch", type=click.IntRange(1), default=4, show_default=True,
+              help="Pictures of such a step; 64 on a GPU.")
+@click.option("--side", type=click.IntRange(32), default=128, show_default=True,
+              help="Their side, in pixels; 256 on a GPU.")
 @click.option("--bank", type=click.Path(path_type=Path), metavar="BANK",
               help="Take the samples from a bank (`gradctrl sample --bank`) in place of drawing them.")
 @click.option("--faces", type=click.Path(path_type=Path), metavar="FOLDER",
@@ -314,8 +318,8 @@ def _tell_settings(controls: Controls, names: Sequence[str]) -> None:
               help="Write it there (.safetensors), to be given to others.  [default: where it is found and used]")
 @click.option("--overwrite", is_flag=True, help="Replace the encoder that is there already.")
 @model_options
-def encoder(count: int, steps: int, bank: Path | None, faces: Path | None, out: Path | None, overwrite: bool,
-            generator: str, device: str, threads: int | None) -> None:
+def encoder(count: int, steps: int, batch: int, side: int, bank: Path | None, faces: Path | None, out: Path | None,
+            overwrite: bool, generator: str, device: str, threads: int | None) -> None:
     """Train the encoder of a generator, from which inversions start.
 
     It learns from the generator's own samples; no photos are needed. Inversions with that generator use it from then
@@ -334,7 +338,7 @@ def encoder(count: int, steps: int, bank: Path | None, faces: Path | None, out: 
     if path.suffix != ".safetensors":
         raise InputError(path, "encoders are safetensors", "end the name in .safetensors")
     [path] = Outputs(path.parent, [], overwrite).claim(path.name)
-    settings = EncoderSettings(count=count, drawn_steps=steps)
+    settings = EncoderSettings(count=count, drawn_steps=steps, drawn_batch=batch, drawn_side=side)
     checkpoint = path.with_suffix(".checkpoint")
     with progress_bar(settings.steps + steps, "encoder", unit="step") as bar:
         def show(done: int, total: int, loss: float) -> None:

@@ -77,7 +77,7 @@ class ProjectorSettings:
 # They begin with what an encoder says; from samples, where a generator has none, fewer than 60 steps do not get far.
 _NEAR_W = ProjectorSettings(space="w+", spread=0.005, spread_from=0.0, coarse=0.6, focus=0.2, inner=1.0)
 PRESETS = {
-    "fast": replace(_NEAR_W, steps=16, coarse=0.7, learning_rate=0.05, spread=0.01, focus=0.1),
+    "fast": replace(_NEAR_W, steps=12, coarse=0.2, learning_rate=0.05, spread=0.01, focus=0.3, inner=0.5),
     "balanced": replace(_NEAR_W, steps=60),
     "faithful": replace(_NEAR_W, steps=36, tuning_steps=100),
 }
