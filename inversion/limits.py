@@ -37,6 +37,7 @@ SHARP = 0.7      # See `sharpness`: the plain faces have 0.90 and more (0.68 and
 PATTERNED = 1.3  # `fine_detail` of the picture over that of the crop, above which dots or a grid show on the skin.
 
 _LOOK = 256      # Sharpness is measured on a crop of at most so many pixels: LPIPS sees no more of a picture either.
+_GLANCE = 128    # A crop that was enlarged from a small face is not called blurred by its result: it is sharp at so many.
 _MIDDLE, _RADII = (0.5, 0.6), (0.28, 0.36)  # Of an ellipse around brows, eyes, nose and mouth, in units of the crop.
 _ROUNDING = 0.1  # Of whole numbers, in `fine_detail`.
 _SIDE = 48       # Of the windows by which regions are compared; a crop's features have no finer places that matter.
@@ -54,9 +55,9 @@ class Region:
 
 
 REGIONS = (
-    Region("eyes", "dark glasses, hair", (0.30, 0.42, 0.70, 0.53), 0.28, 0.13),
+    Region("eyes", "dark glasses, hair", (0.30, 0.42, 0.70, 0.53), 0.28, 0.155),
     Region("forehead", "a hat, hair", (0.30, 0.18, 0.70, 0.36), 0.47, 0.24),
-    Region("mouth and chin", "a hand, a scarf, a mask", (0.34, 0.66, 0.66, 0.92), 0.29, 0.13),
+    Region("mouth and chin", "a hand, a scarf, a mask", (0.34, 0.66, 0.66, 0.92), 0.29, 0.18),
 )
 """Cheeks, sides and hair are not among them: of plain faces too they are often far off."""
 
@@ -121,7 +122,7 @@ def limits_of_inversion(inversion: Inversion, *, generator: Generator | None = N
         InputError: the inversion belongs to another generator.
     """
     texts = []
-    if not inversion.stopped and sharpness(inversion.crop) >= SHARP:
+    if not inversion.stopped and sharpness(_averaged(inversion.crop, _GLANCE)) >= SHARP:
         region = covered(excesses(inversion, generator, distance))
         if region is not None:
             texts.append(f"The generator cannot draw what the photo shows at the {region.name} ({region.covers}?): "
@@ -205,6 +206,14 @@ def fine_detail(picture: np.ndarray) -> float:
     y, x = (np.mgrid[:len(cells), :len(cells)] + 0.5) / len(cells)
     face = ((x - _MIDDLE[0]) / _RADII[0]) ** 2 + ((y - _MIDDLE[1]) / _RADII[1]) ** 2 < 1
     return float(np.median(cells[face]))
+
+
+def _averaged(crop: np.ndarray, side: int) -> np.ndarray:
+    """A crop averaged down to about so many pixels a side, or as it is if it has no more."""
+    times = max(len(crop) // side, 1)
+    length = len(crop) // times * times
+    blocks = crop[:length, :length].reshape(length // times, times, length // times, times, 3)
+    return blocks.mean(axis=(1, 3)).round().astype(np.uint8)
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:

@@ -97,10 +97,10 @@ def row(editor: editing.Editor, case: Case) -> np.ndarray:
 
 def write_table(cases: list[Case]) -> None:
     """Put each case's numbers and warnings between the marks in the text."""
-    lines = ["| photo | preset | LPIPS | identity distance | warnings |", "|---|---|---|---|---|"]
+    lines = ["| photo | preset | LPIPS | identity distance | the program says |", "|---|---|---|---|---|"]
     for case in cases:
         for preset, record in case.inversions.items():
-            said = "<br>".join(f"{text}." for text in record.warnings) or "none"
+            said = "<br>".join(text.split(":")[0] for text in record.warnings) or "nothing"  # Without what to do.
             lines.append(f"| {case.name} | {preset} | {record.lpips:.3f} | {record.identity:.2f} | {said} |")
     path = FOLDER / "limits.md"
     marks = "<!-- table -->\n", "<!-- end of table -->"
