@@ -40,7 +40,7 @@ def milliseconds(work: Callable[[], object], device: torch.device, *, runs: int 
 
 @torch.no_grad()
 def renders(generator: Generator) -> Iterator[Row]:
-    for batch in (1, 8):
+    for batch in (1, 8) if generator.device.type == "cpu" else (1, 8, 32):
         w = generator.sample(range(batch))
         render = partial(generator.render, w)
         plain = milliseconds(render, generator.device) / batch
@@ -83,6 +83,10 @@ def inversions(generator: Generator, crop: np.ndarray, what: str) -> Iterator[Ro
         tuning = f", {settings.tuning_steps} of tuning" if settings.tuning_steps else ""
         yield (f"inversion of {what}, {name} ({settings.space}, {settings.steps} steps{tuning})",
                f"{result.seconds:.1f} s, LPIPS {result.lpips:.3f}, identity distance {result.identity:.2f}")
+        if generator.device.type != "cpu" and not settings.tuning_steps:
+            for batch in (8, 32):
+                several = projector.invert_batch([crop] * batch, settings=settings)
+                yield f"  of {batch} at once, each", f"{several[0].seconds / batch:.2f} s"
 
 
 def main() -> None:
