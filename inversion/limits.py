@@ -37,7 +37,7 @@ SHARP = 0.7      # See `sharpness`: the plain faces have 0.90 and more (0.68 and
 PATTERNED = 1.3  # `fine_detail` of the picture over that of the crop, above which dots or a grid show on the skin.
 
 _LOOK = 256      # Sharpness is measured on a crop of at most so many pixels: LPIPS sees no more of a picture either.
-_GLANCE = 128    # A crop that was enlarged from a small face is not called blurred by its result: it is sharp at so many.
+_GLANCE = 128    # What was enlarged from a small face does not pass for blurred at so few pixels.
 _MIDDLE, _RADII = (0.5, 0.6), (0.28, 0.36)  # Of an ellipse around brows, eyes, nose and mouth, in units of the crop.
 _ROUNDING = 0.1  # Of whole numbers, in `fine_detail`.
 _SIDE = 48       # Of the windows by which regions are compared; a crop's features have no finer places that matter.
