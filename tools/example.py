@@ -17,10 +17,10 @@ DOCS = Path(__file__).parents[1] / "docs"
 SIDE = 192
 TRUNCATION = 0.75
 # By seed; in the order smile, age, gender, eyeglasses, pose.
-SAMPLES = {2: (-1.0, 1.0, -1.0, -1.25, 1.0), 1: (-1.0, 1.0, 1.0, 1.25, -1.0), 6: (1.0, 1.0, -1.0, 1.0, 1.0),
-           7: (1.0, 1.0, 1.0, 1.0, -1.0), 28: (-1.0, 1.0, -1.0, 1.25, 1.0)}
+SAMPLES = {2: (-1.0, 1.0, -1.0, -1.0, 1.0), 1: (-1.0, 1.0, 1.0, 1.0, -1.0), 6: (1.0, 1.0, -1.0, 1.0, 1.0),
+           7: (1.0, 1.0, 1.0, 1.0, -1.0), 28: (-1.0, 1.0, -1.0, 1.0, 1.0)}
 NAMES = ("smile", "age", "gender", "eyeglasses", "pose")
-OF_PHOTO = ({"smile": -1.0}, {"age": 1.0}, {"gender": 1.0}, {"eyeglasses": 1.25}, {"pose": -0.5})
+OF_PHOTO = ({"smile": -1.0}, {"age": 1.0}, {"gender": 1.0}, {"eyeglasses": 1.0}, {"pose": -0.5})
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import editing
 import generators
 import inversion
 from editing.pipeline import Inverter, choose
+from inversion.limits import with_warnings
 from tools import limits_drawing as drawing
 from weights.files import replacing
 
@@ -77,7 +78,9 @@ def invert(inverter: Inverter, name: str, photo: inversion.Photo) -> Case:
     inversions = {}
     for preset in PRESETS:
         [(record, _)] = inverter.obtain([chosen], inversion.preset(preset))
-        inversions[preset] = record
+        # Those of a record from the cache may be an older version's.
+        inversions[preset] = with_warnings(record, photo, chosen.face, chosen.faces,
+                                           generator=inverter.projector.generator)
         print(f"{name}, {preset}: LPIPS {record.lpips:.3f}, identity distance {record.identity:.2f}", flush=True)
     return Case(name, photo, chosen.face, inversions)
 
