@@ -59,6 +59,7 @@ CHOSEN = {
                    layers=(24, 192), unit=8.0, limits=(-1.25, 1.25)),
 }
 KEPT = {"pose": 100}
+PAST = 0.5  # Of strength 1: so far past its own boundary an edit has arrived, where pictures show it.
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,11 @@ def with_trained(controls: directions.Controls, judged: Judged) -> list[Control]
             chosen = CHOSEN[name]
             report = {"trained on": f"{len(judged.latents)} samples of the bundled generator, judged by what learned "
                                     "from labels by eye", "settings": "looked at, on photos"}
-            control = replace(control, classifier=train(judged, name), statistics=statistics, keeping="projection",
-                              shell=False, keep=KEPT, layers=chosen.layers, units=(chosen.unit,),
-                              limits=chosen.limits, report=report)
+            classifier = train(judged, name)
+            margin = PAST * chosen.unit * float(classifier.logits(judged.latents.float()).std())
+            control = replace(control, classifier=classifier, statistics=statistics, keeping="projection", shell=False,
+                              keep=KEPT, layers=chosen.layers, units=(chosen.unit,), limits=chosen.limits,
+                              margins=(margin, margin), report=report)
         result.append(control)
     return result
 
