@@ -56,7 +56,7 @@ CHOSEN = {
     "eyeglasses": Trained(others=("gender", "age", "smile", "sunglasses", "hat", "bangs", "bald", "blond", "grey",
                                   "red"), layers=(4, 48), unit=6.0, limits=(-1.0, 1.25)),
     "age": Trained(others=("gender", "smile", "eyeglasses", "sunglasses", "hat", "blond", "red"),
-                   layers=(24, 192), unit=8.0, limits=(-1.25, 1.25)),
+                   layers=(24, 192), unit=6.5, limits=(-1.25, 1.25)),
 }
 KEPT = {"pose": 100}
 PAST = 0.5  # Of strength 1: so far past its own boundary an edit has arrived, where pictures show it.
