@@ -276,12 +276,15 @@ class _Training:
         measured: dict[str, list[Tensor]] = {"lpips": [], "lpips_changed": [], "lpips_mean": []}
         for start in range(-self.settings.held_out, 0, DRAWN):
             pictures = from_bytes(self.draw(range(start, min(start + DRAWN, 0)))[0]).to(generator.device)
-            side, changed = pictures.shape[2], change(pictures, self.rng)
-            for name, wanted, seen in (("lpips", pictures, pictures), ("lpips_changed", *changed)):
-                scores, rows = encode(self.encoder, seen, distance.features(seen), self.statistics, generator.num_ws)
+            side, features = pictures.shape[2], distance.features(pictures)
+            wanted, seen = change(pictures, self.rng)
+            for name, crops, read, aim in (("lpips", pictures, features, features), (
+                    "lpips_changed", seen, distance.features(seen), distance.features(wanted))):
+                scores, rows = encode(self.encoder, crops, read, self.statistics, generator.num_ws)
                 drawn = generator.render(self.statistics.restore(scores[:, None] + rows), side)
-                measured[name].append(distance(drawn, wanted))
-            measured["lpips_mean"].append(distance(generator.render(self.statistics.mean[None], side), pictures))
+                measured[name].append(distance.between(distance.features(drawn), aim))
+            mean = generator.render(self.statistics.mean[None], side)
+            measured["lpips_mean"].append(distance.between(distance.features(mean), features))
         return Report(**{name: float(torch.cat(values).mean()) for name, values in measured.items()})
 
 

@@ -209,11 +209,10 @@ def fine_detail(picture: np.ndarray) -> float:
 
 
 def _averaged(crop: np.ndarray, side: int) -> np.ndarray:
-    """A crop averaged down to about so many pixels a side, or as it is if it has no more."""
-    times = max(len(crop) // side, 1)
-    length = len(crop) // times * times
-    blocks = crop[:length, :length].reshape(length // times, times, length // times, times, 3)
-    return blocks.mean(axis=(1, 3)).round().astype(np.uint8)
+    """A crop averaged down to so many pixels a side, or as it is if it has no more."""
+    import cv2
+
+    return crop if len(crop) <= side else np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA))
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:

@@ -22,12 +22,13 @@ from tqdm import tqdm
 import generators
 from generators import from_pixels
 from inversion import PerceptualDistance
+from inversion.encoder import LAYERS
 from learning.accuracy import agreement
 from learning.bank import SampleBank, open_bank
 from tools.by_eye import HELD_OUT, read_labels
 
-LAYERS, CELLS = (1, 2, 4), 6  # Of AlexNet's five; feature maps are averaged over so many cells a side.
-AXES, FITTED = 1500, 3000     # Main components, and the samples that they are of.
+CELLS = 6                  # Feature maps are averaged over so many cells a side.
+AXES, FITTED = 1500, 3000  # Main components, and the samples that they are of.
 INVERSE_PENALTY = 10.0
 DRAWN = 32
 
@@ -86,11 +87,16 @@ class Seen:
         """Of the second class of a rule, for all samples: float64 [N]; learned from labels before seed `last`."""
         from sklearn.linear_model import LogisticRegression
 
-        known = {seed: rule(row) for seed, row in labels.items() if seed < min(last, len(self.features))}
-        seeds = [seed for seed, answer in known.items() if answer is not None]
+        known = _known(rule, labels, range(min(last, len(self.features))))
         model = LogisticRegression(C=INVERSE_PENALTY, class_weight="balanced", max_iter=300)
-        model.fit(self.features[seeds].numpy(), [known[seed] for seed in seeds])
+        model.fit(self.features[list(known)].numpy(), list(known.values()))
         return torch.from_numpy(model.decision_function(self.features.numpy())).double()
+
+
+def _known(rule: Rule, labels: Mapping[int, Mapping[str, str]], seeds: range) -> dict[int, bool]:
+    """What a rule says of those of the seeds of which it says anything."""
+    answers = {seed: rule(row) for seed, row in labels.items() if seed in seeds}
+    return {seed: answer for seed, answer in answers.items() if answer is not None}
 
 
 @torch.no_grad()
@@ -109,9 +115,8 @@ def main() -> None:
     seen = Seen.of(bank, bank.count)
     for name, rule in JUDGED.items():
         answers = seen.log_odds(rule, labels) > 0
-        known = {seed: rule(row) for seed, row in labels.items() if HELD_OUT <= seed < bank.count}
-        seeds = [seed for seed, answer in known.items() if answer is not None]
-        report = agreement(answers[seeds].long(), torch.tensor([int(bool(known[seed])) for seed in seeds]), 2)
+        known = _known(rule, labels, range(HELD_OUT, bank.count))
+        report = agreement(answers[list(known)].long(), torch.tensor(list(known.values())).long(), 2)
         print(f"{name}: balanced {report['balanced accuracy']:.3f} of {report['samples']}; {report['confusion']}")
 
 
