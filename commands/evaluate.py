@@ -10,7 +10,7 @@ import click
 from commands.console import Outputs, note, progress_bar, wrote
 from commands.edit_outputs import in_file_name
 from commands.options import SEED, device_options, model_options, open_generator, out_options
-from directions.methods import CONTENDERS
+from directions.methods import CONTENDERS, NAME
 from weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 @click.option("--controls", metavar="NAME|FILE",
               help="Controls of your own to measure as the method gradctrl, not trained on the end of the bank.  "
                    "[default: trained on the rest of it]")
+@click.option("--given", metavar="NAME=FILE", multiple=True,
+              help="More controls to measure as they are, under a name of your own; may be given several times.")
 @click.option("--test-share", type=click.FloatRange(0.05, 0.95), default=1 / 3, show_default="a third",
               help="How much of the end of the bank is kept to test on.")
-@click.option("--with", "scorer_name", default="bundled", metavar="bundled|FILE.json",
-              help="The image classifier that judges; the one that the bank was scored with.")
+@click.option("--with", "scorer_name", default="bundled", metavar="bundled|paper|FILE.json",
+              help="The image classifier that judges, the one that the bank was scored with; paper: the bundled one, of "
+                   "the paper's four attributes in two classes each.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice of samples.")
 @model_options
-def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | None, test_share: float,
-             scorer_name: str, seed: int, generator: str, device: str, threads: int | None) -> None:
+def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | None, given: tuple[str, ...],
+             test_share: float, scorer_name: str, seed: int, generator: str, device: str, threads: int | None) -> None:
     """Measure controls, beside the methods of others.
 
     BANK is a folder of `gradctrl sample --bank` with the scores of `gradctrl score`. Each method is trained and tuned
@@ -54,7 +57,9 @@ def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | N
     from learning.bank import open_bank
     from learning.scorers import load_scorer
 
-    names = _names(methods)
+    names, files = _names(methods), _files(given)
+    if controls:
+        files = {"gradctrl": controls, **files}
     model = open_generator(generator, device, threads)
     samples = open_bank(bank, generator=model)
     settings = replace(QUICK if quick else EvaluationSettings(), methods=names, seed=seed, test_share=test_share)
@@ -65,7 +70,7 @@ def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | N
             bar.update(done - bar.n)
 
         evaluation = Evaluation(model, load_scorer(scorer_name, device=model.device), samples, out, settings,
-                                given={"gradctrl": load(controls)} if controls else {}, on_progress=show)
+                                given={name: load(file) for name, file in files.items()}, on_progress=show)
         results = evaluation.run()
     wrote(*write_report(evaluation, results))
     for name, why in results.left_out.items():
@@ -79,6 +84,18 @@ def _names(methods: str) -> tuple[str, ...]:
         raise click.UsageError(f"--methods: {', '.join(wrong) or methods!r}: give some of {', '.join(CONTENDERS)}, "
                                "each once")
     return names
+
+
+def _files(given: tuple[str, ...]) -> dict[str, str]:
+    """Files of controls by name."""
+    files: dict[str, str] = {}
+    for item in given:
+        name, _, file = item.partition("=")
+        if not NAME.fullmatch(name) or not file or name in files:
+            raise click.UsageError(f"--given: {item!r}: give NAME=FILE, each name once, in lower-case letters, digits "
+                                   "and _")
+        files[name] = file
+    return files
 
 
 @click.command()

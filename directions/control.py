@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,13 +11,12 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from directions.methods import METHODS, MethodName
+from directions.methods import METHODS, NAME, MethodName
 from generators.base import ALL_LAYERS
 from gradctrl.classifier import Classifier
 from gradctrl.gradients import Statistics, direction, projected_direction
 from weights.errors import InputError
 
-NAME = re.compile(r"[a-z][a-z0-9_]*")
 Keeping = Literal["projection", "masks"]
 KeepList = Sequence[tuple[Any, int]]  # Controls of the attributes to keep, with the channels that each masks.
 

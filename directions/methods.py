@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from weights.errors import InputError
 
+NAME = re.compile(r"[a-z][a-z0-9_]*")  # Of a direction, a control, an attribute, or what is compared.
 MethodName = Literal["gradctrl", "interfacegan", "ganspace", "stylespace"]
 Contender = Literal["gradctrl", "paper", "interfacegan", "ganspace", "stylespace"]
 CONTENDERS: tuple[Contender, ...] = get_args(Contender)

@@ -23,8 +23,8 @@ from gradctrl import Scores
 from learning.bank import SampleBank
 from learning.calibration import Tuner
 from learning.contenders import fit_contender, split_bank, tune_contender
-from learning.scorers import ImageScorer
-from learning.trials import Trials, Verdict, cross, draw_trials, judge, verdict
+from learning.scorers import ImageScorer, regrouped
+from learning.trials import Trials, Verdict, check_controls, cross, draw_trials, judge, verdict
 from weights.errors import InputError
 
 CHUNK = 100  # Trials in a piece of work.
@@ -46,14 +46,22 @@ class Results:
     """All that was measured; `evaluation.report` writes it down."""
 
     controls: dict[str, Controls]               # By method, with their measurements in the reports.
-    trials: Trials
+    trials: Trials                              # All of them; `trials_of` has those of a method.
     verdicts: dict[str, Verdict]
     crossed: dict[str, Tensor]                  # By method, which trials crossed by their own score, bool [T].
     dependencies: dict[str, Dependency]
-    edits: Trials
+    edits: Trials                               # As the trials.
     ablations: list[Ablation] = field(default_factory=list)
     judged: tuple[str, ...] = ()                # The labels that must not change.
     left_out: dict[str, str] = field(default_factory=dict)  # Attributes of the bank that are not judged, and why.
+
+    def trials_of(self, method: str) -> Trials:
+        """The trials of the attributes that a method has."""
+        return self.trials.known_to(self.controls[method])
+
+    def edits_of(self, method: str) -> Trials:
+        """The edits of the attributes that a method has."""
+        return self.edits.known_to(self.controls[method])
 
 
 class Evaluation:
@@ -65,7 +73,8 @@ class Evaluation:
         bank: A scored bank of samples.
         folder: Where the pieces and the trained controls are kept.
         settings: How much is tried.
-        given: Controls to use for a method in place of training them here; they must be of this generator.
+        given: Controls to use for a method in place of training them here, or under names of their own beside the
+            methods; they must be of this generator. They may lack attributes, and are then not tried on them.
         on_progress: Told of each piece.
     Raises:
         InputError: the bank or the controls are of another generator, or the folder holds another evaluation.
@@ -92,19 +101,24 @@ class Evaluation:
 
     def run(self) -> Results:
         """Train, tune, try and judge what is not there yet, and return all of it."""
-        controls = {name: self._controls(cast(Contender, name)) for name in self.settings.methods}
-        names = tuple(name for name in self.scores if all(name in item for item in controls.values()))
-        if not names:
-            raise InputError(None, "no attribute has a control of every method",
-                             "give controls of the bank's attributes")
+        methods = dict.fromkeys([*self.settings.methods, *self.given])
+        controls = {name: self._controls(cast(Contender, name)) for name in methods}
+        names = tuple(name for name in self.scores if any(name in item for item in controls.values()))
+        for method, item in controls.items():
+            if not any(name in item for name in names):
+                raise InputError(item.source, f"{method} has no control of an attribute that is judged",
+                                 "give controls of the bank's attributes")
+            check_controls(item, self.scores)
         trials = draw_trials(self.scores, names, self.split.test, count=self.settings.trials, seed=self.settings.seed)
         edits = draw_edits(self.scores, names, self.split.test, count=self.settings.edits, seed=self.settings.seed)
-        judged = {name: self._judge_trials(f"trials/{name}", item, trials) for name, item in controls.items()}
+        judged = {name: self._judge_trials(f"trials/{name}", item, trials.known_to(item))
+                  for name, item in controls.items()}
         results = Results(
             controls=controls, trials=trials, edits=edits,
-            verdicts={name: verdict(trials, self.scores, after) for name, (after, _) in judged.items()},
+            verdicts={name: verdict(trials.known_to(controls[name]), self.scores, after)
+                      for name, (after, _) in judged.items()},
             crossed={name: crossed for name, (_, crossed) in judged.items()},
-            dependencies={name: self._dependency(name, item, edits) for name, item in controls.items()},
+            dependencies={name: self._dependency(name, item, edits.known_to(item)) for name, item in controls.items()},
             ablations=self._ablations(controls, names, trials), judged=tuple(self.scores), left_out=self.left_out)
         return replace(results, controls={name: _measured(item, name, results, self.bank)
                                           for name, item in controls.items()})
@@ -182,6 +196,7 @@ class Evaluation:
 
     def _ablate(self, variant: Variant, part: Trials) -> Verdict | None:
         made = variant.controls()
+        part = part.known_to(made) if made is not None else part
         if made is None or not len(part):
             return None
         after, _ = self._judge_trials(f"ablations/{variant.key}", made, part, variant.keep)
@@ -198,7 +213,7 @@ class Evaluation:
         chunks = -(-s.trials // CHUNK) + -(-s.edits // CHUNK)
         points = sum(attributes + 2 + len(s.examples) + (len(s.counts) if name == "paper" else 0)
                      for name in ("gradctrl", "paper") if name in s.methods)
-        return len(s.methods) * (1 + chunks) + points * -(-s.ablation // CHUNK)
+        return len({*s.methods, *self.given}) * (1 + chunks) + points * -(-s.ablation // CHUNK)
 
 
 def judged_scores(scores: Mapping[str, Scores], scorer: ImageScorer) -> tuple[dict[str, Scores], dict[str, str]]:
@@ -208,7 +223,7 @@ def judged_scores(scores: Mapping[str, Scores], scorer: ImageScorer) -> tuple[di
         InputError: none can.
     """
     kept, left_out = {}, {}
-    for name, item in scores.items():
+    for name, item in ((name, regrouped(item, scorer.attributes.get(name))) for name, item in scores.items()):
         shares = item.labels[item.mask].bincount(minlength=len(item.classes)) / max(int(item.mask.sum()), 1)
         if scorer.attributes.get(name) != item.classes or not item.mask.all():
             left_out[name] = f"{scorer.name} does not score it"
@@ -235,9 +250,10 @@ def _measured(controls: Controls, method: str, results: Results, bank: SampleBan
         if control.name not in results.trials.attributes:
             measured.append(control)
             continue
-        members = results.trials.of(control.name)
-        of = (results.edits.attribute == results.edits.attributes.index(control.name))
-        of = of.repeat_interleave(len(changes.target) // len(results.edits))
+        edits = results.edits_of(method)
+        members = results.trials_of(method).of(control.name)
+        of = (edits.attribute == edits.attributes.index(control.name))
+        of = of.repeat_interleave(len(changes.target) // len(edits))
         part = Dependency(changes.target[of], changes.others[of], {})
         report = {"edits": len(members), "accuracy": _round(verdict.correct[members]),
                   "reached": _round(verdict.hit[members]),

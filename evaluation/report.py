@@ -78,10 +78,11 @@ def _strips(evaluation: Evaluation, results: Results, folder: Path) -> list[Path
 
 
 def _strip(evaluation: Evaluation, results: Results, method: str, chosen: Tensor) -> np.ndarray | None:
-    index = [members[chosen[members]][:SHOWN] for members in map(results.trials.of, results.trials.attributes)]
+    own = results.trials_of(method)
+    index = [members[chosen[members]][:SHOWN] for members in map(own.of, own.attributes)]
     if not sum(map(len, index)):
         return None
-    trials = results.trials.part(torch.cat(index))
+    trials = own.part(torch.cat(index))
     edited, _ = evaluation.edited(results.controls[method], trials)
     editor = Editor(evaluation.generator, results.controls[method])
     editor.set_latents(evaluation.latents[trials.sample])
@@ -140,6 +141,6 @@ def _settings_rows(results: Results) -> list[Row]:
         for control in map(controls.control, controls):
             margins, units = (", ".join(f"{value:.3g}" for value in values) for values in (control.margins,
                                                                                            control.units))
-            rows.append([TITLES[method], control.name, "{}:{}".format(*control.layers), control.kept, margins, units,
+            rows.append([TITLES.get(method, method), control.name, "{}:{}".format(*control.layers), control.kept, margins, units,
                          "{:g} to {:g}".format(*control.limits)])
     return rows

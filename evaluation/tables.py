@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +22,9 @@ def accuracy_rows(results: Results) -> list[Row]:
     rows: list[Row] = [["method", "attribute", "edits", "accuracy", "reached", "crossed",
                         *(f"{name} stayed" for name in judged)]]
     for method, verdict in results.verdicts.items():
-        for name in (*results.trials.attributes, "all"):
-            members = torch.arange(len(results.trials)) if name == "all" else results.trials.of(name)
+        trials = results.trials_of(method)
+        for name in (*trials.attributes, "all"):
+            members = torch.arange(len(trials)) if name == "all" else trials.of(name)
             stayed = ["" if label == name else _share(verdict.stayed[label][members]) for label in judged]
             rows.append([method, name, len(members), _share(verdict.correct[members]), _share(verdict.hit[members]),
                          _share(results.crossed[method][members]), *stayed])
@@ -41,8 +43,9 @@ def scatter_rows(results: Results, target: str, other: str) -> list[Row]:
     """Method, change of the target and of the other attribute, of each edit of the target (figure 7b)."""
     rows: list[Row] = [["method", target, other]]
     for method, changes in results.dependencies.items():
-        steps = len(changes.target) // len(results.edits)
-        members = (results.edits.attribute == results.edits.attributes.index(target)).repeat_interleave(steps)
+        edits = results.edits_of(method)
+        steps = len(changes.target) // len(edits)
+        members = (edits.attribute == edits.attributes.index(target)).repeat_interleave(steps)
         rows += [[method, round(a, 4), round(b, 4)] for a, b in
                  zip(changes.signed[target][members].tolist(), changes.signed[other][members].tolist(), strict=True)]
     return rows
@@ -74,7 +77,9 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def _text(cell: object) -> str:
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+    if isinstance(cell, float):
+        return "\N{MULTIPLICATION SIGN}" if math.isnan(cell) else f"{cell:.3f}"  # As in the paper.
+    return str(cell)
 
 
 def _share(values: torch.Tensor) -> float:

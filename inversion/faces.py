@@ -119,12 +119,17 @@ def describe_crop(crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     crop: uint8 [R, R, 3], RGB, as `align` makes it.
     Returns float32 [128].
     """
+    landmarks = crop_landmarks(crop)
+    size = crop.shape[0]
+    return _descriptor(*_resized(crop, landmarks, max(1.0, 256 / size) if size < 256 else min(1.0, 600 / size)))
+
+
+def crop_landmarks(crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """dlib's 68 landmarks [68, 2], x and y in pixels, of an aligned crop uint8 [R, R, 3], found from a fixed box."""
     assert crop.dtype == np.uint8, crop.dtype
     assert crop.shape == (len(crop), len(crop), 3), crop.shape
-    size = crop.shape[0]
-    left, top, right, bottom = (size * edge - 0.5 for edge in _CROP_BOX)
-    landmarks = _landmarks(crop, (left, top, right, bottom))
-    return _descriptor(*_resized(crop, landmarks, max(1.0, 256 / size) if size < 256 else min(1.0, 600 / size)))
+    left, top, right, bottom = (len(crop) * edge - 0.5 for edge in _CROP_BOX)
+    return _landmarks(crop, (left, top, right, bottom))
 
 
 def identity_distance(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:

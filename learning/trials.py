@@ -40,6 +40,11 @@ class Trials:
         """Indexes of the trials of one attribute."""
         return (self.attribute == self.attributes.index(name)).nonzero()[:, 0]
 
+    def known_to(self, controls: Controls) -> Trials:
+        """The trials of the attributes that there are controls of."""
+        known = torch.tensor([name in controls for name in self.attributes])
+        return self.part(known[self.attribute].nonzero()[:, 0])
+
     def part(self, index: Tensor | slice) -> Trials:
         return replace(self, sample=self.sample[index], attribute=self.attribute[index], target=self.target[index])
 

@@ -1,21 +1,21 @@
-"""Training the bundled controls of gender, eyeglasses and age, which the authors' ones change too little on photos.
+"""Training the bundled controls: linear on w, from what the bundled image classifier says of a bank's pictures.
 
-The score that each follows is linear on w: ridge regression on what judges who learned from labels by eye say of the
-pictures of a bank's samples (see `tools.judges`). What else an edit must not change, as those judges and the tone of
-the skin tell it, is projected out: along what is left it changes by nothing, on average over W. Held in this way once
-and for all, the others need no keeping while the control is used; only the turn of the head is kept then.
+Each score is a ridge regression of the classifier's log-odds on w. What else an edit must not change, as the classifier
+and the tone of the skin tell it, is projected out: along what is left it changes by nothing, on average over W. Held in
+this way once and for all, nothing needs to be kept while a control is used.
 
-    python -m tools.train_controls BANK CONTROLS.safetensors OUT.safetensors [--count N]
+    python -m tools.train_controls BANK OUT.safetensors
 
-CONTROLS holds the authors' controls (`python -m tools.bundle controls`); OUT gets all of them, with these three in
-place of theirs, and skin that keeps its tone. BANK has pictures of 256 pixels of the bundled generator's samples from
-seed 0 on (`gradctrl sample --bank`).
+BANK has pictures of the bundled generator's samples from seed 0 on (`gradctrl sample --bank`) and their scores
+(`gradctrl score`). How long strength 1 is, which layers move and where the safe ranges end is from `python -m
+tools.flips`, and from looking.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,82 +26,117 @@ from tqdm import tqdm
 
 import directions
 import generators
-from directions import Control
 from directions.control import GradCtrlControl
 from generators import LatentStatistics
 from gradctrl import Classifier
 from gradctrl.classifier import SLOPE
 from inversion import skin_tone
 from learning.bank import SampleBank, open_bank
-from tools.by_eye import read_labels
-from tools.judges import JUDGED, Seen
+from learning.scorers.bundled import CLASSES
 
-RIDGE = 3e-3  # Of the regressions, in mean variances of w.
-DRAWN = 100   # Samples judged at a time.
+RIDGE = 3e-3    # Of the regressions, in mean variances of w.
+TONED = 14_000  # Samples whose skin is looked at.
+DRAWN = 100     # So many at a time.
+PAST = 0.5      # Of strength 1: so far past its own boundary an edit has arrived, where pictures show it.
+
+LOOKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "smile": ("smile", ("smiling",)), "gender": ("gender", ("male",)), "age": ("age", ("middle", "old")),
+    "child": ("age", ("child",)), "eyeglasses": ("eyeglasses", ("eyeglasses", "sunglasses")),
+    "sunglasses": ("eyeglasses", ("sunglasses",)), "left": ("pose", ("left",)), "right": ("pose", ("right",)),
+    "up": ("pitch", ("up",)), "black": ("hair", ("black",)), "brown": ("hair", ("brown",)),
+    "blond": ("hair", ("blond",)), "grey": ("hair", ("grey",)), "red": ("hair", ("red",)),
+    "beard": ("beard", ("stubble", "full")), "bangs": ("bangs", ("with",)), "bald": ("bald", ("bald",)),
+    "mouth": ("mouth", ("open",)), "eyes": ("eyes", ("closed",)), "makeup": ("makeup", ("with",)),
+    "hat": ("hat", ("with",)),
+}
+"""What is seen in a picture: an attribute of the classifier, and those of its classes that have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """How one of the three is made and used; lengths, layers and limits from looking at inverted photos."""
+    """How a control is made and used."""
 
-    others: tuple[str, ...]  # What it must not change, beside the tone of the skin.
+    classes: tuple[str, ...]
+    outputs: tuple[str, ...]              # Of `LOOKS`, one for each way that it goes.
+    may_change: tuple[str, ...] = ()      # Of `LOOKS`, beside itself; all others, and the skin's tone, are held.
     layers: tuple[int, int]
-    unit: float
+    units: tuple[float, ...]
     limits: tuple[float, float]
 
 
-CHOSEN = {
-    "gender": Trained(others=("age", "smile", "eyeglasses", "sunglasses", "blond", "grey", "red"),
-                      layers=(12, 96), unit=7.0, limits=(-1.25, 1.25)),
-    "eyeglasses": Trained(others=("gender", "age", "smile", "sunglasses", "hat", "bangs", "bald", "blond", "grey",
-                                  "red"), layers=(4, 48), unit=6.0, limits=(-1.0, 1.25)),
-    "age": Trained(others=("gender", "smile", "eyeglasses", "sunglasses", "hat", "blond", "red"),
-                   layers=(24, 192), unit=6.5, limits=(-1.25, 1.25)),
+CHOSEN: Mapping[str, Trained] = {
+    "smile": Trained(classes=("serious", "smiling"), outputs=("smile",), may_change=("mouth",), layers=(12, 96),
+                     units=(4.0,), limits=(-1.5, 1.25)),
+    "age": Trained(classes=("young", "old"), outputs=("age",), may_change=("child", "grey", "bald", "black", "brown"),
+                   layers=(24, 192), units=(6.5,), limits=(-1.25, 1.25)),
+    "gender": Trained(classes=("female", "male"), outputs=("gender",), may_change=("beard", "makeup", "bangs", "bald"),
+                      layers=(12, 96), units=(7.0,), limits=(-1.25, 1.25)),
+    "eyeglasses": Trained(classes=("without", "with"), outputs=("eyeglasses",), layers=(4, 48), units=(6.0,),
+                          limits=(-1.0, 1.25)),
 }
-KEPT = {"pose": 100}
-PAST = 0.5  # Of strength 1: so far past its own boundary an edit has arrived, where pictures show it.
 
 
 @dataclass(frozen=True)
-class Judged:
+class Seen:
     """What is known of a bank's samples."""
 
-    latents: Tensor              # [N, w_dim], float64 like the rest.
-    log_odds: dict[str, Tensor]  # By what is judged [N].
-    tones: list[Tensor]          # Of the skin, [N] each.
+    latents: Tensor            # [N, w_dim], float64 like the rest.
+    looks: dict[str, Tensor]   # Log-odds of all `LOOKS` [N].
+    tones: Tensor              # The skin of the first ones [n, 3].
+
+    @classmethod
+    def of(cls, bank: SampleBank) -> Seen:
+        """Read the scores of a bank, and look at its skin."""
+        scores = bank.scores()
+        looks = {}
+        for look, (attribute, having) in LOOKS.items():
+            inside = torch.tensor([name in having for name in CLASSES[attribute]])
+            values = scores[attribute].values.double()
+            looks[look] = values[:, inside].logsumexp(dim=1) - values[:, ~inside].logsumexp(dim=1)
+        count = min(bank.count, TONED)
+        tones = [skin_tone(picture) for start in tqdm(range(0, count, DRAWN), desc="tones")
+                 for picture in bank.pictures(start, min(start + DRAWN, count))]
+        return cls(bank.latents().double(), looks, torch.from_numpy(np.stack(tones)).double())
 
 
-def look(bank: SampleBank, count: int) -> Judged:
-    """Judge the first samples of a bank."""
-    labels, seen = read_labels(), Seen.of(bank, count)
-    tones = [skin_tone(picture) for start in tqdm(range(0, count, DRAWN), desc="tones")
-             for picture in bank.pictures(start, min(start + DRAWN, count))]
-    return Judged(bank.latents()[:count].double(),
-                  {name: seen.log_odds(rule, labels) for name, rule in JUDGED.items()},
-                  list(torch.from_numpy(np.stack(tones, axis=1)).double()))
+class Regressions:
+    """Ridge regressions on the w of samples."""
+
+    def __init__(self, seen: Seen) -> None:
+        self.mean = seen.latents.mean(dim=0)
+        self.x = seen.latents - self.mean
+        self.covariance = self.x.T @ self.x / len(self.x)
+        self._ridge = self.covariance + RIDGE * self.covariance.diagonal().mean() * torch.eye(self.x.shape[1]).double()
+        self.looks = {name: self.weights(values) for name, values in seen.looks.items()}
+        self.tones = [self.weights(values) for values in seen.tones.unbind(dim=1)]
+
+    def weights(self, y: Tensor) -> Tensor:
+        """Weights [w_dim] on w that tell y [n] of the first n samples, in deviations."""
+        x, y = self.x[:len(y)], ((y - y.mean()) / y.std()).clamp(-3, 3)
+        return torch.linalg.solve(self._ridge, x.T @ (y - y.mean()) / len(x))
+
+    def without(self, weights: Tensor, others: list[Tensor]) -> Tensor:
+        """What is left of weights that has no covariance with any of the others over W."""
+        away = torch.stack(others)
+        cross = away @ self.covariance
+        return weights - away.T @ torch.linalg.solve(cross @ away.T, cross @ weights)
 
 
-def train(judged: Judged, name: str) -> Classifier:
-    """The classifier of one attribute: linear on w."""
-    mean = judged.latents.mean(dim=0)
-    x = judged.latents - mean
-    covariance = x.T @ x / len(x)
-    ridge = covariance + RIDGE * covariance.diagonal().mean() * torch.eye(len(mean), dtype=x.dtype)
-
-    def regress(y: Tensor) -> Tensor:
-        return torch.linalg.solve(ridge, x.T @ ((y - y.mean()) / y.std()).clamp(-3, 3) / len(x))
-
-    weights = regress(judged.log_odds[name])
-    others = [judged.log_odds[other] for other in CHOSEN[name].others] + judged.tones
-    away = torch.stack([regress(y) for y in others])
-    cross = away @ covariance
-    weights = weights - away.T @ torch.linalg.solve(cross @ away.T, cross @ weights)
-    slope, bias = logistic(x @ weights, (judged.log_odds[name] > 0).double())
-    weights, bias = (weights * slope).float(), float(bias - slope * (mean @ weights))
+def train(seen: Seen, regressions: Regressions, chosen: Trained) -> Classifier:
+    """The classifier of a control: linear on w, one row for each output."""
+    rows, biases = [], []
+    for look in chosen.outputs:
+        free = {*chosen.outputs, *chosen.may_change}
+        held = [weights for name, weights in regressions.looks.items() if name not in free] + regressions.tones
+        weights = regressions.without(regressions.looks[look], held)
+        slope, bias = logistic(regressions.x @ weights, (seen.looks[look] > 0).double())
+        rows.append((weights * slope).float())
+        biases.append(float(bias - slope * (regressions.mean @ weights)))
+    hidden, shift, count = torch.stack(rows), torch.tensor(biases), len(rows)
     # leaky(a) - leaky(-a) = (1 + slope of the leaky part) a: a linear map by two units.
-    out = torch.tensor([[1.0, -1.0]]) / (1 + SLOPE)
-    return Classifier(hidden_weight=torch.stack([weights, -weights]), hidden_bias=torch.tensor([bias, -bias]),
-                      out_weight=out, out_bias=torch.zeros(1))
+    out = torch.cat([torch.eye(count), -torch.eye(count)], dim=1) / (1 + SLOPE)
+    return Classifier(hidden_weight=torch.cat([hidden, -hidden]), hidden_bias=torch.cat([shift, -shift]),
+                      out_weight=out, out_bias=torch.zeros(count))
 
 
 def logistic(x: Tensor, y: Tensor) -> tuple[float, float]:
@@ -120,36 +155,31 @@ def logistic(x: Tensor, y: Tensor) -> tuple[float, float]:
     return slope, bias
 
 
-def with_trained(controls: directions.Controls, judged: Judged) -> list[Control]:
-    """The authors' controls, with the trained ones in place of theirs."""
-    statistics = LatentStatistics.of(judged.latents.float())
-    result: list[Control] = []
-    for name in controls:
-        control = replace(controls.control(name), keeps_tone=True)
-        if name in CHOSEN and isinstance(control, GradCtrlControl):
-            chosen = CHOSEN[name]
-            report = {"trained on": f"{len(judged.latents)} samples of the bundled generator, judged by what learned "
-                                    "from labels by eye", "settings": "looked at, on photos"}
-            classifier = train(judged, name)
-            margin = PAST * chosen.unit * float(classifier.logits(judged.latents.float()).std())
-            control = replace(control, classifier=classifier, statistics=statistics, keeping="projection", shell=False,
-                              keep=KEPT, layers=chosen.layers, units=(chosen.unit,), limits=chosen.limits,
-                              margins=(margin, margin), report=report)
-        result.append(control)
+def controls_of(seen: Seen, chosen: Mapping[str, Trained] = CHOSEN) -> list[GradCtrlControl]:
+    """All controls."""
+    statistics, regressions = LatentStatistics.of(seen.latents.float()), Regressions(seen)
+    report = {"trained on": f"{len(seen.latents)} samples of the bundled generator, as the bundled image classifier "
+                            "sees them", "settings": "looked at, on photos"}
+    result = []
+    for name, how in chosen.items():
+        classifier = train(seen, regressions, how)
+        spread = classifier.logits(seen.latents.float()).std(dim=0).tolist()
+        margins = [PAST * unit * deviation for unit, deviation in zip(how.units, spread, strict=True)]
+        result.append(GradCtrlControl(
+            name=name, classes=how.classes, classifier=classifier, statistics=statistics, keeping="projection",
+            shell=False, keep={}, layers=how.layers, units=how.units, limits=how.limits, keeps_tone=True,
+            margins=tuple(margins * 2 if len(margins) == 1 else margins), report=report))
     return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bank", type=Path)
-    parser.add_argument("controls", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--count", type=int, default=14_000, help="Samples of the bank that are judged.")
     given = parser.parse_args()
     generator = generators.load()
-    controls = directions.load(given.controls)
-    judged = look(open_bank(given.bank, generator=generator), given.count)
-    directions.save(given.out, with_trained(controls, judged), spaces=generator.spaces, dtype=torch.float16)
+    seen = Seen.of(open_bank(given.bank, generator=generator))
+    directions.save(given.out, controls_of(seen), spaces=generator.spaces, dtype=torch.float16)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
+from .bundled import PAPER as PAPER
 from .bundled import BundledScorer as BundledScorer
 from .bundled import FaceClassifier as FaceClassifier
 from .bundled import load_bundled_scorer as load_bundled_scorer
 from .bundled import load_face_classifier as load_face_classifier
+from .bundled import regrouped as regrouped
 from .bundled import save_face_classifier as save_face_classifier
 from .files import FileScorer as FileScorer
 from .files import load_file_scorer as load_file_scorer

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from directions.control import NAME
+from directions.methods import NAME
 from weights.errors import InputError
 
 CLASS = re.compile(r"[^\s,:=][^,:=]*")  # What separates names in the options of the command line is left out.

@@ -16,7 +16,8 @@ from weights.errors import InputError
 
 
 def load_scorer(source: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> ImageScorer:
-    """Load an image classifier: "bundled", or the JSON description of one's own (docs/scorers.md).
+    """Load an image classifier: "bundled"; "paper", the same of the paper's four attributes in two classes each; or
+    the JSON description of one's own (docs/scorers.md).
 
     Args:
         source: Which.
@@ -25,14 +26,14 @@ def load_scorer(source: str | os.PathLike[str], *, device: torch.device | str = 
     Raises:
         InputError: no such file, not a description, or its model cannot be loaded.
     """
-    if os.fspath(source) == "bundled":
-        from learning.scorers.bundled import load_bundled_scorer
+    if os.fspath(source) in {"bundled", "paper"}:
+        from learning.scorers.bundled import PAPER, load_bundled_scorer
 
-        return load_bundled_scorer(device=device)
+        return load_bundled_scorer(PAPER if os.fspath(source) == "paper" else None, device=device)
     path = Path(source)
     if path.suffix.lower() != ".json":
         raise InputError(path, "not a scorer",
-                         "name bundled, or a JSON file that describes a classifier (docs/scorers.md)")
+                         "name bundled, paper, or a JSON file that describes a classifier (docs/scorers.md)")
     from learning.scorers.files import load_file_scorer
 
     return load_file_scorer(path, device=device)

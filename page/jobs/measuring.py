@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from directions import Control
 from editing import Edit
+from generators import from_pixels
 from inversion import identity_distance
+from learning.scorers.bundled import FaceClassifier, is_told, load_face_classifier, scores_of
 from page.jobs.describing import describer
 from page.jobs.editing import editor_of
 from page.state.models import EditingModels
@@ -58,7 +63,8 @@ class Effect:
 def effect_of(models: EditingModels, subject: EditSubject, edit: Edit, picture: np.ndarray) -> Effect:
     """Measure an edit.
 
-    Attributes are judged by the scores of their own controls, from the latents.
+    Attributes that the bundled image classifier knows are judged by it, from the pictures; others, which somebody
+    taught or brought, by the scores of their own controls, from the latents.
 
     Args:
         models: With the controls.
@@ -68,8 +74,12 @@ def effect_of(models: EditingModels, subject: EditSubject, edit: Edit, picture: 
     """
     asked = {name.partition(":")[0] for name in edit.strengths}
     known = {name: control for name, control in models.controls.items() if isinstance(control, Control)}
-    probabilities = _probabilities(models, subject, edit, known) if known else {}
-    measures = [Measure(name, known[name].classes, *rows, asked=name in asked) for name, rows in probabilities.items()]
+    seen = {name: control.classes for name, control in known.items() if is_told(name, control.classes)}
+    own = {name: control for name, control in known.items() if name not in seen}
+    probabilities = {**(_seen(subject, picture, seen) if seen else {}),
+                     **(_probabilities(models, subject, edit, own) if own else {})}
+    measures = [Measure(name, known[name].classes, *probabilities[name], asked=name in asked)
+                for name in sorted(probabilities)]
     identity = identity_distance(descriptor_of(subject), describer()(picture))
     return Effect(tuple(measures), identity)
 
@@ -79,6 +89,29 @@ def descriptor_of(subject: EditSubject) -> np.ndarray:
     if subject.descriptor is None:
         subject.descriptor = describer()(subject.picture)
     return subject.descriptor
+
+
+def _seen(subject: EditSubject, picture: np.ndarray, classes: Mapping[str, tuple[str, ...]]
+          ) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Of each class, in the pictures before and after, by attribute."""
+    if subject.told is None:
+        subject.told = _told(subject.picture)
+    sides = [scores_of(told, classes) for told in (subject.told, _told(picture))]
+    return {name: (_shares(sides[0][name]), _shares(sides[1][name])) for name in classes}
+
+
+def _told(picture: np.ndarray) -> dict[str, Tensor]:
+    with torch.inference_mode():
+        return _classifier()(from_pixels(picture[None]))
+
+
+@functools.cache
+def _classifier() -> FaceClassifier:
+    return load_face_classifier()
+
+
+def _shares(logits: Tensor) -> tuple[float, ...]:
+    return tuple(logits[0].softmax(dim=0).tolist())
 
 
 def _probabilities(models: EditingModels, subject: EditSubject, edit: Edit, controls: Mapping[str, Control]

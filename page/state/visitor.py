@@ -43,6 +43,7 @@ class EditSubject:
     # What was made of it for the page, once it was needed.
     views: dict[int, tuple[Photo, Face]] = field(default_factory=dict)  # The part around the face, by its side.
     descriptor: np.ndarray | None = None                                # dlib's, of the picture: float32 [128].
+    told: dict[str, Tensor] | None = None                               # What the image classifier tells of it.
     small: SmallPicture | None = None                                   # For previews.
 
 

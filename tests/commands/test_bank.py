@@ -19,7 +19,8 @@ from generators import Generator, load
 from gradctrl.prepare import load_examples, prepare
 from inversion.photo import save_picture
 from learning.bank import SampleBank, open_bank, write_bank
-from learning.scorers import BundledScorer, FaceClassifier, save_face_classifier, score_bank
+from learning.scorers import BundledScorer, FaceClassifier, load_face_classifier, save_face_classifier, score_bank
+from learning.scorers.bundled import CLASSES
 from tests.commands.running import fine, refused, run
 
 ROOT = Path(__file__).parents[2]
@@ -47,11 +48,10 @@ def classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaceClassifie
     """A random one in place of the bundled one."""
     torch.manual_seed(0)
     network = FaceClassifier()
-    network.train()(torch.randn(8, 3, 64, 64))
     path = tmp_path / "classifier.safetensors"
     save_face_classifier(path, network)
     monkeypatch.setattr("learning.scorers.bundled.path_of", {"bundled-classifier": path}.__getitem__)
-    return network.half().float()
+    return load_face_classifier(path)
 
 
 class Brightness(nn.Module):
@@ -137,11 +137,11 @@ def test_the_bundled_classifier_scores_by_default(bank: SampleBank, classifier: 
     assert written == [bank.folder / "scores.safetensors"]
     expected = {item.attribute: item for item in score_bank(bank, BundledScorer(classifier))}
     found = bank.scores()
-    assert list(found) == ["smile", "gender", "age", "eyeglasses", "hair", "pose"]
+    assert list(found) == list(CLASSES)
     for name, item in found.items():
         torch.testing.assert_close(item.values, expected[name].values, rtol=1e-4, atol=1e-4)
-    counts = found["hair"].labels.bincount(minlength=3).tolist()
-    assert f"black {counts[0]}, brown {counts[1]}, blond {counts[2]}" in told
+    counts = found["beard"].labels.bincount(minlength=3).tolist()
+    assert f"none {counts[0]}, stubble {counts[1]}, full {counts[2]}" in told
 
 
 def test_one_s_own_classifier_and_labels_join_what_is_there(bank: SampleBank, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from editing import Edit, Editor, load_session, parse_recipe, reproduce
+from generators import from_pixels
 from inversion import Photo, made_smaller, paste_back, read_picture_metadata
 from inversion.photo import MARK
+from learning.scorers import load_scorer
 from page.jobs.editing import edited_picture, editor_of, preview_picture
 from page.jobs.measuring import effect_of
 from page.jobs.opening import draw_sample, resume
@@ -260,10 +262,9 @@ def test_an_edit_is_told_in_numbers(tab: EditTab, drawn: Visitor) -> None:
     assert [measure.attribute for measure in effect.measures] == sorted(models.controls)
     smile = next(measure for measure in effect.measures if measure.attribute == "smile")
     assert smile.asked
-    editor = editor_of(models, subject)
-    scores = [editor.scores(latent)["smile"][0, 0] for latent in (editor.latent, editor.displace(edit).latent)]
-    assert [smile.before[1], smile.after[1]] == pytest.approx([float(score.sigmoid()) for score in scores], abs=1e-5)
-    assert smile.after[1] < smile.before[1]
+    pictures = np.stack([subject.picture, edited_picture(models, subject, edit)])
+    seen = load_scorer("bundled")(from_pixels(pictures))["smile"].softmax(dim=1)[:, 1]
+    assert [smile.before[1], smile.after[1]] == pytest.approx(seen.tolist(), abs=1e-4)
     assert 0 < effect.identity < 1
     nothing = effect_of(models, subject, Edit(), subject.picture)
     assert nothing.identity == pytest.approx(0, abs=1e-6)
@@ -274,6 +275,19 @@ def test_an_edit_is_told_in_numbers(tab: EditTab, drawn: Visitor) -> None:
     assert "below 20 points a difference says little" in told
 
 
+def test_what_the_classifier_does_not_know_is_measured_by_its_own_control(
+        tab: EditTab, drawn: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("page.jobs.measuring.is_told", lambda name, classes: name != "smile")
+    models, subject = tab.services.models, subject_of(drawn)
+    edit = Edit(strengths={"smile": -3.0})
+    effect = effect_of(models, subject, edit, edited_picture(models, subject, edit))
+    smile = next(measure for measure in effect.measures if measure.attribute == "smile")
+    editor = editor_of(models, subject)
+    scores = [editor.scores(latent)["smile"][0, 0] for latent in (editor.latent, editor.displace(edit).latent)]
+    assert [smile.before[1], smile.after[1]] == pytest.approx([float(score.sigmoid()) for score in scores], abs=1e-5)
+    assert smile.after[1] < smile.before[1]
+
+
 def test_before_an_edit_it_is_said_how_to_begin(tab: EditTab, drawn: Visitor, inverted: Visitor) -> None:
     for visitor in (drawn, inverted):
         assert "move a slider" in tab.show_subject(visitor)[tab.side.effect]
@@ -281,7 +295,8 @@ def test_before_an_edit_it_is_said_how_to_begin(tab: EditTab, drawn: Visitor, in
 
 def test_an_unwanted_change_is_seen(tab: EditTab, drawn: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"smile": ((0.9, 0.1), (0.6, 0.4)), "gender": ((0.5, 0.5), (0.4, 0.6))}
-    monkeypatch.setattr("page.jobs.measuring._probabilities", lambda *_: found)
+    monkeypatch.setattr("page.jobs.measuring._seen", lambda *_: found)
+    monkeypatch.setattr("page.jobs.measuring._probabilities", lambda *_: {})
     models, subject = tab.services.models, subject_of(drawn)
     for asked_for, seen in (("age", ["smile"]), ("smile", [])):
         effect = effect_of(models, subject, Edit(strengths={asked_for: 0.1}), subject.picture)
