@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 @click.option("--test-share", type=click.FloatRange(0.05, 0.95), default=1 / 3, show_default="a third",
               help="How much of the end of the bank is kept to test on.")
 @click.option("--with", "scorer_name", default="bundled", metavar="bundled|paper|FILE.json",
-              help="The image classifier that judges, the one that the bank was scored with; paper: the bundled one, of "
-                   "the paper's four attributes in two classes each.")
+              help="The image classifier that judges, the one that the bank was scored with; paper: the bundled one, "
+                   "of the four attributes of the paper in two classes each.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice of samples.")
 @model_options
 def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | None, given: tuple[str, ...],

@@ -141,6 +141,6 @@ def _settings_rows(results: Results) -> list[Row]:
         for control in map(controls.control, controls):
             margins, units = (", ".join(f"{value:.3g}" for value in values) for values in (control.margins,
                                                                                            control.units))
-            rows.append([TITLES.get(method, method), control.name, "{}:{}".format(*control.layers), control.kept, margins, units,
-                         "{:g} to {:g}".format(*control.limits)])
+            rows.append([TITLES.get(method, method), control.name, "{}:{}".format(*control.layers), control.kept,
+                         margins, units, "{:g} to {:g}".format(*control.limits)])
     return rows

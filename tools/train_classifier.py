@@ -6,7 +6,8 @@ BANK has pictures of 256 pixels of the bundled generator's samples from seed 0 o
 `labels.csv` names. NETWORK is the folder `models` of the npm package @vladmandic/human, whose `faceres.json` and
 `faceres.bin` are the MobileNet. The heads are logistic regressions on the features of the samples that were labelled by
 eye, every class counting the same; turns of the head follow dlib's landmarks. What the heads say is then set right by
-what they said of samples that they were not fitted to, five times a fifth (Platt 1999). The report that is printed, and
+what they said of samples that they were not fitted to, five times a fifth (Platt 1999): weighted as samples come, of
+which those that were labelled are the harder part, since first models proposed them. The report that is printed, and
 kept in the file, is about samples that nothing was learned from (from `HELD_OUT` on), labelled as they were drawn.
 """
 
@@ -49,7 +50,10 @@ TURNED = 2400          # Samples whose landmarks the turns are learned from.
 FOLDS = 5
 PENALTIES = (3.0, 30.0)  # C of the regressions; the better one out of fold is taken.
 RIDGE = 0.05             # Of the turns.
-LARGEST = 0.5            # Of a row of the heads, in half precision.
+DRAWN_AS_THEY_COME = 3000  # Samples that show how often is what the heads say.
+BINS = 6                   # Of the lead of the likeliest class.
+MOST = 20.0                # How many others a labelled sample can stand for.
+LARGEST = 0.5              # Of a row of the heads, in half precision.
 
 
 def read_mobilenet(folder: Path) -> MobileNet:
@@ -84,7 +88,7 @@ def read_mobilenet(folder: Path) -> MobileNet:
     return network
 
 
-def _next(nodes: Sequence[Mapping[str, object]], node: Mapping[str, object]) -> dict:
+def _next(nodes: Sequence[Mapping[str, object]], node: Mapping[str, object]) -> dict[str, Any]:
     return next(dict(other) for other in nodes if node["name"] in other.get("input", []))  # type: ignore[operator]
 
 
@@ -148,30 +152,69 @@ class Lessons:
         return total / self.scale.square()
 
 
-def head_of(lessons: Lessons, index: Tensor, labels: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor, dict]:
-    """Weights [outputs, D] and bias [outputs] that tell classes [n] of some samples, and how well out of fold."""
+def head_of(lessons: Lessons, index: Tensor, labels: npt.NDArray[np.int64],
+            others: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Weights [outputs, D] and bias [outputs] that tell classes, and how well out of fold.
+
+    Args:
+        lessons: Features of labelled samples.
+        index: Which of them are labelled with this attribute [n].
+        labels: Their classes [n].
+        others: Features [M, D] of samples as they come, none of them labelled.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
 
     x, back = lessons.axes(index)
-    best: tuple[float, float, LogisticRegression] | None = None
+    best: tuple[float, float, npt.NDArray[np.float64]] | None = None
     for penalty in PENALTIES:
         outside = None
         for fitted, left in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(x, labels):
             said = _fit(x[fitted], labels[fitted], penalty).decision_function(x[left]).reshape(len(left), -1)
             outside = np.zeros((len(x), said.shape[1])) if outside is None else outside
             outside[left] = said
-        correction = LogisticRegression(C=1.0, class_weight="balanced", max_iter=500).fit(outside, labels)
-        agreed = _balanced(correction.predict(outside), labels)
+        assert outside is not None
+        answers = outside.argmax(axis=1) if outside.shape[1] > 1 else (outside[:, 0] > 0).astype(int)
+        agreed = _balanced(answers, labels)
         if best is None or agreed > best[0]:
-            best = (agreed, penalty, correction)
+            best = (agreed, penalty, outside)
     assert best is not None
-    agreed, penalty, correction = best
+    agreed, penalty, outside = best
     model = _fit(x, labels, penalty)
     own, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
+    weights = lessons.weights(index, own @ back.T)
+    drawn = (others.float() - lessons.centre) @ weights.T + bias.float()
+    correction = LogisticRegression(C=1.0, class_weight=None, max_iter=500)
+    correction.fit(outside, labels, sample_weight=as_they_come(outside, drawn.numpy(), labels))
     after, shift = torch.from_numpy(correction.coef_), torch.from_numpy(correction.intercept_)
-    return (lessons.weights(index, after @ own @ back.T), (after @ bias + shift).float(),
+    return ((after.float() @ weights), (after @ bias + shift).float(),
             {"samples": len(labels), "out of fold": round(agreed, 3)})
+
+
+def as_they_come(labelled: npt.NDArray[np.float64], drawn: npt.NDArray[np.float32],
+                 labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """How much each labelled sample counts [n], so that its like counts as it does among samples as they come.
+
+    Alike are those of which the head says the same class, with about the same lead [n or M, outputs]. In the end all
+    classes count the same.
+    """
+    def likeliest(said: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        said = np.concatenate([np.zeros_like(said), said], axis=1) if said.shape[1] == 1 else said
+        ordered = np.sort(said, axis=1)
+        return said.argmax(axis=1), ordered[:, -1] - ordered[:, -2]
+
+    (mine, lead), (theirs, their_lead) = likeliest(labelled), likeliest(drawn)
+    counts = np.ones(len(labels))
+    for answer in np.unique(mine):
+        edges = np.quantile(lead[mine == answer], np.linspace(0, 1, BINS + 1)[1:-1])
+        cells, their_cells = np.digitize(lead, edges), np.digitize(their_lead, edges)
+        for cell in range(BINS):
+            inside = (mine == answer) & (cells == cell)
+            there = ((theirs == answer) & (their_cells == cell)).mean()
+            counts[inside] = np.clip(there / max(inside.mean(), 1e-9), 1 / MOST, MOST)
+    for label in np.unique(labels):
+        counts[labels == label] /= counts[labels == label].sum()
+    return counts * len(labels) / len(np.unique(labels))
 
 
 def _fit(x: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], penalty: float) -> Any:
@@ -194,8 +237,11 @@ def turn_of(lessons: Lessons, index: Tensor, turns: Tensor) -> tuple[Tensor, Ten
 
 
 def train(classifier: FaceClassifier, bank: SampleBank, labels: Mapping[int, Mapping[str, str]],
-          features: Tensor) -> dict[str, dict]:
-    """Set the heads of a classifier, from the features [N, D] of the labelled samples in the order of their seeds."""
+          features: Tensor, others: Tensor) -> dict[str, dict[str, Any]]:
+    """Set the heads of a classifier, from the features [N, D] of the labelled samples in the order of their seeds.
+
+    `others` are features [M, D] of samples as they come.
+    """
     seeds = [seed for seed in sorted(labels) if seed < HELD_OUT]
     lessons = Lessons(features[:len(seeds)])
     turns = torch.tensor([turns_of(bank.pictures(seed, seed + 1)[0])
@@ -209,7 +255,8 @@ def train(classifier: FaceClassifier, bank: SampleBank, labels: Mapping[int, Map
         else:
             known = {place: classes.index(labels[seed][name]) for place, seed in enumerate(seeds)
                      if name in labels[seed]}
-            weight, bias, report[name] = head_of(lessons, torch.tensor(list(known)), np.array(list(known.values())))
+            weight, bias, report[name] = head_of(lessons, torch.tensor(list(known)),
+                                                  np.array(list(known.values())), others)
         weights.append(weight)
         biases.append(bias)
     rows = torch.cat(weights)
@@ -223,7 +270,7 @@ def train(classifier: FaceClassifier, bank: SampleBank, labels: Mapping[int, Map
 
 @torch.no_grad()
 def hold(classifier: FaceClassifier, bank: SampleBank, labels: Mapping[int, Mapping[str, str]],
-         features: Tensor) -> dict[str, dict]:
+         features: Tensor) -> dict[str, dict[str, Any]]:
     """Agreement with labels that nothing was learned from, in all and by the skin's lightness and by age."""
     seeds = sorted(labels)
     said = scores_of(classifier.told(features.float()))
@@ -258,7 +305,8 @@ def main() -> None:
     classifier = FaceClassifier().eval()
     classifier.mobilenet.load_state_dict(read_mobilenet(given.network).state_dict())
     features = features_of(classifier, bank, sorted(labels))
-    learned = train(classifier, bank, labels, features)
+    unlabelled = [seed for seed in range(HELD_OUT) if seed not in labels][:DRAWN_AS_THEY_COME]
+    learned = train(classifier, bank, labels, features, features_of(classifier, bank, unlabelled))
     first = sum(seed < HELD_OUT for seed in labels)
     held = hold(classifier, bank, {seed: row for seed, row in labels.items() if seed >= HELD_OUT}, features[first:])
     for name in CLASSES:

@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from learning.scorers.bundled import FaceClassifier, MobileNet
-from tools.train_classifier import Lessons, head_of, read_mobilenet, turn_of
+from tools.train_classifier import Lessons, as_they_come, head_of, read_mobilenet, turn_of
 
 
 def write_graph(folder: Path, network: MobileNet) -> None:
@@ -67,10 +68,20 @@ def test_heads_tell_what_they_were_not_shown() -> None:
     features, classes = samples(90)
     lessons = Lessons(features)
     index = torch.arange(60)
-    weights, bias, report = head_of(lessons, index, classes[:60].numpy())
+    weights, bias, report = head_of(lessons, index, classes[:60].numpy(), features[60:75])
     said = (features.float() - lessons.centre) @ weights.T + bias
     assert report["out of fold"] > 0.9
     assert (said.argmax(dim=1) == classes).all()
+
+
+def test_labelled_samples_stand_for_those_that_are_like_them() -> None:
+    """Of the hard ones more were labelled than come; in the end both classes count the same."""
+    labels = np.array([0] * 30 + [1] * 30)
+    said = np.concatenate([np.full(20, -0.1), np.full(10, -5.0), np.full(20, 0.1), np.full(10, 5.0)])[:, None]
+    drawn = np.concatenate([np.full(90, -5.0), np.full(5, -0.1), np.full(5, 0.1)])[:, None].astype(np.float32)
+    counts = as_they_come(said, drawn, labels)
+    assert counts[:30].sum() == pytest.approx(counts[30:].sum())
+    assert counts[20:30].mean() > 10 * counts[:20].mean()
 
 
 def test_heads_are_the_regressions_in_the_principal_axes() -> None:
