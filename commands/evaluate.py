@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,6 @@ def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | N
     Example:
       gradctrl evaluate bank --out evaluation
     """
-    from dataclasses import replace
-
     from directions import load
     from evaluation import QUICK, Evaluation, EvaluationSettings, write_report
     from learning.bank import open_bank
@@ -109,9 +108,10 @@ def demo(which: str, attribute: str | None, samples: int, seed: int, out: Path, 
          threads: int | None) -> None:
     """Reproduce the demo of GradCtrl's authors, with their classifiers and their settings.
 
-    Needs the generator and the classifiers, as `gradctrl weights fetch stylegan2-ffhq` and `gradctrl weights fetch
-    gradctrl-ffhq` (or -car, -cat) get them. Writes ffhq-SEED-ATTRIBUTE.png for each sample and attribute: 9, 6 and 3
-    steps away from it, the sample, and 3, 6 and 9 steps towards it.
+    Faces are NVIDIA's where `gradctrl weights fetch stylegan2-ffhq` has got its generator, else those of the bundled
+    one, its student, which has the same W. Cars and cats need theirs, and their classifiers (stylegan2-car and
+    gradctrl-car, or -cat). Writes ffhq-SEED-ATTRIBUTE.png for each sample and attribute: 9, 6 and 3 steps away from
+    it, the sample, and 3, 6 and 9 steps towards it.
 
     \b
     Example:
@@ -122,8 +122,7 @@ def demo(which: str, attribute: str | None, samples: int, seed: int, out: Path, 
     from editing.demo import DEMOS, demo_names, demo_strips
     from inversion import save_picture
 
-    chosen = DEMOS[which]
-    _check_fetched(chosen)
+    chosen = _fetched(DEMOS[which])
     controls = load(chosen.controls)
     attributes = chosen.attributes if attribute is None else (controls.find(attribute).name,)
     outputs = Outputs(out, [], overwrite)
@@ -140,13 +139,21 @@ def demo(which: str, attribute: str | None, samples: int, seed: int, out: Path, 
                     bar.update()
 
 
-def _check_fetched(demo: Demo) -> None:
-    """Refuse if files are missing, with what to run for all of them."""
+def _fetched(demo: Demo) -> Demo:
+    """A demo of files that are there: with the other generator if its own is not.
+
+    Raises:
+        InputError: some are missing; the message tells what to run for all of them.
+    """
     from weights.manifest import entry_of
     from weights.store import is_known, location
 
     missing = [name for name in (demo.generator, demo.controls) if is_known(name)
                and not all(location(entry_of(part)).is_file() for part in (name, *entry_of(name).needs))]
+    if missing == [demo.generator] and demo.instead:
+        note(f"{demo.generator} is not on this machine: the faces are those of {demo.instead}")
+        return replace(demo, generator=demo.instead)
     if missing:
         commands = " and ".join(f"`gradctrl weights fetch {name}`" for name in missing)
         raise InputError(', '.join(missing), "not on this machine", f"run {commands}")
+    return demo

@@ -38,10 +38,11 @@ class Demo:
     generator: str
     controls: str
     attributes: tuple[str, ...]  # That the authors show.
+    instead: str = ""            # A generator of the same space, for machines that have not got the other one.
 
 
 DEMOS = {
-    "ffhq": Demo("stylegan2-ffhq", "gradctrl-ffhq", ("gender", "smile", "eyeglasses", "age")),
+    "ffhq": Demo("stylegan2-ffhq", "gradctrl-authors", ("gender", "smile", "eyeglasses", "age"), instead="bundled"),
     "car": Demo("stylegan2-car", "gradctrl-car", ("sky_blue", "grassground", "hubcap_dense")),
     "cat": Demo("stylegan2-cat", "gradctrl-cat", ("color",)),
 }

@@ -30,7 +30,7 @@ from inversion.search import measure_w
 from learning.scorers import BundledScorer, load_scorer
 from learning.scorers.bundled import CLASSES, is_told, merged
 
-SIDE, DRAWN = 256, 8
+CROP, SIDE, DRAWN = 256, 128, 8  # Pixels that the encoder sees, and that are judged.
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def inverted(generator: Generator, folder: Path) -> Tensor:
         photo = open_photo(path)
         faces = find_faces(photo)
         if faces:
-            crop = F.adaptive_avg_pool2d(from_pixels(align(photo, faces[0], 1024)[None]), SIDE)
+            crop = F.adaptive_avg_pool2d(from_pixels(align(photo, faces[0], 1024)[None]), CROP)
             start, rows = encode(projector.encoder, crop, projector.distance.features(crop), statistics,
                                  generator.num_ws)
             latents.append(statistics.restore(start[:, None] + rows))

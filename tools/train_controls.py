@@ -64,15 +64,34 @@ class Trained:
     limits: tuple[float, float]
 
 
+_COLOURS = ("black", "brown", "blond", "grey", "red")
+
 CHOSEN: Mapping[str, Trained] = {
-    "smile": Trained(classes=("serious", "smiling"), outputs=("smile",), may_change=("mouth",), layers=(12, 96),
-                     units=(4.0,), limits=(-1.5, 1.25)),
-    "age": Trained(classes=("young", "old"), outputs=("age",), may_change=("child", "grey", "bald", "black", "brown"),
-                   layers=(24, 192), units=(6.5,), limits=(-1.25, 1.25)),
     "gender": Trained(classes=("female", "male"), outputs=("gender",), may_change=("beard", "makeup", "bangs", "bald"),
                       layers=(12, 96), units=(7.0,), limits=(-1.25, 1.25)),
-    "eyeglasses": Trained(classes=("without", "with"), outputs=("eyeglasses",), layers=(4, 48), units=(6.0,),
+    "smile": Trained(classes=("serious", "smiling"), outputs=("smile",), may_change=("mouth",), layers=(12, 48),
+                     units=(3.2,), limits=(-1.5, 1.5)),
+    "eyeglasses": Trained(classes=("without", "with"), outputs=("eyeglasses",), layers=(4, 48), units=(5.0,),
                           limits=(-1.0, 1.25)),
+    "age": Trained(classes=("young", "old"), outputs=("age",), may_change=("child", "bald", *_COLOURS[:2], "grey"),
+                   layers=(24, 192), units=(6.5,), limits=(-1.25, 1.25)),
+    "pose": Trained(classes=("left", "right"), outputs=("right",), may_change=("left",), layers=(4, 24), units=(4.0,),
+                    limits=(-1.5, 1.5)),
+    "hair": Trained(classes=_COLOURS, outputs=_COLOURS, layers=(48, 1024), units=(6.5, 7.0, 8.0, 9.0, 7.5),
+                    limits=(0.0, 1.25)),
+    "bangs": Trained(classes=("without", "with"), outputs=("bangs",), layers=(4, 48), units=(4.5,),
+                     limits=(-0.75, 1.25)),
+    "bald": Trained(classes=("hair", "bald"), outputs=("bald",),
+                    may_change=("bangs", "hat", "gender", "age", *_COLOURS), layers=(4, 32), units=(9.0,),
+                    limits=(-0.25, 1.25)),
+    "beard": Trained(classes=("without", "with"), outputs=("beard",), layers=(16, 96), units=(6.0,),
+                     limits=(-1.25, 1.25)),
+    "mouth": Trained(classes=("closed", "open"), outputs=("mouth",), layers=(8, 48), units=(4.3,), limits=(-1.25, 1.5)),
+    "eyes": Trained(classes=("open", "closed"), outputs=("eyes",), layers=(12, 48), units=(6.5,), limits=(-0.75, 1.25)),
+    "makeup": Trained(classes=("without", "with"), outputs=("makeup",), layers=(48, 1024), units=(7.5,),
+                      limits=(-0.75, 1.5)),
+    "hat": Trained(classes=("without", "with"), outputs=("hat",), may_change=("bangs", "bald", *_COLOURS),
+                   layers=(4, 24), units=(6.0,), limits=(-0.75, 1.25)),
 }
 
 

@@ -42,6 +42,7 @@ ORDERED = frozenset({"age", "pose", "pitch", "beard"})
 COARSER: Mapping[str, Mapping[tuple[str, ...], tuple[tuple[int, ...], ...]]] = {
     "age": {("young", "old"): ((0, 1), (2, 3))},
     "eyeglasses": {("without", "with"): ((0,), (1, 2))},
+    "beard": {("without", "with"): ((0,), (1, 2))},
     "pose": {("left", "right"): ((0,), (2,))},
 }
 """Which classes make up those of controls that tell fewer apart."""
