@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER",
               help="Where everything goes; an evaluation that was interrupted there goes on.")
 @click.option("--quick", is_flag=True, help="A few dozen edits instead of thousands, to see that it works.")
-@click.option("--methods", metavar="LIST", default=",".join(CONTENDERS), help="Which methods are compared.")
+@click.option("--methods", metavar="LIST", default=",".join(CONTENDERS),
+              help="Which methods are compared; \"\": none but what is --given.")
 @click.option("--controls", metavar="NAME|FILE",
               help="Controls of your own to measure as the method gradctrl, not trained on the end of the bank.  "
                    "[default: trained on the rest of it]")
@@ -56,7 +57,8 @@ def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | N
     from learning.bank import open_bank
     from learning.scorers import load_scorer
 
-    names, files = _names(methods), _files(given)
+    files = _files(given)
+    names = _names(methods) if methods or not files else ()
     if controls:
         files = {"gradctrl": controls, **files}
     model = open_generator(generator, device, threads)

@@ -94,14 +94,13 @@ def test_the_bundled_controls_fit_a_random_network_with_the_students_mapping() -
     student = load(BUNDLED / "generator.safetensors")
     teacher = StyleGAN2(StyleGAN2Config(img_resolution=1024, channels=(4,) * 9, mapping_lr_multiplier=1.0))
     teacher.mapping.load_state_dict(student.mapping.state_dict())
-    controls = directions.load(BUNDLED / "controls.safetensors")
-    assert set(controls) == {"gender", "smile", "eyeglasses", "age", "pose"}
-    for generator in (student, teacher.requires_grad_(False).eval()):
-        controls.check(generator)
-        assert generator.rows(controls["gender"].layers) == (2, 8)
-        assert generator.rows(controls["smile"].layers) == (2, 8)
-        assert generator.rows(controls["eyeglasses"].layers) == (0, 6)
-        assert generator.rows(controls["age"].layers) == (4, 10)
+    for name in ("authors", "controls"):
+        controls = directions.load(BUNDLED / f"{name}.safetensors")
+        assert {"gender", "smile", "eyeglasses", "age", "pose"} <= set(controls)
+        for generator in (student, teacher.requires_grad_(False).eval()):
+            controls.check(generator)
+    rows = {name: generator.rows(controls[name].layers) for name in ("gender", "smile", "eyeglasses", "age")}
+    assert rows == {"gender": (2, 8), "smile": (2, 6), "eyeglasses": (0, 6), "age": (4, 10)}
 
 
 def test_what_the_former_bundled_generator_made_is_refused_with_its_name(student: MobileStyleGAN) -> None:

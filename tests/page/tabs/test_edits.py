@@ -277,7 +277,7 @@ def test_an_edit_is_told_in_numbers(tab: EditTab, drawn: Visitor) -> None:
 
 def test_what_the_classifier_does_not_know_is_measured_by_its_own_control(
         tab: EditTab, drawn: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("page.jobs.measuring.is_told", lambda name, classes: name != "smile")
+    monkeypatch.setattr("page.jobs.measuring.is_told", lambda name, classes: name == "gender")
     models, subject = tab.services.models, subject_of(drawn)
     edit = Edit(strengths={"smile": -3.0})
     effect = effect_of(models, subject, edit, edited_picture(models, subject, edit))
