@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER",
               help="Where everything goes; an evaluation that was interrupted there goes on.")
 @click.option("--quick", is_flag=True, help="A few dozen edits instead of thousands, to see that it works.")
+@click.option("--trials", type=click.IntRange(min=20), metavar="N",
+              help="Edits near boundaries, and with them all else that is tried, fewer or more than 3000.")
 @click.option("--methods", metavar="LIST", default=",".join(CONTENDERS),
               help="Which methods are compared; \"\": none but what is --given.")
 @click.option("--controls", metavar="NAME|FILE",
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
                    "of the four attributes of the paper in two classes each.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice of samples.")
 @model_options
-def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | None, given: tuple[str, ...],
-             test_share: float, scorer_name: str, seed: int, generator: str, device: str, threads: int | None) -> None:
+def evaluate(bank: Path, out: Path, quick: bool, trials: int | None, methods: str, controls: str | None,
+             given: tuple[str, ...], test_share: float, scorer_name: str, seed: int, generator: str, device: str,
+             threads: int | None) -> None:
     """Measure controls, beside the methods of others.
 
     BANK is a folder of `gradctrl sample --bank` with the scores of `gradctrl score`. Each method is trained and tuned
@@ -64,6 +67,10 @@ def evaluate(bank: Path, out: Path, quick: bool, methods: str, controls: str | N
     model = open_generator(generator, device, threads)
     samples = open_bank(bank, generator=model)
     settings = replace(QUICK if quick else EvaluationSettings(), methods=names, seed=seed, test_share=test_share)
+    if trials is not None:
+        share = trials / settings.trials
+        settings = replace(settings, trials=trials, edits=max(1, round(settings.edits * share)),
+                           ablation=max(1, round(settings.ablation * share)))
     with progress_bar(0, "evaluation", unit="piece") as bar:
         def show(what: str, done: int, total: int) -> None:
             bar.total = max(total, done + 1)

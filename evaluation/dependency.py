@@ -64,7 +64,7 @@ def walk_edits(editor: Editor, scorer: ImageScorer, latents: Tensor, edits: Tria
                strengths: tuple[float, ...] = STRENGTHS) -> dict[str, Tensor]:
     """The image classifier's scores {attribute: [T, S, C]} of all edits at each strength."""
     parts, order = [], []
-    for name in edits.attributes:
+    for name in [name for name in edits.attributes if len(edits.of(name))]:
         control = editor.controls.control(name)
         for class_index, class_name in enumerate(control.classes):
             members = edits.of(name)

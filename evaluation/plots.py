@@ -15,6 +15,7 @@ from weights.files import replacing
 AXES = {"masks": "kept attributes", "channels": "channels masked for each attribute",
         "examples": "training examples a class"}
 COLOURS = {"gradctrl": "C3", "paper": "C1", "interfacegan": "C0", "ganspace": "C2", "stylespace": "C4"}
+OTHERS = ("C5", "C6", "C7", "C8", "C9")  # Of what was given under names of its own.
 
 
 def plot_dependency(results: Results, path: Path) -> None:
@@ -23,7 +24,7 @@ def plot_dependency(results: Results, path: Path) -> None:
         rows = dependency_rows(results)[1:]
         for method in results.dependencies:
             points = [(row[1], row[2]) for row in rows if row[0] == method and row[3]]
-            axes.plot([x for x, _ in points], [y for _, y in points], "o-", color=COLOURS[method], label=TITLES[method])
+            axes.plot([x for x, _ in points], [y for _, y in points], "o-", **_look(results, method))
         axes.set(xlabel="change of the target (deviations)", ylabel="mean change of the others (deviations)", ylim=0)
         axes.legend()
 
@@ -36,8 +37,8 @@ def plot_scatter(results: Results, target: str, other: str, path: Path) -> None:
         rows = scatter_rows(results, target, other)[1:]
         for method in results.dependencies:
             points = [(row[1], row[2]) for row in rows if row[0] == method]
-            axes.scatter([x for x, _ in points], [y for _, y in points], 6, color=COLOURS[method], alpha=0.5,
-                         label=TITLES[method])
+            axes.scatter([x for x, _ in points], [y for _, y in points], 6, alpha=0.5,
+                         **_look(results, method))
         axes.axhline(0, color="0.7", linewidth=0.8)
         axes.set(xlabel=f"change of {target} (deviations)", ylabel=f"change of {other} (deviations)")
         axes.legend()
@@ -61,6 +62,12 @@ def plot_ablation(results: Results, figure: str, path: Path) -> None:
         axes.legend(fontsize="small")
 
     _figure(path, draw)
+
+
+def _look(results: Results, method: str) -> dict[str, str]:
+    others = [name for name in results.controls if name not in COLOURS]
+    colour = COLOURS.get(method) or OTHERS[others.index(method) % len(OTHERS)]
+    return {"color": colour, "label": TITLES.get(method, method)}
 
 
 def _number(row: Row, place: int) -> float:

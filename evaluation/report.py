@@ -124,7 +124,8 @@ def _text(evaluation: Evaluation, results: Results, pictures: list[Path]) -> str
 
 
 def _by_attribute(results: Results, method: str) -> list[object]:
-    return [row[3] for row in accuracy_rows(results)[1:] if row[0] == method]
+    found = {row[1]: row[3] for row in accuracy_rows(results)[1:] if row[0] == method}
+    return [found.get(name, float("nan")) for name in (*results.trials.attributes, "all")]
 
 
 def _dependency_table(results: Results) -> list[Row]:

@@ -30,6 +30,13 @@ def test_unknown_methods_are_wrong_usage(tmp_path: Path, methods: str) -> None:
     assert "interfacegan" in result.stderr
 
 
+@pytest.mark.parametrize("given", ["mine", "=file", "Mine=file", "mine="])
+def test_what_is_given_needs_a_name_and_a_file(tmp_path: Path, given: str) -> None:
+    result = run("evaluate", tmp_path, "--out", tmp_path / "out", "--given", given)
+    assert result.exit_code == 2
+    assert "NAME=FILE" in result.stderr
+
+
 @pytest.mark.slow
 def test_from_nothing_to_a_report_and_back_into_an_edit(tmp_path: Path) -> None:
     bank, out = tmp_path / "bank", tmp_path / "evaluation"

@@ -94,6 +94,23 @@ def test_samples_to_test_on_were_never_learned_from(whole: tuple[Evaluation, Res
     assert len(split.fit) + len(split.tune) + len(split.test) == COUNT
 
 
+def test_given_controls_are_tried_as_they_are_on_what_they_have(
+        glass: Glass, reader: Reader, bank: SampleBank, whole: tuple[Evaluation, Results], tmp_path: Path) -> None:
+    tuned = load_controls(whole[0].folder.path / "methods" / "gradctrl.safetensors")
+    part = Controls([tuned.control("smile")], spaces=tuned.spaces)
+    evaluation = Evaluation(glass, reader, bank, tmp_path, replace(SETTINGS, methods=()),
+                            given={"all_of_them": tuned, "only_smile": part})
+    results = evaluation.run()
+    rows = {(row[0], row[1]): row for row in accuracy_rows(results)[1:]}
+    assert rows["all_of_them", "all"][2:] == next(row[2:] for row in accuracy_rows(whole[1])[1:]
+                                                  if (row[0], row[1]) == ("gradctrl", "all"))
+    assert rows["only_smile", "all"][2] == rows["all_of_them", "smile"][2] < rows["all_of_them", "all"][2]
+    assert len(results.edits_of("only_smile")) < len(results.edits_of("all_of_them")) == len(results.edits)
+    [line] = [line for line in write_report(evaluation, results)[0].read_text().splitlines()
+              if line.startswith("| only_smile |") and line.count("\N{MULTIPLICATION SIGN}") == 2]
+    assert len(line.split("|")) == 7  # The method, three attributes and all.
+
+
 @pytest.mark.parametrize("after", [2, pytest.param(13, marks=pytest.mark.slow)])
 def test_an_interrupted_evaluation_goes_on_where_it_was(glass: Glass, reader: Reader, bank: SampleBank,
                                                         whole: tuple[Evaluation, Results], tmp_path: Path,
