@@ -20,7 +20,7 @@ TRUNCATION = 0.75
 SAMPLES = {2: (-1.0, 1.0, -1.0, -1.0, 1.0), 1: (-1.0, 1.0, 1.0, 1.0, -1.0), 6: (1.0, 1.0, -1.0, 1.0, 1.0),
            7: (1.0, 1.0, 1.0, 1.0, -1.0), 28: (-1.0, 1.0, -1.0, 1.0, 1.0)}
 NAMES = ("smile", "age", "gender", "eyeglasses", "pose")
-OF_PHOTO = ({"smile": -1.0}, {"age": 1.0}, {"gender": 1.0}, {"eyeglasses": 1.0}, {"pose": -0.5})
+OF_PHOTO = ({"smile": -1.0}, {"age": 0.6}, {"gender": 0.6}, {"eyeglasses": 1.0}, {"pose": -0.5})
 
 
 def main() -> None:
