@@ -1,6 +1,6 @@
 """How often an image classifier agrees with labels by eye, of samples of the bundled generator.
 
-`labels.csv` holds them: a row for each of 2,950 samples by its seed, a column for each attribute, nothing where nobody
+`labels.csv` holds them: a row for each of 5,537 samples by its seed, a column for each attribute, nothing where nobody
 could say, or did. Those from `HELD_OUT` on came as they were drawn and are never trained on; the others were proposed
 by first models so that rare classes are among them.
 
