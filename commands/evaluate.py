@@ -63,7 +63,9 @@ def evaluate(bank: Path, out: Path, quick: bool, trials: int | None, methods: st
     files = _files(given)
     names = _names(methods) if methods or not files else ()
     if controls:
-        files = {"gradctrl": controls, **files}
+        if "gradctrl" in files:
+            raise click.UsageError("--controls is what --given gradctrl=FILE would be: give one of them")
+        files["gradctrl"] = controls
     model = open_generator(generator, device, threads)
     samples = open_bank(bank, generator=model)
     settings = replace(QUICK if quick else EvaluationSettings(), methods=names, seed=seed, test_share=test_share)

@@ -21,16 +21,11 @@ import generators
 from generators import Generator
 from learning.accuracy import agreement
 from learning.scorers import ImageScorer, load_scorer
+from learning.scorers.bundled import CLASSES, COARSER
 
 LABELS = Path(__file__).with_name("labels.csv")
 HELD_OUT = 14_500  # The first seed of those that are never trained on.
 SIDE, DRAWN = 256, 16
-
-SAME: Mapping[str, Mapping[str, str]] = {
-    "eyeglasses": {"none": "without", "eyeglasses": "with", "sunglasses": "with"},
-    "age": {"child": "young", "middle": "old"},
-}
-"""What an attribute's labels are called by classifiers that tell fewer classes apart."""
 
 
 def read_labels(path: Path = LABELS) -> dict[int, dict[str, str]]:
@@ -63,8 +58,10 @@ def _answers(scorer: ImageScorer, generator: Generator, seeds: list[int]) -> dic
 
 
 def _class_of(label: str, name: str, classes: tuple[str, ...]) -> int | None:
-    label = SAME.get(name, {}).get(label, label) if label not in classes else label
-    return classes.index(label) if label in classes else None
+    if label in classes:
+        return classes.index(label)
+    groups = COARSER.get(name, {}).get(classes, ())
+    return next((place for place, group in enumerate(groups) if label in (CLASSES[name][of] for of in group)), None)
 
 
 def main() -> None:

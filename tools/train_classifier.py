@@ -34,10 +34,8 @@ from inversion.faces import crop_landmarks
 from learning.accuracy import agreement
 from learning.bank import SampleBank, open_bank
 from learning.scorers.bundled import (
-    CELLS,
     CLASSES,
     TURNS,
-    WHOLE_CELLS,
     FaceClassifier,
     MobileNet,
     save_face_classifier,
@@ -120,12 +118,10 @@ class Lessons:
     """
 
     def __init__(self, features: Tensor) -> None:
-        blocks = features.split([256 * CELLS ** 2, 512 * CELLS ** 2, 1024, 192 * WHOLE_CELLS ** 2,
-                                 384 * WHOLE_CELLS ** 2, 256 * WHOLE_CELLS ** 2], dim=1)
-        cells = (CELLS ** 2, CELLS ** 2, 1, *[WHOLE_CELLS ** 2] * 3)
+        blocks = features.split([channels * cells for channels, cells in FaceClassifier.blocks], dim=1)
         scales = []
         self.gram = torch.zeros(len(features), len(features), dtype=torch.float64)
-        for block, count in zip(blocks, cells, strict=True):
+        for block, (_, count) in zip(blocks, FaceClassifier.blocks, strict=True):
             maps = block.float().unflatten(1, (-1, count))
             deviation = maps.std(dim=(0, 2)) + 1e-3 * maps.std()
             x = ((maps - maps.mean(dim=0)) / deviation[:, None]).flatten(1)

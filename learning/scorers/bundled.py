@@ -26,7 +26,7 @@ SIDE = 128        # Pixels a side that pictures are averaged down to, so that th
 INPUT = 224       # and that both networks are shown.
 FACE = (24, 20, 112, 108)   # Top, left, bottom and right of the face in a crop of 128 pixels.
 CELLS, WHOLE_CELLS = 7, 6   # Feature maps of the face, and of the whole crop, are averaged over so many cells a side.
-WHOLE_LAYERS = (1, 2, 4)    # Of LPIPS's five.
+WHOLE_LAYERS, WHOLE_WIDTHS = (1, 2, 4), (192, 384, 256)  # Of LPIPS's five, and their channels.
 
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "smile": ("serious", "smiling"), "gender": ("female", "male"), "age": ("child", "young", "middle", "old"),
@@ -55,7 +55,8 @@ _SEEN = (5, 11)  # After which pairs of convolutions the feature maps are looked
 class MobileNet(nn.Module):
     """Faces [N, 3, 224, 224] in 0..255 to features [N, 38656]; normalisations are folded into the convolutions."""
 
-    width = (_WIDTHS[_SEEN[0]] + _WIDTHS[_SEEN[1]]) * CELLS ** 2 + _WIDTHS[-1]
+    blocks = (*((_WIDTHS[pair], CELLS ** 2) for pair in _SEEN), (_WIDTHS[-1], 1))  # Channels, and cells of each.
+    width = sum(channels * cells for channels, cells in blocks)
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,12 +79,12 @@ class MobileNet(nn.Module):
 class FaceClassifier(nn.Module):
     """Aligned pictures to what is told of them: one number for two classes or a turn, else one for each class."""
 
-    whole_width = (192 + 384 + 256) * WHOLE_CELLS ** 2
+    blocks = (*MobileNet.blocks, *((channels, WHOLE_CELLS ** 2) for channels in WHOLE_WIDTHS))
 
     def __init__(self) -> None:
         super().__init__()
         self.mobilenet = MobileNet()
-        features = MobileNet.width + self.whole_width
+        features = sum(channels * cells for channels, cells in self.blocks)
         self.centre = nn.Buffer(torch.zeros(features))
         self.heads = nn.Linear(features, sum(outputs_of(name) for name in CLASSES))
         self.scale = nn.Buffer(torch.ones(self.heads.out_features))  # Rows of `heads` stay well inside half precision.
@@ -125,12 +126,11 @@ class BundledScorer:
         device: Where it computes.
     """
 
-    ordered = ORDERED
-
     def __init__(self, network: FaceClassifier, attributes: Mapping[str, tuple[str, ...]] | None = None, *,
                  device: torch.device | str = "cpu") -> None:
         self.network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self.attributes = dict(CLASSES if attributes is None else attributes)
+        self.ordered = frozenset(name for name in ORDERED if len(self.attributes.get(name, ())) > 2)
         self.name = "bundled image classifier" + ("" if attributes is None else f" ({', '.join(self.attributes)})")
 
     @torch.no_grad()

@@ -37,6 +37,12 @@ def test_what_is_given_needs_a_name_and_a_file(tmp_path: Path, given: str) -> No
     assert "NAME=FILE" in result.stderr
 
 
+def test_one_method_s_controls_are_named_once(tmp_path: Path) -> None:
+    result = run("evaluate", tmp_path, "--out", tmp_path / "out", "--controls", "a", "--given", "gradctrl=b")
+    assert result.exit_code == 2
+    assert "give one of them" in result.stderr
+
+
 @pytest.mark.slow
 def test_from_nothing_to_a_report_and_back_into_an_edit(tmp_path: Path) -> None:
     bank, out = tmp_path / "bank", tmp_path / "evaluation"

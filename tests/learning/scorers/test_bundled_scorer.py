@@ -91,6 +91,7 @@ def test_fewer_classes_are_the_same_probabilities_together(scorer: BundledScorer
     fewer = BundledScorer(scorer.network, PAPER)(pictures)
     all_of_them = {name: values.softmax(dim=1) for name, values in scorer(pictures).items()}
     assert list(fewer) == ["gender", "smile", "eyeglasses", "age"]
+    assert BundledScorer(scorer.network, PAPER).ordered == frozenset()  # Two classes are no scale.
     assert all(not values[:, 0].any() for values in fewer.values())
     torch.testing.assert_close(fewer["age"].softmax(dim=1)[:, 1], all_of_them["age"][:, 2:].sum(dim=1))
     torch.testing.assert_close(fewer["eyeglasses"].softmax(dim=1)[:, 0], all_of_them["eyeglasses"][:, 0])
