@@ -33,6 +33,8 @@ if TYPE_CHECKING:
                    "[default: trained on the rest of it]")
 @click.option("--given", metavar="NAME=FILE", multiple=True,
               help="More controls to measure as they are, under a name of your own; may be given several times.")
+@click.option("--tune-given", is_flag=True,
+              help="Choose how far past its boundary an edit goes for what is --given too, as for the methods.")
 @click.option("--test-share", type=click.FloatRange(0.05, 0.95), default=1 / 3, show_default="a third",
               help="How much of the end of the bank is kept to test on.")
 @click.option("--with", "scorer_name", default="bundled", metavar="bundled|paper|FILE.json",
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice of samples.")
 @model_options
 def evaluate(bank: Path, out: Path, quick: bool, trials: int | None, methods: str, controls: str | None,
-             given: tuple[str, ...], test_share: float, scorer_name: str, seed: int, generator: str, device: str,
-             threads: int | None) -> None:
+             given: tuple[str, ...], tune_given: bool, test_share: float, scorer_name: str, seed: int, generator: str,
+             device: str, threads: int | None) -> None:
     """Measure controls, beside the methods of others.
 
     BANK is a folder of `gradctrl sample --bank` with the scores of `gradctrl score`. Each method is trained and tuned
@@ -68,7 +70,8 @@ def evaluate(bank: Path, out: Path, quick: bool, trials: int | None, methods: st
         files["gradctrl"] = controls
     model = open_generator(generator, device, threads)
     samples = open_bank(bank, generator=model)
-    settings = replace(QUICK if quick else EvaluationSettings(), methods=names, seed=seed, test_share=test_share)
+    settings = replace(QUICK if quick else EvaluationSettings(), methods=names, seed=seed, test_share=test_share,
+                       tune_given=tune_given)
     if trials is not None:
         share = trials / settings.trials
         settings = replace(settings, trials=trials, edits=max(1, round(settings.edits * share)),

@@ -22,7 +22,7 @@ from generators import Generator
 from gradctrl import Scores
 from learning.bank import SampleBank
 from learning.calibration import Tuner
-from learning.contenders import fit_contender, split_bank, tune_contender
+from learning.contenders import fit_contender, split_bank, tune_contender, tune_margins
 from learning.scorers import ImageScorer, regrouped
 from learning.trials import Trials, Verdict, check_controls, cross, draw_trials, judge, verdict
 from weights.errors import InputError
@@ -147,6 +147,8 @@ class Evaluation:
             self._tell(f"training and tuning {name}")
             if name in self.given:
                 controls = Editor(self.generator, self.given[name]).controls  # Refuses those of another space.
+                if self.settings.tune_given:
+                    controls = tune_margins(self._tuner(), controls)
             else:
                 candidates = fit_contender(name, self.generator, self.scorer, self.latents, self.scores, self.split,
                                           pick_samples=self.settings.pick_samples)

@@ -24,7 +24,8 @@ class EvaluationSettings:
     examples: tuple[int, ...] = (10, 30, 100, 300)     # Training examples a class.
     test_share: float = 1 / 3                          # Of the bank, never trained or tuned on.
     pick_samples: int = 16                             # By whose pictures GANSpace and StyleSpace pick directions.
-    tune: TuneSettings = field(default_factory=TuneSettings)
+    tune: TuneSettings = field(default_factory=lambda: TuneSettings(margin_samples=300))
+    tune_given: bool = False                           # Whether the margins of given controls are tuned too.
     seed: int = 0
 
     def to_json(self) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ COUNTS = (0, 50, 100, 150, 200, 250)                   # Channels that may be ma
 MARGINS = (0.0, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5)  # In deviations of the score over the samples.
 SEARCH_MARGINS = (0.3, 0.75)                           # Those that are tried with each layer range.
 LAYER_RANGES = ((4, 2048), (4, 48), (12, 96), (24, 2048), (4, 96), (12, 2048))  # In sides of features.
+FINALISTS = 3                                          # Margins that are tried on more samples.
 TYPICAL = 150                                          # Samples by which strength and safe range are calibrated.
 FARTHEST = 4.0                                         # Standard scores along its own way at which an edit is unlikely.
 SAFE = 0.9                                             # Share of samples that stay nearer than that in the safe range.
@@ -43,7 +44,7 @@ class TuneSettings:
     counts: Sequence[int] = COUNTS           # For masks only; projection has no counts.
     margins: Sequence[float] = MARGINS
     search_margins: Sequence[float] = SEARCH_MARGINS
-    margin_samples: int = 60                 # By which the margin is chosen in the end.
+    margin_samples: int = 60                 # By which the margin is chosen in the end, of the `FINALISTS`.
     layer_ranges: Sequence[tuple[int, int]] = LAYER_RANGES
     seed: int = 0
 
@@ -76,9 +77,20 @@ class Tuner:
         for name in [name for name in controls if name in self.scores and (names is None or name in names)]:
             best = self.best(controls, self.layer_choices(controls.control(name)), margins=self.settings.search_margins)
             counted = self.tune_counts(controls, best)
-            chosen = self.best(controls, [counted], samples=self.settings.margin_samples)
+            chosen = self.tune_margin(controls, counted)
             controls = controls.replaced(self.calibrate(controls.replaced(chosen), name))
         return controls
+
+    def tune_margin(self, controls: Controls, control: Control) -> Control:
+        """Choose how far past its boundary an edit goes: the best few of all margins on some samples, of them on more.
+
+        With 30 samples a rate has a standard error of up to 0.09, with 300 of 0.03.
+        """
+        trials = self._trials(control.name, self.settings.samples)
+        ratings = self._rate(self._here(controls), self._here(control), trials, self.settings.margins)
+        finalists = {rating.margin for rating in sorted(ratings, key=_goodness, reverse=True)[:FINALISTS]}
+        return self.best(controls, [control], samples=self.settings.margin_samples,
+                         margins=[margin for margin in self.settings.margins if margin in finalists])
 
     def best(self, controls: Controls, choices: Sequence[Control], *, margins: Sequence[float] | None = None,
              samples: int | None = None) -> Control:
@@ -97,7 +109,7 @@ class Tuner:
         controls = self._here(controls)
         trials = self._trials(choices[0].name, samples or self.settings.samples)
         margins = self.settings.margins if margins is None else margins
-        rated = [self._rate(controls, choice, trials, margins) for choice in choices]
+        rated = [max(self._rate(controls, choice, trials, margins), key=_goodness) for choice in choices]
         best = max(range(len(rated)), key=lambda index: (rated[index].accuracy, -rated[index].change))
         rating = rated[best]
         chosen = self.with_margin(choices[best], rating.margin)
@@ -186,8 +198,9 @@ class Tuner:
     def _trials(self, name: str, samples: int) -> Trials:
         return draw_trials(self.scores, [name], self.pool, count=samples, seed=self.settings.seed)
 
-    def _rate(self, controls: Controls, control: Control, trials: Trials, margins: Sequence[float]) -> _Rating:
-        """How good a variant is with the best of several margins."""
+    def _rate(self, controls: Controls, control: Control, trials: Trials, margins: Sequence[float],
+              ) -> list[_Rating]:
+        """How good a variant is with each of several margins."""
         edits = [self._latents(trials.sample)]
         for margin in margins:
             variant = self.with_margin(control, margin)
@@ -202,7 +215,7 @@ class Tuner:
             ratings.append(_Rating(accuracy=float(result.correct.float().mean()),
                                    stayed=float(torch.stack(list(result.stayed.values())).float().mean()),
                                    change=float((pictures[index] - pictures[0]).abs().mean()), margin=margin))
-        return max(ratings, key=lambda rating: (rating.accuracy, rating.stayed))
+        return ratings
 
     def _watch(self, pictures: Tensor) -> dict[str, Tensor]:
         """The image classifier's scores, and the pictures themselves, small."""
@@ -216,6 +229,10 @@ class _Rating:
     stayed: float    # Share of other labels that stayed.
     change: float    # Mean difference of the pictures, of 2.
     margin: float    # With which it was so, in deviations.
+
+
+def _goodness(rating: _Rating) -> tuple[float, float]:
+    return rating.accuracy, rating.stayed
 
 
 def margin_of(control: Control) -> float:

@@ -102,6 +102,12 @@ def tune_contender(tuner: Tuner, candidates: Mapping[str, Sequence[Control]], *,
     return tuner.tune(Controls(chosen, spaces=spaces, source=source))
 
 
+def tune_margins(tuner: Tuner, controls: Controls) -> Controls:
+    """Controls that are used as they are, but for how far past its boundary an edit goes (`Tuner.tune_margin`)."""
+    return Controls([tuner.tune_margin(controls, controls.control(name)) if name in tuner.scores else controls[name]
+                     for name in controls], spaces=controls.spaces, source=controls.source)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Train with one CPU thread: networks this small are slower with more (five times, measured with two)."""

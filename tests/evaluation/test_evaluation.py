@@ -111,6 +111,17 @@ def test_given_controls_are_tried_as_they_are_on_what_they_have(
     assert len(line.split("|")) == 7  # The method, three attributes and all.
 
 
+def test_margins_of_given_controls_are_tuned_when_asked(
+        glass: Glass, reader: Reader, bank: SampleBank, whole: tuple[Evaluation, Results], tmp_path: Path) -> None:
+    tuned = load_controls(whole[0].folder.path / "methods" / "gradctrl.safetensors")
+    timid = replace(tuned.control("smile"), margins=(0.0, 0.0))
+    settings = replace(SETTINGS, methods=(), tune_given=True)
+    given = Evaluation(glass, reader, bank, tmp_path, settings,
+                       given={"timid": Controls([timid], spaces=tuned.spaces)}).run().controls["timid"].control("smile")
+    assert given.layers == timid.layers
+    assert given.margins > (0.0, 0.0)
+
+
 @pytest.mark.parametrize("after", [2, pytest.param(13, marks=pytest.mark.slow)])
 def test_an_interrupted_evaluation_goes_on_where_it_was(glass: Glass, reader: Reader, bank: SampleBank,
                                                         whole: tuple[Evaluation, Results], tmp_path: Path,

@@ -144,6 +144,15 @@ def test_of_margins_that_are_as_good_the_first_is_taken(glass: Glass, w: Tensor)
         "samples": 30, "accuracy": 1.0, "margin in deviations": 0.25}
 
 
+def test_the_margin_of_the_few_best_is_chosen_on_more_samples(unsure: Tuner) -> None:
+    control = plane("smile", SMILE)
+    made = Tuner(unsure.generator, unsure.scorer, unsure.latents, unsure.scores, POOL,
+                 TuneSettings(samples=10, margins=(0.0, 0.9, 1.0, 1.1, 5.0), margin_samples=40))
+    tuned = made.tune_margin(Controls([control]), control).report["meta-validation"]
+    assert tuned["samples"] == 40  # type: ignore[index]
+    assert tuned["margin in deviations"] in (0.9, 1.0, 1.1)  # type: ignore[index]
+
+
 def test_pictures_that_are_made_are_counted(glass: Glass, w: Tensor) -> None:
     reader = Reader({"smile": binary(lambda w_plus: w_plus[:, 0] @ SMILE)})
     counted: list[int] = []
