@@ -38,7 +38,7 @@ from inversion import (
     Progress,
     Projector,
     ProjectorSettings,
-    find_faces,
+    find_upright,
     made_smaller,
     open_photo,
     paste_back,
@@ -198,7 +198,7 @@ class Batch:
         finally:
             if source.own:
                 source.path.unlink(missing_ok=True)
-        faces = find_faces(photo)
+        photo, faces, _ = find_upright(photo)
         chosen = faces if self.options.faces == "all" else faces[:1]
         for number in range(len(chosen)):
             self._rows[index, number] = Row(index=index, name=source.name, face=number, faces=len(faces))

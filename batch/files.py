@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import re
@@ -21,8 +20,9 @@ from directions import Controls, Edit
 from editing.recipe import FORMAT as RECIPE_FORMAT
 from editing.recipe import Recipe, SampleSource, load_recipe, parse_recipe
 from generators import Generator
-from inversion import ProjectorSettings, open_photo
+from inversion import ProjectorSettings
 from inversion.cache import in_words
+from inversion.formats import format_of
 from weights.errors import InputError
 from weights.files import replacing
 
@@ -37,7 +37,6 @@ _PIECE = 2**16
 _HEAD = 4096                   # Bytes from which a photo is told from another file.
 _ENCRYPTED = 0x1
 _WRONG = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
-_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -194,13 +193,14 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, mos
         with archive.open(member) as file:
             piece = file.read(_HEAD)
             used = len(piece)
-            if not piece.startswith(_MAGIC):
-                return BatchPhoto(name=name, reason=_why_no_photo(piece, name)), used
+            format_of(piece, name)
             with open(target, "xb") as photo:
                 while piece and used <= min(most, left):
                     photo.write(piece)
                     piece = file.read(_PIECE)
                     used += len(piece)
+    except InputError as error:  # Not a photo.
+        return BatchPhoto(name=name, reason=reason_of(error, name)), used
     except _WRONG as error:
         if isinstance(error, OSError) and error.errno is not None:  # The disk is full: no other can be unpacked either.
             raise
@@ -221,14 +221,6 @@ def _why_refused(member: zipfile.ZipInfo) -> str:
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # Others unpack without any measure.
         return "is compressed in an unusual way; make the ZIP with the usual settings"
     return ""
-
-
-def _why_no_photo(head: bytes, name: str) -> str:
-    try:
-        open_photo(io.BytesIO(head), name=name)
-    except InputError as error:
-        return reason_of(error, name)
-    return "is not a JPEG, PNG or WebP; save the photo as one of these and try again"
 
 
 def reason_of(error: InputError, name: str) -> str:

@@ -110,12 +110,12 @@ def _face_of(inversion: Inversion, path: Path, photo_file: Path) -> ChosenFace:
     import numpy as np
 
     from editing import ChosenFace
-    from inversion import find_faces, open_photo
+    from inversion import find_upright, open_photo
 
     photo = open_photo(photo_file, name=str(photo_file))
     if photo.sha256 != inversion.photo_hash:
         raise InputError(photo_file, f"is not the photo that {path} was inverted from", "give that photo")
-    faces = find_faces(photo)
+    photo, faces, _ = find_upright(photo)
     for index, face in enumerate(faces):
         if np.abs(face.quad - np.array(inversion.quad)).max() < 0.01 * face.size:
             return ChosenFace(photo, faces, index)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from commands.console import LATENT, Outputs, Run, wrote
+from commands.console import LATENT, Outputs, Run, note, wrote
 from commands.edit_inputs import choose_in, invert_faces
 from commands.files import open_cache
 from commands.options import (
@@ -38,15 +38,16 @@ def align(photos: tuple[Path, ...], face: int | None, all_faces: bool, size: int
       gradctrl align party.jpg --all-faces --out faces
     """
     from inversion import align as align_face
-    from inversion import choose_face, find_faces, open_photo, save_picture
+    from inversion import choose_face, find_upright, open_photo, save_picture
 
     if all_faces and face is not None:
         raise click.UsageError("--face and --all-faces do not go together; give one of them")
     run, outputs = Run(), Outputs(out, photos, overwrite)
     for path in run.over(photos):
         with run.attempt():
-            photo = open_photo(path, name=str(path))
-            faces = find_faces(photo)
+            photo, faces, _ = find_upright(open_photo(path, name=str(path)))
+            for text in photo.warnings:
+                note(f"Warning: {photo.name}: {text}")
             if not all_faces:
                 choose_face(faces, face, name=photo.name)
             for index in range(len(faces)) if all_faces else [face or 0]:

@@ -25,7 +25,7 @@ from inversion import (
     ProjectorSettings,
     align,
     choose_face,
-    find_faces,
+    find_upright,
     with_warnings,
 )
 from weights.errors import InputError
@@ -67,7 +67,7 @@ class ChosenFace:
 
 
 def choose(photo: Photo, index: int | None = None, *, faces: Sequence[Face] | None = None) -> ChosenFace:
-    """Find the faces of a photo and choose one; never silently among several.
+    """Find the faces of a photo, turned if it lies on its side, and choose one; never silently among several.
 
     Args:
         photo: The photo.
@@ -76,7 +76,8 @@ def choose(photo: Photo, index: int | None = None, *, faces: Sequence[Face] | No
     Raises:
         InputError: no face, several and no index, no such face, or one that is too small.
     """
-    faces = find_faces(photo) if faces is None else faces
+    if faces is None:
+        photo, faces, _ = find_upright(photo)
     choose_face(faces, index, name=photo.name)
     return ChosenFace(photo, faces, index or 0)
 

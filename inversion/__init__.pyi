@@ -4,12 +4,14 @@ from .alignment import align as align
 from .alignment import quad_of as quad_of
 from .cache import InversionCache as InversionCache
 from .faces import SAME_PERSON as SAME_PERSON
+from .faces import Found as Found
 from .faces import NoFaceError as NoFaceError
 from .faces import SeveralFacesError as SeveralFacesError
 from .faces import choose_face as choose_face
 from .faces import describe as describe
 from .faces import describe_crop as describe_crop
 from .faces import find_faces as find_faces
+from .faces import find_upright as find_upright
 from .faces import identity_distance as identity_distance
 from .limits import fine_detail as fine_detail
 from .limits import limits_of_face as limits_of_face

@@ -6,8 +6,9 @@ import functools
 import importlib.util
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,9 @@ _CROP_BOX = (0.195, 0.32, 0.805, 0.925)  # the median over 100 varied photos
 _CLEAR, _CONFIRMED = 1.0, 0.35
 _CONFIRMING_BOXES = (110, 150, 200)
 
+_TURNS = (90, 270, 180)  # In which order a photo is turned: on its side is likelier than upside down.
+_Box = tuple[float, float, float, float]
+
 # dlib's detector and network keep buffers inside the object: two calls at once would mix them.
 _lock = threading.Lock()
 
@@ -43,6 +47,14 @@ class NoFaceError(InputError):
 
 class SeveralFacesError(InputError):
     """The photo holds several faces, and none, or one that is not there, was chosen."""
+
+
+class Found(NamedTuple):
+    """The faces of a photo, and the photo in which they are: turned clockwise by 0, 90, 180 or 270 degrees."""
+
+    photo: Photo
+    faces: list[Face]
+    turned: int
 
 
 def find_faces(photo: Photo, *, limit: int | None = None, doubtful: bool = False) -> list[Face]:
@@ -60,19 +72,35 @@ def find_faces(photo: Photo, *, limit: int | None = None, doubtful: bool = False
     Raises:
         NoFaceError: none was found; names the photo and the remedy.
     """
-    boxes: list[tuple[tuple[float, float, float, float], float]] = []
-    for scale in _looks(photo.width, photo.height):
-        boxes = _detect(photo.pixels, scale)
-        if boxes:
-            break
-    if not boxes:
-        raise NoFaceError(photo.name, "no face was found",
-                          "use a photo in which a face looks towards the camera, upright, well lit and not too small")
-    if not doubtful and max(score for _, score in boxes) >= _CLEAR:
-        boxes = [(box, score) for box, score in boxes if score >= _CLEAR or _is_confirmed(photo.pixels, box)]
-    faces = [_face(photo.pixels, box, score) for box, score in boxes]
-    faces.sort(key=lambda face: face.size, reverse=True)
-    return faces[:limit]
+    return _find(photo, _first_look(photo), doubtful)[:limit]
+
+
+def find_upright(photo: Photo) -> Found:
+    """Find every face of a photo as `find_faces` does, and turn the photo if it lies on its side or upside down.
+
+    Files whose orientation got lost look so. A photo is turned where only that shows a clear face at the first look,
+    or where no face is found otherwise; `Photo.warnings` then say so.
+
+    Raises:
+        NoFaceError: none was found, however the photo was turned.
+    """
+    boxes = _first_look(photo)
+    turned: dict[int, tuple[Photo, list[tuple[_Box, float]]]] = {}
+    if _best(boxes) < _CLEAR:
+        for degrees in _TURNS:
+            other = _turned(photo, degrees)
+            others = _first_look(other)
+            turned[degrees] = other, others
+            if _best(others) >= _CLEAR:
+                return Found(other, _find(other, others), degrees)
+    try:
+        return Found(photo, _find(photo, boxes), 0)
+    except NoFaceError:
+        for degrees, (other, others) in turned.items():
+            confirmed = [box for box in others if _is_confirmed(other.pixels, box[0])]
+            if confirmed:
+                return Found(other, _find(other, confirmed), degrees)
+        raise
 
 
 def choose_face(faces: Sequence[Face], index: int | None = None, *, name: str = "photo") -> Face:
@@ -137,6 +165,37 @@ def identity_distance(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) ->
     return float(np.linalg.norm(np.asarray(a, np.float64) - np.asarray(b, np.float64)))
 
 
+def _first_look(photo: Photo) -> list[tuple[_Box, float]]:
+    return _detect(photo.pixels, _looks(photo.width, photo.height)[0])
+
+
+def _find(photo: Photo, boxes: list[tuple[_Box, float]], doubtful: bool = False) -> list[Face]:
+    """The faces in the boxes of the first look, or where it has none, of the further ones."""
+    for scale in _looks(photo.width, photo.height)[1:]:
+        if boxes:
+            break
+        boxes = _detect(photo.pixels, scale)
+    if not boxes:
+        raise NoFaceError(photo.name, "no face was found",
+                          "use a photo in which a face looks towards the camera, upright, well lit and not too small")
+    if not doubtful and _best(boxes) >= _CLEAR:
+        boxes = [(box, score) for box, score in boxes if score >= _CLEAR or _is_confirmed(photo.pixels, box)]
+    faces = [_face(photo.pixels, box, score) for box, score in boxes]
+    faces.sort(key=lambda face: face.size, reverse=True)
+    return faces
+
+
+def _best(boxes: Sequence[tuple[_Box, float]]) -> float:
+    return max((score for _, score in boxes), default=-1.0)
+
+
+def _turned(photo: Photo, degrees: int) -> Photo:
+    """A photo turned clockwise, which says so."""
+    way = {90: "a quarter to the right", 180: "upside down", 270: "a quarter to the left"}[degrees]
+    return replace(photo.turned(degrees), warnings=(
+        *photo.warnings, f"A face was found only after the photo was turned {way}: what is saved is turned so, too"))
+
+
 def _looks(width: int, height: int) -> list[float]:
     """The scales at which a photo is searched, one after the other until a face is found."""
     scale = min(1.0, _WORKING_SIDE / max(width, height))
@@ -147,7 +206,7 @@ def _looks(width: int, height: int) -> list[float]:
     return looks
 
 
-def _detect(pixels: npt.NDArray[np.uint8], scale: float) -> list[tuple[tuple[float, float, float, float], float]]:
+def _detect(pixels: npt.NDArray[np.uint8], scale: float) -> list[tuple[_Box, float]]:
     """Boxes (left, top, right, bottom) in photo pixels and scores, of the photo seen at one scale."""
     seen, factor = _scaled(pixels, scale)
     with _lock:
@@ -160,7 +219,7 @@ def _detect(pixels: npt.NDArray[np.uint8], scale: float) -> list[tuple[tuple[flo
     return boxes
 
 
-def _is_confirmed(pixels: npt.NDArray[np.uint8], box: tuple[float, float, float, float]) -> bool:
+def _is_confirmed(pixels: npt.NDArray[np.uint8], box: _Box) -> bool:
     """Whether the detector finds a face again where it found a faint one, over sizes and mirror images."""
     width = box[2] - box[0] + 1
     margin = 0.6 * width
@@ -184,7 +243,7 @@ def _is_confirmed(pixels: npt.NDArray[np.uint8], box: tuple[float, float, float,
     return float(np.mean(scores)) >= _CONFIRMED
 
 
-def _face(pixels: npt.NDArray[np.uint8], box: tuple[float, float, float, float], score: float) -> Face:
+def _face(pixels: npt.NDArray[np.uint8], box: _Box, score: float) -> Face:
     landmarks = _landmarks(pixels, box)
     quad = quad_of(landmarks)
     for array in (landmarks, quad):
@@ -194,7 +253,7 @@ def _face(pixels: npt.NDArray[np.uint8], box: tuple[float, float, float, float],
 
 
 def _landmarks(
-    pixels: npt.NDArray[np.uint8], box: tuple[float, float, float, float]
+    pixels: npt.NDArray[np.uint8], box: _Box
 ) -> npt.NDArray[np.float64]:
     """68 landmarks [68, 2] in photo pixels: the mean over neighbouring boxes, on a copy of one size for all faces."""
     import dlib

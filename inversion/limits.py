@@ -69,7 +69,7 @@ FAR = {"w": 0.55, "w+": 0.45, "tuned": 0.25}
 
 
 def limits_of_face(photo: Photo, face: Face, faces: Sequence[Face], *, resolution: int) -> tuple[str, ...]:
-    """What is off with a face before it is inverted: tiny, turned, tilted, blurred, cut off, or not alone.
+    """What is off with a photo, and a face before it is inverted: tiny, turned, tilted, blurred, cut off, not alone.
 
     Args:
         photo: The photo.
@@ -81,7 +81,7 @@ def limits_of_face(photo: Photo, face: Face, faces: Sequence[Face], *, resolutio
     Raises:
         FaceTooSmallError: the face cannot be aligned.
     """
-    texts = []
+    texts = [*photo.warnings]
     if face.size < SMALL * min(resolution, _LOOK):
         texts.append(f"The face is {face.size:.0f} pixels across where the generator draws {resolution}: detail that "
                      "the photo does not have is invented; a larger photo, or one from nearer, works better")

@@ -20,7 +20,8 @@ TOOLS = ("tools", "benchmarks", "tests")  # May import all of the house; nothing
 ROOMS = {
     "dlib": {"inversion/faces.py"}, "lpips": {"inversion/perceptual.py"}, "av": {"editing/video.py"},
     "cv2": {"inversion/*"}, "gradio": {"app.py", "page/*"}, "sklearn": {"directions/boundaries.py"},
-    "click": {"cli.py", "commands/*"}, "onnxruntime": {"learning/scorers/models.py"},
+    "click": {"cli.py", "commands/*"}, "pillow_heif": {"inversion/decoding.py"},
+    "onnxruntime": {"learning/scorers/models.py"},
     "matplotlib": {"evaluation/plots.py"},
 }
 

@@ -29,12 +29,14 @@ from directions import load as load_controls
 from editing import RECIPE_KEY, Editor, Inverter, load_recipe, parse_recipe, reproduce
 from generators import load
 from inversion import (
+    Found,
     InversionCache,
     Photo,
     Projector,
     ProjectorSettings,
     align,
     find_faces,
+    find_upright,
     load_inversion,
     open_photo,
     paste_back,
@@ -320,9 +322,9 @@ def test_a_fault_of_the_program_costs_one_file_and_is_logged(
     def find(photo: Photo) -> Any:
         if photo.name == "one.png":
             raise RuntimeError("a secret detail")
-        return find_faces(photo)
+        return find_upright(photo)
 
-    monkeypatch.setattr(driver, "find_faces", find)
+    monkeypatch.setattr(driver, "find_upright", find)
     rows = make(cache=kept).run(photos[:2], tmp_path / "out")
     assert [(row.state, row.reason) for row in rows] == [("failed", FAULT), ("done", "")]
     assert "RuntimeError: a secret detail" in capsys.readouterr().err
@@ -332,7 +334,8 @@ def test_a_face_that_is_too_small_does_not_cost_the_others(make: Callable[..., B
                                                            tmp_path: Path, kept: InversionCache,
                                                            face_at: Callable[..., Any],
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "find_faces", lambda photo: [find_faces(photo)[0], face_at((50, 50), 20)])
+    monkeypatch.setattr(driver, "find_upright",
+                        lambda photo: Found(photo, [find_faces(photo)[0], face_at((50, 50), 20)], 0))
     rows = make(cache=kept, faces="all").run(photos[2:], tmp_path / "out")
     assert [row.state for row in rows] == ["done", "failed"]
     assert "too small" in rows[1].reason
@@ -417,13 +420,13 @@ def test_photos_come_out_in_their_order_bit_for_bit(tmp_path: Path, photos: list
 def test_what_computers_add_is_left_out_and_what_is_no_photo_is_named(tmp_path: Path, png: bytes) -> None:
     sources = unpack_photos(zipped(tmp_path / "a.zip", {
         "__MACOSX/._a.png": b"x", "a.png": png, ".DS_Store": b"x", "b/": b"", "b/Thumbs.db": b"x", "b/c.txt": b"words",
-        "b/d.heic": b"\0\0\0\x18ftypheic" + b"\0" * 99, "e.jpg": b"", "f.zip": b"PK\3\4",
+        "b/d.heic": b"\0\0\0\x18ftypheic" + b"\0" * 99, "b/d.pdf": b"%PDF-1.7", "e.jpg": b"", "f.zip": b"PK\3\4",
     }), tmp_path / "out")
     assert [(source.name, source.path is not None) for source in sources] == [
-        ("a.png", True), ("b/c.txt", False), ("b/d.heic", False), ("e.jpg", False), ("f.zip", False)]
-    assert "a HEIC" in sources[2].reason
-    assert "empty" in sources[3].reason
-    assert len(everything(tmp_path / "out")) == 1
+        ("a.png", True), ("b/c.txt", False), ("b/d.heic", True), ("b/d.pdf", False), ("e.jpg", False), ("f.zip", False)]
+    assert "a PDF" in sources[3].reason
+    assert "empty" in sources[4].reason
+    assert len(everything(tmp_path / "out")) == 2
 
 
 @pytest.mark.parametrize("name", ["../../evil.png", "/etc/evil.png", "C:\\evil.png", "..\\..\\evil.png",

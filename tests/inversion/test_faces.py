@@ -24,6 +24,7 @@ from inversion.faces import (
     describe,
     describe_crop,
     find_faces,
+    find_upright,
     identity_distance,
 )
 from inversion.photo import Photo, open_photo, photo_from_array
@@ -93,6 +94,25 @@ def test_yaw_is_positive_to_the_photos_right(astronaut_faces: list[Face]) -> Non
     landmarks[30] += (15, 0)
     turned = Face((0, 0, 1, 1), 1.0, landmarks, astronaut_faces[0].quad)
     assert turned.yaw > astronaut_faces[0].yaw + 5
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_photo_on_its_side_is_turned(astronaut: Photo, astronaut_faces: list[Face], degrees: int) -> None:
+    """As files are whose orientation got lost: stored turned, and nothing says so."""
+    found = find_upright(astronaut.turned(-degrees % 360))
+    assert found.turned == degrees
+    assert np.array_equal(found.photo.pixels, astronaut.pixels)
+    assert [face.box for face in found.faces] == [face.box for face in astronaut_faces]
+    assert found.photo.sha256 == astronaut.sha256
+    assert len(found.photo.warnings) == bool(degrees)
+    assert all("turned" in text for text in found.photo.warnings)
+
+
+def test_a_photo_without_faces_is_refused_however_it_is_turned() -> None:
+    ys, xs = np.mgrid[:300, :400]
+    empty = photo_from_array(np.stack([xs % 256, ys % 256, (xs + ys) % 256], -1).astype(np.uint8), name="empty.png")
+    with pytest.raises(NoFaceError, match=r"empty\.png: no face was found"):
+        find_upright(empty)
 
 
 def test_every_face_is_found_largest_first(pair: Photo) -> None:
