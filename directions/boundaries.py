@@ -1,6 +1,6 @@
 """What the linear methods have in common: examples of an output, boundaries between its sides, and controls of them.
 
-The one room of scikit-learn.
+With `estimators.py` the room of scikit-learn.
 """
 
 from __future__ import annotations

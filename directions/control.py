@@ -108,6 +108,14 @@ class Direction(ABC):
         """What it leaves alone, in words."""
         return "nothing"
 
+    def layers_of(self, target: int = 0) -> tuple[int, int]:
+        """The layer range of an output."""
+        return self.layers
+
+    def centre_of(self, target: int = 0) -> float | None:
+        """Coordinate along an output's direction of the mean of what it moves; None: it is not the same everywhere."""
+        return None
+
     def target(self, class_name: str | None) -> int:
         """Index of the output that a name means; a direction without classes has one.
 

@@ -98,7 +98,8 @@ class Controls(Mapping[str, Direction]):
             if control.width != width:
                 raise InputError(self.source, f"the control {control.name} moves {control.moves} of {control.width} "
                                  f"numbers, and the generator has {width}", "train controls for this generator")
-            generator.rows(control.layers)
+            for target in range(control.outputs):
+                generator.rows(control.layers_of(target))
 
     def matches(self, other: Controls) -> bool:
         """Whether both are for one space, as far as is known."""

@@ -89,6 +89,7 @@ def displace(generator: Generator, controls: Controls, edited: EditedLatents, ed
     Each direction walks its trajectory (`gradctrl.walk`) from w, the mean of the rows of its layer range; what it adds
     to w is added to these rows. For a w inversion that is "the edited w replaces rows [start, stop)". Directions of the
     styles then walk from the styles of the w+ that is reached, and what they add is added to the styles of those rows.
+    In a centred edit, directions that know where the mean of W lies begin there (`Edit.centred`).
 
     Args:
         generator: Whose latents they are.
@@ -100,11 +101,28 @@ def displace(generator: Generator, controls: Controls, edited: EditedLatents, ed
         InputError: an unknown name or class, a layer range that the generator does not have, or a method that the
             controls are not of.
     """
-    parts = [_part(controls, edit, name, strength) for name, strength in (strengths or edit.strengths).items()
-             if isinstance(strength, Tensor) or strength]
+    parts = [_part(controls, edit, name, strength) for name, strength in (strengths or edit.strengths).items()]
+    if edit.centred:
+        edited = _centre(generator, edited, parts)
+    parts = [part for part in parts if isinstance(part.length, Tensor) or part.length]
     for kind in ("w", "styles"):
         edited = _walk(generator, edited, [part for part in parts if part.direction.moves == kind])
     return edited
+
+
+def _centre(generator: Generator, edited: EditedLatents, parts: Sequence[_Part]) -> EditedLatents:
+    """Take the latents' own coordinates about the mean away, in the edited rows of w+ and along what knows its centre.
+
+    Strengths then say where a latent goes, not how far: GANSpace's centred edits, and those towards a target.
+    """
+    latent = edited.latent.clone()
+    for part in parts:
+        centre = part.direction.centre_of(part.target)
+        if centre is not None and part.direction.moves == "w":
+            rows = latent[:, slice(*generator.rows(part.layers))]
+            row = part.direction.direction(latent[:1, 0], part.target)[0]
+            rows -= (rows @ row - centre)[..., None] * row
+    return EditedLatents(latent, edited.styles)
 
 
 def _walk(generator: Generator, edited: EditedLatents, parts: Sequence[_Part]) -> EditedLatents:
@@ -132,7 +150,7 @@ def _part(controls: Controls, edit: Edit, name: str, strength: float | Tensor) -
     attribute, _, class_name = name.partition(":")
     direction = chosen_direction(controls, attribute, edit)
     target = direction.target(class_name or None)
-    return _Part(direction, target, keep_list(controls, direction, edit), edit.layers or direction.layers,
+    return _Part(direction, target, keep_list(controls, direction, edit), edit.layers or direction.layers_of(target),
                  strength * direction.units[target], step_of(direction, edit))
 
 

@@ -46,6 +46,7 @@ class Edit:
     layers: tuple[int, int] | None = None  # [start, stop) in sides of features; None: each control's own.
     step: float | None = None              # Length of a step; None: each control's own.
     method: str | None = None              # "gradctrl", "interfacegan" ...; None: that of the controls at hand.
+    centred: bool = False                  # Strengths say where along a direction, from the mean of W (GANSpace).
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # How a frozen dataclass settles its own fields.
@@ -66,8 +67,15 @@ class Edit:
 
     @property
     def changes(self) -> bool:
-        """Whether any strength is not 0."""
-        return any(self.strengths.values())
+        """Whether any strength is not 0, or says where to go."""
+        return any(self.strengths.values()) or (self.centred and bool(self.strengths))
+
+    def after_truncation(self, psi: float) -> Edit:
+        """This edit of truncated latents, as it were made before they were truncated: GANSpace's authors' reading.
+
+        They truncate w + d, so that psi scales what was added too; elsewhere here w is truncated, and d added whole.
+        """
+        return self.with_strengths({name: psi * strength for name, strength in self.strengths.items()})
 
     def check(self) -> None:
         """Refuse what would take for ever, or is no number: for edits that come from files and from other programs.
@@ -90,7 +98,8 @@ class Edit:
         """The edit as JSON can hold it; `from_json` reads it."""
         keep = dict(self.keep) if isinstance(self.keep, Mapping) else None if self.keep is None else list(self.keep)
         return {"strengths": dict(self.strengths), "keep": keep,
-                "layers": None if self.layers is None else list(self.layers), "step": self.step, "method": self.method}
+                "layers": None if self.layers is None else list(self.layers), "step": self.step, "method": self.method,
+                **({"centred": True} if self.centred else {})}
 
     @staticmethod
     def from_json(data: Any) -> Edit:
@@ -101,8 +110,8 @@ class Edit:
         """
         if not isinstance(data, dict):
             raise ValueError("an edit must be an object")
-        if set(data) - {"strengths", "keep", "layers", "step", "method"} or "strengths" not in data:
-            raise ValueError("an edit has strengths, keep, layers, step and method, and nothing else")
+        if set(data) - {"strengths", "keep", "layers", "step", "method", "centred"} or "strengths" not in data:
+            raise ValueError("an edit has strengths, keep, layers, step, method and centred, and nothing else")
         strengths, keep, layers, step, method = (data.get(name) for name in (
             "strengths", "keep", "layers", "step", "method"))
         if not isinstance(strengths, dict) or not all(map(_is_number, strengths.values())):
@@ -116,8 +125,10 @@ class Edit:
             raise ValueError("layers must be two sides of features")
         if not (step is None or _is_number(step)) or not (method is None or isinstance(method, str)):
             raise ValueError("step must be a number and method a name")
+        if not isinstance(data.get("centred", False), bool):
+            raise ValueError("centred must be true or false")
         return Edit(strengths=strengths, keep=keep, layers=None if layers is None else (layers[0], layers[1]),
-                    step=step, method=method)
+                    step=step, method=method, centred=data.get("centred", False))
 
     def __str__(self) -> str:
         return json.dumps(self.to_json())

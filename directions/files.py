@@ -137,7 +137,7 @@ def _direction(entry: Mapping[str, Any], tensors: Mapping[str, Tensor],
     common: dict[str, Any] = {"name": name, "layers": tuple(entry["layers"]), "step": entry["step"],
                               "units": tuple(entry["units"]), "limits": (low, high), "report": entry["report"]}
     if kind == "direction":
-        return LinearDirection(found_by=entry["method"], **parts, **common)
+        return LinearDirection(found_by=entry["method"], centre=entry.get("centre"), **parts, **common)
     common |= {"classes": tuple(entry["classes"]), "keep": entry["keep"], "margins": tuple(entry["margins"]),
                "ordered": entry["ordered"], "keeps_tone": bool(entry.get("keeps_tone", False))}
     if kind == "linear":

@@ -127,7 +127,8 @@ class LinearControl(_FixedDirections, Control):
 class LinearDirection(_FixedDirections):
     """One fixed direction that nobody labelled, such as a principal component."""
 
-    directions: Tensor  # [1, D], of length 1.
+    directions: Tensor             # [1, D], of length 1.
+    centre: float | None = None    # Coordinate along it of the mean of what it moves; None: not known.
 
     def __post_init__(self) -> None:
         if self.directions.ndim != 2 or len(self.directions) != 1:
@@ -137,11 +138,14 @@ class LinearDirection(_FixedDirections):
     def direction(self, x: Tensor, target: int = 0, keep: KeepList = ()) -> Tensor:
         return self.directions.expand(len(x), -1)
 
+    def centre_of(self, target: int = 0) -> float | None:
+        return self.centre
+
     def tensors(self) -> dict[str, Tensor]:
         return {"directions": self.directions}
 
     def settings(self) -> dict[str, Any]:
-        return {}
+        return {} if self.centre is None else {"centre": self.centre}
 
 
 def recombine(candidates: Sequence[LinearControl], choice: Sequence[int]) -> LinearControl:

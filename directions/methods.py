@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from weights.errors import InputError
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")  # Of a direction, a control, an attribute, or what is compared.
-MethodName = Literal["gradctrl", "interfacegan", "ganspace", "stylespace"]
+MethodName = Literal["gradctrl", "interfacegan", "ganspace", "stylespace", "sefa"]
 Contender = Literal["gradctrl", "paper", "interfacegan", "ganspace", "stylespace"]
 CONTENDERS: tuple[Contender, ...] = get_args(Contender)
 """What an evaluation compares: the methods, and GradCtrl once more as its paper describes it."""
@@ -34,6 +34,7 @@ METHODS: dict[str, Method] = {
                        file="bundled-ganspace"),
     "stylespace": Method(title="StyleSpace", paper="Wu et al. 2021, arXiv 2011.12799", moves="styles",
                          file="bundled-stylespace"),
+    "sefa": Method(title="SeFa", paper="Shen and Zhou 2021, arXiv 2007.06600", moves="w", file="bundled-sefa"),
 }
 
 

@@ -19,7 +19,8 @@ NEVER = {"gradctrl": {"inversion", "generators"}}  # Beside that imports go down
 TOOLS = ("tools", "benchmarks", "tests")  # May import all of the house; nothing imports them.
 ROOMS = {
     "dlib": {"inversion/faces.py"}, "lpips": {"inversion/perceptual.py"}, "av": {"editing/video.py"},
-    "cv2": {"inversion/*"}, "gradio": {"app.py", "page/*"}, "sklearn": {"directions/boundaries.py"},
+    "cv2": {"inversion/*"}, "gradio": {"app.py", "page/*"},
+    "sklearn": {"directions/boundaries.py", "directions/estimators.py"},
     "click": {"cli.py", "commands/*"}, "pillow_heif": {"inversion/decoding.py"},
     "onnxruntime": {"learning/scorers/models.py"},
     "matplotlib": {"evaluation/plots.py"},
