@@ -4,7 +4,7 @@
 
 Starts the page in a process of its own and drives it as its visitors would, each in a browser context of their own. It
 measures one load after the other: one visitor with a sample; one with each photo, put back into it; all visitors; all,
-and one more who inverts a photo over and over. A visitor moves a slider, waits until the picture is painted, and looks
+and one more who brings a photo over and over. A visitor moves a slider, waits until the picture is painted, and looks
 at it for a second, in which the picture in full comes and the numbers. Prints a Markdown report; --out also writes all
 single values as JSON.
 
@@ -49,7 +49,7 @@ PATIENCE = 180_000  # Milliseconds that anything in the browser may take.
 # Moves the slider as a hand would, and waits until a picture of the result is another one, is decoded and has had a
 # frame in which to be painted. Milliseconds.
 MOVE = """async ([selector, value]) => {
-  const slider = document.querySelector(selector), pictures = () => [...document.querySelectorAll('#result img')];
+  const slider = document.querySelector(selector), pictures = () => [...document.querySelectorAll('#whole img')];
   const before = pictures().map(image => image.src).join();
   const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set;
   const start = performance.now();
@@ -146,16 +146,20 @@ class Load:
     title: str
     visitors: int
     photo: Path | None = None  # That they edit; None: a sample each.
-    inverting: bool = False    # Whether one more inverts a photo over and over.
+    inverting: bool = False    # Whether one more brings a photo over and over.
     moves: list[float] = field(default_factory=list)       # Milliseconds from a slider's move to its picture.
-    inversions: list[float] = field(default_factory=list)  # Seconds.
+    ready: list[float] = field(default_factory=list)       # Seconds from a face's choice to its first live slider.
     errors: list[str] = field(default_factory=list)
     memory: list[tuple[float, float]] = field(default_factory=list)  # Seconds, MB.
     cores: float = 0.0  # Mean number of cores that the page kept busy.
 
     async def run(self, browser: Any, server: Server, seconds: float) -> None:
         """Let the visitors use the page for some time, once all have a face."""
-        tabs = [await _open(browser, server, self.photo) for _ in range(self.visitors)]
+        tabs = []
+        for _ in range(self.visitors):
+            tab, seconds_to_slider = await _open(browser, server, self.photo)
+            tabs.append(tab)
+            self.ready.append(seconds_to_slider)
         begin, worked = time.monotonic(), server.seconds_worked()
         until = begin + seconds
         tasks = [self._move(tab, seed, until) for seed, tab in enumerate(tabs)]
@@ -178,12 +182,11 @@ class Load:
 
     async def _invert(self, browser: Any, server: Server, until: float) -> None:
         while time.monotonic() < until:
-            start = time.monotonic()
             try:
-                tab = await _open(browser, server, PHOTO)
-                self.inversions.append(time.monotonic() - start)
+                tab, seconds_to_slider = await _open(browser, server, PHOTO)
+                self.ready.append(seconds_to_slider)
                 await tab.context.close()
-            except Exception as error:  # noqa: BLE001 (an error is what is counted)
+            except Exception as error:  # noqa: BLE001, PERF203 (an error is what is counted)
                 self.errors.append(str(error).split("\n", 1)[0])
 
     async def _watch(self, server: Server, begin: float, until: float) -> None:
@@ -197,34 +200,34 @@ class Load:
         return float(np.polyfit(later[:, 0], later[:, 1], 1)[0] * 60) if len(later) > 2 else 0.0
 
 
-async def _open(browser: Any, server: Server, photo: Path | None) -> Any:
-    """The page as a new visitor sees it, with a face to edit: a sample, or a photo inverted by the quickest preset."""
+async def _open(browser: Any, server: Server, photo: Path | None) -> tuple[Any, float]:
+    """The page as a new visitor sees it, with a face to edit: a sample, or a photo; and the seconds to its sliders."""
     tab = await (await browser.new_context(viewport={"width": 1440, "height": 900})).new_page()
     tab.set_default_timeout(PATIENCE)
     await tab.goto(server.address)
+    await tab.wait_for_selector("#upload input[type=file]", state="attached")
+    start = time.monotonic()
     if photo is None:
         await tab.click("#surprise")
     else:
-        await tab.wait_for_selector("#upload input[type=file]", state="attached")
         await tab.set_input_files("#upload input[type=file]", str(photo))
-        await tab.locator("#preset label").first.click()
-        await tab.click("#invert")
     await tab.wait_for_selector("#edit", state="visible")
+    seconds = time.monotonic() - start
     await tab.wait_for_timeout(3000)
-    return tab
+    return tab, seconds
 
 
 def report(loads: Sequence[Load]) -> str:
     """A Markdown table, one line for each load."""
-    lines = ["| load | moves | slider to picture, ms: p50 / p95 / most | p50 beside the first | inversions, median s "
+    lines = ["| load | moves | slider to picture, ms: p50 / p95 / most | p50 beside the first | to the first slider, median s "
              "| errors | memory, MB: begin, end, most | growth, MB a minute | cores of the page |",
              "|" + "---|" * 9]
     for load in loads:
         p50, p95 = np.percentile(load.moves, [50, 95]) if load.moves else (np.nan, np.nan)
         memory = [mb for _, mb in load.memory] or [0.0]
-        inversions = f"{len(load.inversions)}, {np.median(load.inversions):.0f}" if load.inversions else "none"
+        ready = f"{np.median(load.ready):.1f} of {len(load.ready)}" if load.ready else "none"
         lines.append(f"| {load.title} | {len(load.moves)} | {p50:.0f} / {p95:.0f} / {max(load.moves, default=0):.0f} "
-                     f"| {p50 / np.median(loads[0].moves or [np.nan]):.1f} | {inversions} | {len(load.errors)} "
+                     f"| {p50 / np.median(loads[0].moves or [np.nan]):.1f} | {ready} | {len(load.errors)} "
                      f"| {memory[0]:.0f}, {memory[-1]:.0f}, {max(memory):.0f} | {load.growth():+.1f} "
                      f"| {load.cores:.2f} |")
     return "\n".join(lines)

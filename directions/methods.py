@@ -8,7 +8,9 @@ from typing import Literal, get_args
 
 from weights.errors import InputError
 
-NAME = re.compile(r"[a-z][a-z0-9_]*")  # Of a direction, a control, an attribute, or what is compared.
+# Of a direction, a control, an attribute, or what is compared: letters of any script, digits and _, and of Latin capitals
+# none, since names are parts of files' names.
+NAME = re.compile(r"(?![\d_])[^\s\x00-/:-^`{-\x9f]+")
 MethodName = Literal["gradctrl", "interfacegan", "ganspace", "stylespace", "sefa"]
 Contender = Literal["gradctrl", "paper", "interfacegan", "ganspace", "stylespace"]
 CONTENDERS: tuple[Contender, ...] = get_args(Contender)

@@ -101,7 +101,7 @@ def fit_from_labels(generator: Generator, controls: Controls, name: str, classes
     Args:
         generator: Whose samples they are.
         controls: Those that there are, for the same generator; what the new one keeps.
-        name: Of the attribute: lower-case letters, digits and _.
+        name: Of the attribute: lower-case letters of any language, digits and _.
         classes: 2 to 6; of a binary attribute (negative, positive).
         labels: The class of each sample, by seed.
         truncation: psi of the sorted samples.

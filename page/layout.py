@@ -15,6 +15,7 @@ from page.tabs.edit import EditTab
 from page.tabs.models import ModelsTab
 from page.tabs.teach import TeachTab
 from page.tabs.wiring import HIDDEN, PRIVATE, QUICK, Update
+from page.tabs.words import problem
 from weights.errors import InputError
 
 INTRO = ("# Face editor\nDrop in a photo of a face and change it: a smile, another age, other hair; everything else "
@@ -49,6 +50,7 @@ class Page:
         self.services, self.visitors = services, Visitors(services.cache)
         # Gradio keeps one visitor in each browser tab's session, and deletes it when its time is over.
         self.visitor = gr.State(Visitor(), time_to_live=KEPT_SECONDS)
+        self.token = gr.BrowserState("", storage_key="face-editor-visitor")  # Nothing but a name that nobody can guess.
         gr.Markdown(INTRO, elem_id="intro")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Edit", id="edit"):
@@ -69,6 +71,7 @@ class Page:
         models_tab.select(self.models.on_show, self.visitor, [self.models.notice, *self.models.outputs], **QUICK)
         self.forget.click(self.on_forget, self.visitor, [*self.edit.all_outputs, *self.batch.forgotten], queue=False,
                           **HIDDEN, **PRIVATE)
+        self.edit.offer_again(self.on_again)
 
     def on_forget(self, visitor: Visitor) -> Update:
         """Delete all that is there of a visitor, and begin again."""
@@ -77,17 +80,35 @@ class Page:
 
     def wire_visits(self, demo: gr.Blocks) -> None:
         """What happens when somebody opens the page, and closes it."""
-        demo.load(self.on_load, self.visitor, [self.visitor, self.edit.photo.examples], **QUICK)
+        demo.load(self.on_load, [self.visitor, self.token],
+                  [self.visitor, self.token, self.edit.photo.examples, self.edit.photo.again], **QUICK)
         demo.unload(self.on_unload)
 
     def on_unload(self, request: gr.Request) -> None:
         self.visitors.left(str(request.session_hash))
 
-    def on_load(self, visitor: Visitor, request: gr.Request) -> Update:
-        """Draw the examples."""
+    def on_load(self, visitor: Visitor, token: str | None, request: gr.Request) -> Update:
+        """Draw the examples, and offer what was there before the tab was loaded again."""
+        visitor.former = self.visitors.back(token)
         self.visitors.came(visitor, str(request.session_hash))
         try:
             pictures = examples.gallery(self.services.models_of(visitor))
         except InputError:  # The visitor is told when the generator is needed.
             pictures = [examples.the_photo()]
-        return {self.visitor: visitor, self.edit.photo.examples: pictures}
+        has_face = visitor.former is not None and visitor.former.subject is not None
+        return {self.visitor: visitor, self.token: visitor.token, self.edit.photo.examples: pictures,
+                self.edit.photo.again: gr.update(visible=has_face)}
+
+    def on_again(self, visitor: Visitor, request: gr.Request) -> Update:
+        """Go on with the face that was there before the tab was loaded again."""
+        former = visitor.former
+        if former is None or former.subject is None:
+            return {self.edit.notice: problem("it is gone: all is deleted after an hour; choose the photo again"),
+                    self.edit.photo.again: gr.update(visible=False)}
+        former.token = visitor.token
+        self.visitors.came(former, str(request.session_hash))
+        shown = {self.visitor: former, **self.edit.show_subject(former, former.edit),
+                 self.edit.photo.again: gr.update(visible=False)}
+        if former.photo is not None and former.subject.photo is former.photo:
+            shown |= self.edit.photo.show(former, self.services.models_of(former))
+        return shown

@@ -6,20 +6,13 @@ from pathlib import Path
 
 import gradio as gr
 
-# Marks on a slider's track, in hundredths of its length. A thumb of 16 pixels stays within the track.
-_PLACES = "\n".join(f".safe-from-{n} {{ --from: {n}%; }} .safe-to-{n} {{ --to: {n}%; }} "
-                    f".zero-at-{n} {{ --zero: calc({n}% + {(50 - n) * 0.16:.2f}px); }}" for n in range(101))
+# The mark of 0 on a slider's track, in hundredths of its length. A thumb of 16 pixels stays within the track.
+_PLACES = "\n".join(f".zero-at-{n} {{ --zero: calc({n}% + {(50 - n) * 0.16:.2f}px); }}" for n in range(101))
 
 CSS = Path(__file__).with_suffix(".css").read_text(encoding="utf-8") + _PLACES
 
 
-# A double click on a slider sets it to 0, as Gradio's own button beside it does.
-HEAD = """<script>
-document.addEventListener('dblclick', event => {
-  const slider = event.target.closest('.marked input[type=range]');
-  slider?.closest('.marked').querySelector('.reset-button')?.click();
-});
-</script>"""
+HEAD = f"<script>{Path(__file__).with_name('script.js').read_text(encoding='utf-8')}</script>"
 
 
 def theme() -> gr.themes.Default:

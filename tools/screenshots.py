@@ -48,15 +48,11 @@ def _large(browser: Browser, address: str) -> None:
     page = _open(browser, address, LARGE, "light")
     _take(page, "start")
     page.set_input_files("#upload input[type=file]", str(PHOTO))
-    page.wait_for_selector("#faces-words >> text=1 face found")
-    page.wait_for_timeout(8000)  # The presets' times are measured when the page has started.
-    page.click("#another")
-    page.set_input_files("#upload input[type=file]", str(PHOTO))
-    page.wait_for_selector("#preset >> text=about")
-    page.click("#invert")
-    page.wait_for_selector("#status >> text=/step (4|5|6|7)\\d of/")
-    _take(page, "inverting")
+    page.wait_for_selector("#veil img")
+    _take(page, "preparing")
     page.wait_for_selector("#edit", state="visible")
+    page.wait_for_selector("#status summary >> text=Ready")
+    page.wait_for_function("getComputedStyle(document.querySelector('#control-hat'), '::after').backgroundImage != 'none'")
     _edit(page)
     _take(page, "edit")
     _teach(page)
@@ -105,7 +101,7 @@ def _edit(page: Page) -> None:
         box = page.locator(f"#control-{control} input[type=number]")
         box.fill(str(strength))
         box.press("Enter")
-    page.wait_for_selector("#effect >> text=age +1")
+    page.wait_for_selector("#effect .said >> text=Age:")
     page.wait_for_timeout(1500)
 
 

@@ -50,7 +50,7 @@ def check_names(where: object, attribute: str, classes: tuple[str, ...]) -> None
     """
     if not NAME.fullmatch(attribute):
         raise InputError(where, f"{attribute!r} cannot be an attribute's name",
-                         "use lower-case letters, digits and _, beginning with a letter")
+                         "use lower-case letters of any language, digits and _, beginning with a letter")
     wrong = [name for name in classes if not CLASS.fullmatch(name)]
     if wrong or len(set(classes)) != len(classes) or len(classes) < 2:
         raise InputError(where,

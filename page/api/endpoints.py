@@ -164,7 +164,7 @@ class Endpoints:
             raise InputError(name, f"there is no face {face}",
                              "choose one with the argument face, by its number as find_faces gives it")
         choose(visitor, face)
-        for _ in invert(visitor, models, preset_of(preset), self.services.inversions):
+        for _ in invert(visitor, models, preset, self.services.inversions):
             pass
         subject = visitor.subject
         if subject is None or subject.inversion is None:
@@ -270,7 +270,7 @@ class Endpoints:
         """Train a new control from samples that were sorted into classes, without a classifier. Takes seconds.
 
         Args:
-            name: Of the attribute: lower-case letters, digits and _.
+            name: Of the attribute: lower-case letters of any language, digits and _.
             classes: 2 to 6 names; of two the negative one first.
             labels: The class of each sample, by its seed as a text; 30 of each class work well, 10 are the least.
             truncation: Of the samples, as it was given to sample.

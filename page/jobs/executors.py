@@ -7,6 +7,7 @@ import functools
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -107,11 +108,19 @@ class InversionQueue:
         self._executor = ThreadPoolExecutor(1, "inversions")
         self._seconds: dict[Future[Any], float] = {}  # That each is expected to take, in their order.
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
 
     @property
     def is_idle(self) -> bool:
         """Whether none runs and none waits."""
         return not self._seconds
+
+    def give_way(self, seconds: float, unless: Callable[[], bool]) -> None:
+        """Wait until none runs and none waits, so many seconds at most, and not once `unless` says so."""
+        end = time.monotonic() + seconds
+        with self._changed:
+            while not self.is_idle and not unless() and time.monotonic() < end:
+                self._changed.wait(LOOK)
 
     def submit(self, work: Callable[[], Result], seconds: float = 0.0) -> Future[Result]:
         """Have it done when its turn comes; cancelled before, it leaves the queue.
@@ -133,8 +142,9 @@ class InversionQueue:
         return job
 
     def _leave(self, job: Future[Any]) -> None:
-        with self._lock:
+        with self._changed:
             del self._seconds[job]
+            self._changed.notify_all()
         memory.give_back()
 
     def ahead(self, job: Future[Any]) -> tuple[int, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import secrets
 import shutil
 import sys
 import threading
@@ -86,11 +87,20 @@ class Visitors:
 
     def __init__(self, cache: InversionCache | None, grace: float | None = None) -> None:
         self.cache, self.grace = cache, GRACE if grace is None else grace
+        self._known: weakref.WeakValueDictionary[str, Visitor] = weakref.WeakValueDictionary()
         self._here: weakref.WeakValueDictionary[str, Visitor] = weakref.WeakValueDictionary()
 
     def came(self, visitor: Visitor, session: str) -> None:
-        """Somebody opens the page, in a session of that name."""
-        self._here[session] = visitor
+        """Somebody opens the page, in a session of that name; by the visitor's token their browser is known again."""
+        visitor.token = visitor.token or secrets.token_urlsafe(24)
+        self._here[session] = self._known[visitor.token] = visitor
+
+    def back(self, token: str | None) -> Visitor | None:
+        """Who had this token before the page was loaded again; what they had is not forgotten then."""
+        visitor = self._known.get(token or "")
+        if visitor is not None:
+            visitor.seen = time.monotonic()
+        return visitor
 
     def left(self, session: str) -> None:
         """Somebody closes the page; whoever does nothing for a while then is forgotten."""

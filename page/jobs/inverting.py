@@ -14,13 +14,15 @@ import numpy as np
 
 from editing import ChosenFace, Inverter
 from generators import Generator
-from inversion import Inversion, InversionCache, Progress, Projector, ProjectorSettings
+from inversion import PRESETS, Inversion, InversionCache, Progress, Projector, ProjectorSettings
 from page.jobs.executors import LOOK, InversionQueue, edits, reported
 from page.jobs.zero_gpu import PREVIEW_STEPS, invert_on_lent_gpu, zero_gpu
 from page.state.models import EditingModels
 from page.state.visitor import EditSubject, Visitor
 
 WAY = 2.0  # How long an inversion waits for edits after a step at most, in units of that step's time.
+
+LONGEST_WAY = 30.0  # Seconds that an inversion waits for those that go first, at each of its steps.
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ class VisitorsCache:
             self.cache.remove(key)
 
 
-def invert(visitor: Visitor, models: EditingModels, settings: ProjectorSettings, inversions: InversionQueue,
-           cache: InversionCache | None = None) -> Iterator[Waiting | Progress]:
+def invert(visitor: Visitor, models: EditingModels, preset: str, inversions: InversionQueue,
+           cache: InversionCache | None = None, *, improving: EditSubject | None = None,
+           after: InversionQueue | None = None) -> Iterator[Waiting | Progress]:
     """Invert the chosen face, yielding the best so far every few steps; in the end it is the visitor's subject.
 
     `Visitor.end_inversion` ends it after the step that is running; so does closing the iterator. While it waits, that
@@ -61,38 +64,64 @@ def invert(visitor: Visitor, models: EditingModels, settings: ProjectorSettings,
     Args:
         visitor: Who has chosen a face.
         models: The visitor's.
-        settings: Of the inversion.
+        preset: One of `PRESETS`.
         inversions: Where it waits for its turn.
         cache: Keeps inversions.
+        improving: A subject of the chosen face, whose place the inversion takes if it is nearer to the crop; the edits
+            of it go on, also after another face was chosen.
+        after: Whose inversions go first, between two steps of this one.
     Raises:
         InputError: no face is chosen, or too many inversions wait.
     """
-    chosen, keys = visitor.chosen_face, visitor.cache_keys
+    chosen, keys, settings = visitor.chosen_face, visitor.cache_keys, PRESETS[preset]
     stop = visitor.stop or visitor.begin_inversion()
     inverter = Inverter(models.projector, None if cache is None else VisitorsCache(cache, visitor))
     cached = inversion = inverter.cached(chosen, settings)
     if inversion is None:
-        made = yield from _in_turn(models, chosen, settings, stop, inversions)
+        made = yield from _in_turn(models, chosen, settings, stop, inversions, after)
         if made is None:
             return
         inversion = inverter.finish(chosen, made, settings)
-    if visitor.stop is not stop or visitor.photo is not chosen.photo or visitor.cache_keys is not keys:
-        return
-    visitor.begin_edits(EditSubject(
+        if not inversion.stopped:
+            models.timing.learn(settings, inversion.seconds)
+    subject = EditSubject(
         name=Path(chosen.photo.name).stem, generator=models.generator.hash, latent=inversion.latent,
-        picture=inversion.picture, inversion=inversion, photo=chosen.photo, face=chosen.face,
-        from_cache=cached is not None, source=chosen.source(inversion)))
+        picture=inversion.picture, inversion=inversion, photo=chosen.photo, face=chosen.face, preset=preset,
+        from_cache=cached is not None, source=chosen.source(inversion))
+    if visitor.photo is not chosen.photo or visitor.cache_keys is not keys:
+        return
+    if improving is not None:
+        if any(known is improving for known in visitor.subjects.values()) and _nearer(inversion, improving):
+            visitor.improve(improving, subject)
+    elif visitor.stop is stop:
+        visitor.begin_edits(subject)
+
+
+def is_kept(visitor: Visitor, models: EditingModels, preset: str, cache: InversionCache | None) -> bool:
+    """Whether the chosen face's inversion by a preset is there already."""
+    inverter = Inverter(models.projector, None if cache is None else VisitorsCache(cache, visitor))
+    return inverter.cached(visitor.chosen_face, PRESETS[preset]) is not None
+
+
+def _nearer(inversion: Inversion, subject: EditSubject) -> bool:
+    return subject.inversion is None or inversion.lpips < subject.inversion.lpips
 
 
 def _in_turn(models: EditingModels, chosen: ChosenFace, settings: ProjectorSettings, stop: threading.Event,
-             inversions: InversionQueue) -> Yields[Waiting | Progress, None, Inversion | None]:
+             inversions: InversionQueue, after: InversionQueue | None,
+             ) -> Yields[Waiting | Progress, None, Inversion | None]:
     """Make an inversion when its turn comes, and return it; None: it was ended while it waited."""
     projector, crop = models.projector, chosen.crop(models.generator.img_resolution)
     reports: queue.SimpleQueue[Progress] = queue.SimpleQueue()
     left = threading.Event()
 
-    def should_stop() -> bool:
+    def is_ended() -> bool:
         return stop.is_set() or left.is_set() or inversions.closing.is_set()
+
+    def should_stop() -> bool:
+        if after is not None:
+            after.give_way(LONGEST_WAY, is_ended)
+        return is_ended()
 
     job = inversions.submit(lambda: make(projector, crop, projector.resolve(settings), should_stop, reports.put),
                             models.timing.seconds(settings) or 0.0)

@@ -44,7 +44,12 @@ class Measure:
     @property
     def changed(self) -> bool:
         """Whether any class's probability changed much."""
-        return float(np.abs(np.subtract(self.after, self.before)).max()) >= NOTICED
+        return self.largest >= NOTICED
+
+    @property
+    def largest(self) -> float:
+        """By how much the probability of a class changed, at most."""
+        return float(np.abs(np.subtract(self.after, self.before)).max())
 
 
 @dataclass(frozen=True)

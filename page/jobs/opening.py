@@ -9,7 +9,7 @@ import numpy as np
 from editing import SampleSource, Session
 from generators import Generator, to_pixels
 from generators.spaces import in_words
-from inversion import Face, choose_face, find_faces, open_photo
+from inversion import Face, Photo, choose_face, find_upright, open_photo
 from page.state.visitor import EditSubject, Visitor
 from weights.errors import InputError
 
@@ -24,10 +24,27 @@ def take_photo(visitor: Visitor, path: str | Path, name: str | None = None) -> N
     Raises:
         InputError: not a photo, or no face in it.
     """
-    photo = open_photo(path, name=name)
-    faces = find_faces(photo)
+    _take(visitor, open_photo(path, name=name))
+
+
+def turn_photo(visitor: Visitor) -> None:
+    """Turn the photo in which no face was found, by a quarter to the right, and look for faces again.
+
+    Raises:
+        InputError: there is no such photo any more, or still no face in it.
+    """
+    photo = visitor.faceless
+    if photo is None:
+        raise InputError(None, "there is no photo to turn any more", "choose it again")
+    _take(visitor, photo.turned(90))
+
+
+def _take(visitor: Visitor, photo: Photo) -> None:
+    visitor.faceless = photo  # It may be turned, if it comes to that.
+    found = find_upright(photo)
     visitor.end_inversion()
-    visitor.photo, visitor.faces, visitor.chosen = photo, faces, None
+    visitor.faceless = None
+    visitor.photo, visitor.faces, visitor.chosen, visitor.subjects = found.photo, found.faces, None, {}
 
 
 def choose(visitor: Visitor, index: int) -> Face:
@@ -41,6 +58,7 @@ def choose(visitor: Visitor, index: int) -> Face:
     visitor.chosen = None
     face = choose_face(visitor.faces, index, name=visitor.photo.name)
     visitor.chosen = index
+    visitor.preparing = True
     return face
 
 
@@ -82,5 +100,6 @@ def resume(visitor: Visitor, session: Session, generator: Generator) -> None:
         visitor.begin_edits(EditSubject(
             name=session.name, generator=generator.hash, latent=inversion.latent, picture=inversion.picture,
             photo=session.photo, face=session.face, inversion=inversion, source=session.source, from_cache=True))
-    visitor.history.push(session.edit)
-    visitor.edit = session.edit
+    subject = visitor.present_subject
+    subject.history.push(session.edit)
+    subject.edit = session.edit

@@ -36,3 +36,8 @@ class Recent(Generic[Owner, Made]):
             for oldest in list(self._made)[:max(len(self._made) - self.most, 0)]:
                 del self._made[oldest]
         return made
+
+    def drop(self, owner: Owner) -> None:
+        """Have an owner's made anew when it is asked for again."""
+        with self._lock:
+            self._made.pop(owner, None)

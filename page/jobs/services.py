@@ -38,6 +38,7 @@ class Services:
     Attributes:
         models: The page's own.
         inversions: Where inversions wait for their turn.
+        quick_inversions: Where those do for which somebody's sliders wait; the others give way to them.
         cache, device, own_models: As given.
     Raises:
         InputError: the controls cannot be read.
@@ -48,7 +49,7 @@ class Services:
                  cache: InversionCache | None = None, own_models: bool = True) -> None:
         self.models = EditingModels(LazyGenerator(generator, device=device),
                                     controls if isinstance(controls, Controls) else load_directions(controls))
-        self.inversions = InversionQueue()
+        self.inversions, self.quick_inversions = InversionQueue(), InversionQueue()
         self.cache, self.device, self.own_models = cache, device, own_models
 
     def models_of(self, visitor: Visitor) -> EditingModels:
@@ -65,13 +66,19 @@ class Services:
         describer()(np.zeros((128, 128, 3), np.uint8))
         timing, closing = self.models.timing, self.inversions.closing
         while timing.pace is None and not closing.wait(SETTLED_AFTER):
-            if self.inversions.is_idle:  # One that comes meanwhile has the cores at once; it is timed later then.
+            if self.is_idle:  # One that comes meanwhile has the cores at once; it is timed later then.
                 timing.pace = measured_pace(self.models.projector,
-                                            lambda: closing.is_set() or not self.inversions.is_idle)
+                                            lambda: closing.is_set() or not self.is_idle)
                 memory.give_back()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no inversion runs and none waits."""
+        return self.inversions.is_idle and self.quick_inversions.is_idle
 
     def close(self) -> None:
         """End all that runs, as the page ends."""
+        self.quick_inversions.close()
         self.inversions.close()
 
 

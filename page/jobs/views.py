@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from inversion import Face, PasteBack, Photo, made_smaller, paste_back
 from page.jobs.recent import Recent
-from page.state.visitor import EditSubject
+from page.state.visitor import EditSubject, SubjectView
 
 VIEW_SIDE = 1024    # Photos are shown with at most so many pixels a side; they are saved with all of theirs.
 PREVIEW_SIDE = 512  # The same while a slider is dragged, when being quick counts.
@@ -34,19 +34,45 @@ def pasted_pictures(subject: EditSubject, picture: np.ndarray, *,
     """
     if subject.photo is None or subject.face is None:
         raise ValueError("there is no photo to put the face back into")
-    photo, face = subject.photo, subject.face
-    if side is not None:
-        if side not in subject.views:
-            part, faces = scaled(*around(photo, face), side)
-            subject.views[side] = part, faces[0]
-        photo, face = subject.views[side]
+    if side is None:
+        return subject.photo.pixels, paste_back(subject.under or subject.photo, subject.face, picture,
+                                                original=subject.picture)
+    view = view_of(subject, side)
     if side != PREVIEW_SIDE:
-        return photo.pixels, paste_back(photo, face, picture, original=subject.picture)
+        return view.photo.pixels, paste_back(view.under, view.face, picture, original=subject.picture)
     # Asked for at each move of a slider; the photo's part of it takes longer than the edit's.
     ready = _READY.get(subject, dict)
     if len(picture) not in ready:
-        ready[len(picture)] = PasteBack.of(photo, face, made_smaller(subject.picture, len(picture)))
-    return photo.pixels, ready[len(picture)](picture)
+        ready[len(picture)] = PasteBack.of(view.under, view.face, made_smaller(subject.picture, len(picture)))
+    return view.photo.pixels, ready[len(picture)](picture)
+
+
+def view_of(subject: EditSubject, side: int) -> SubjectView:
+    """The part of a subject's photo around its face, at most so many pixels a side."""
+    assert subject.photo is not None
+    assert subject.face is not None
+    if side not in subject.views:
+        part, faces = scaled(*around(subject.photo, subject.face), side)
+        under = part if subject.under is None else scaled(*around(subject.under, subject.face), side)[0]
+        subject.views[side] = SubjectView(part, under, faces[0])
+    return subject.views[side]
+
+
+def lay_under(subject: EditSubject, others: Sequence[tuple[EditSubject, np.ndarray]]) -> None:
+    """Have a subject's face put back into its photo as the edits of the photo's other faces leave it.
+
+    Args:
+        subject: Of a photo.
+        others: Other faces of it, each with its edited picture, uint8 [R, R, 3].
+    """
+    assert subject.photo is not None
+    pixels = subject.photo.pixels
+    for other, picture in others:
+        assert other.face is not None
+        pixels = paste_back(replace(subject.photo, pixels=pixels), other.face, picture, original=other.picture)
+    subject.under = replace(subject.photo, pixels=pixels) if others else None
+    subject.views.clear()
+    _READY.drop(subject)
 
 
 def around(photo: Photo, face: Face) -> tuple[Photo, list[Face]]:

@@ -27,24 +27,13 @@ class SmallPicture:
     lacking: np.ndarray  # What the generator's small picture lacks of it, int16 [s, s, 3].
 
 
-@dataclass(eq=False, kw_only=True)
-class EditSubject:
-    """What is being edited: an inverted face of a photo, or a synthetic sample."""
+@dataclass(frozen=True, eq=False)
+class SubjectView:
+    """The part of a photo around a face, for the page."""
 
-    name: str                           # For the names of saved files.
-    source: PhotoSource | SampleSource
-    generator: str                      # `Generator.hash` of the latent's.
-    latent: Tensor                      # w [w_dim] or w+ [num_ws, w_dim], float32 on the CPU.
-    picture: np.ndarray                 # The latent's picture, uint8 [R, R, 3].
-    inversion: Inversion | None = None  # These three for a photo only.
-    photo: Photo | None = None
-    face: Face | None = None
-    from_cache: bool = False            # Whether the inversion was kept from an earlier time.
-    # What was made of it for the page, once it was needed.
-    views: dict[int, tuple[Photo, Face]] = field(default_factory=dict)  # The part around the face, by its side.
-    descriptor: np.ndarray | None = None                                # dlib's, of the picture: float32 [128].
-    told: dict[str, Tensor] | None = None                               # What the image classifier tells of it.
-    small: SmallPicture | None = None                                   # For previews.
+    photo: Photo   # As it was brought.
+    under: Photo   # With the edits of its other faces.
+    face: Face     # Where the face is in it.
 
 
 class History:
@@ -85,6 +74,33 @@ class History:
         return self.now
 
 
+@dataclass(eq=False, kw_only=True)
+class EditSubject:
+    """What is being edited: an inverted face of a photo, or a synthetic sample."""
+
+    name: str                           # For the names of saved files.
+    source: PhotoSource | SampleSource
+    generator: str                      # `Generator.hash` of the latent's.
+    latent: Tensor                      # w [w_dim] or w+ [num_ws, w_dim], float32 on the CPU.
+    picture: np.ndarray                 # The latent's picture, uint8 [R, R, 3].
+    inversion: Inversion | None = None  # These three for a photo only.
+    photo: Photo | None = None
+    face: Face | None = None
+    from_cache: bool = False            # Whether the inversion was kept from an earlier time.
+    preset: str = ""                    # By which it was inverted, if by one.
+    # What the visitor does with it.
+    edit: Edit = field(default_factory=Edit)            # That is shown now.
+    history: History = field(default_factory=lambda: History())
+    pins: list[Edit] = field(default_factory=list)      # To compare others with.
+    under: Photo | None = None                          # The photo with the edits of its other faces, if there are any.
+    # What was made of it for the page, once it was needed.
+    views: dict[int, SubjectView] = field(default_factory=dict)         # The part around the face, by its side.
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)  # Of sliders, for this face.
+    descriptor: np.ndarray | None = None                                # dlib's, of the picture: float32 [128].
+    told: dict[str, Tensor] | None = None                               # What the image classifier tells of it.
+    small: SmallPicture | None = None                                   # For previews.
+
+
 class Visitor:
     """All that the page knows of one visitor: plain arrays and tensors on the CPU.
 
@@ -93,23 +109,25 @@ class Visitor:
 
     def __init__(self) -> None:
         self.photo: Photo | None = None
+        self.faceless: Photo | None = None     # The last one, if no face was found in it.
         self.faces: list[Face] = []
         self.chosen: int | None = None         # From 0, the largest; None: none of them can be edited yet.
         self.subject: EditSubject | None = None
         self.stop: threading.Event | None = None  # Of the inversion that waits or runs; its identity tells which.
         self.cache_keys: set[str] = set()      # Of the inversions that may be kept for this visitor.
+        self.subjects: dict[int, EditSubject] = {}  # The faces of the photo that were inverted, by their places.
+        self.preparing = False                 # Whether the chosen face is to be inverted at once.
         self.own_models: EditingModels | None = None  # None: the page's own generator and controls.
         self.batch_stop: threading.Event | None = None  # Of the batch that waits or runs.
         self.lesson: Lesson | None = None      # Of the tab Teach.
-        self.edit = Edit()                     # What the tab Edit shows now; the tab Batch repeats it.
-        self.history = History()               # Of the subject's edits.
-        self.pinned: Edit | None = None        # To compare others with.
         # What the page was asked to show last, and what it shows in full: the edit, and how it is looked at.
-        self.wanted: tuple[Edit, str, bool, bool] | None = None
-        self.settled: tuple[Edit, str, bool, bool] | None = None
+        self.wanted: tuple[Edit, str, bool, str] | None = None
+        self.settled: tuple[Edit, str, bool, str] | None = None
         self.values: list[Any] = []            # Of the sliders and settings of the tab Edit, as the visitor sees them.
-        self.before: EditSubject | None = None  # The subject when the inversion began that was asked for last.
-        self.preset = DEFAULT_PRESET           # Of the inversion that was asked for last.
+        self.ranges: dict[int, tuple[float, float]] = {}  # Of the sliders, by their places among the values.
+        self.preset = DEFAULT_PRESET           # How near inversions shall come.
+        self.token = ""                        # By which a browser that comes back is known.
+        self.former: Visitor | None = None     # Who this was before the tab was loaded again.
         self.seen = 0.0                        # When the visitor last did something, by time.monotonic.
         self._folder = ""
 
@@ -159,10 +177,26 @@ class Visitor:
         if self.batch_stop is not None:
             self.batch_stop.set()
 
+    @property
+    def edit(self) -> Edit:
+        """What the tab Edit shows now; the tab Batch repeats it."""
+        return self.subject.edit if self.subject is not None else Edit()
+
     def begin_edits(self, subject: EditSubject) -> None:
-        """Begin to edit a subject."""
-        self.subject, self.edit, self.history, self.pinned = subject, Edit(), History(), None
+        """Begin to edit a subject, or go on with it."""
+        self.subject = subject
+        if subject.face is not None and self.chosen is not None and subject.photo is self.photo:
+            self.subjects[self.chosen] = subject
         self.wanted = self.settled = None
+
+    def improve(self, subject: EditSubject, better: EditSubject) -> None:
+        """Put a better inversion of the same face in a subject's place; its edits go on."""
+        better.edit, better.history, better.pins, better.under = (subject.edit, subject.history, subject.pins,
+                                                                  subject.under)
+        self.subjects = {index: better if known is subject else known for index, known in self.subjects.items()}
+        if self.subject is subject:
+            self.subject = better
+            self.settled = None
 
     def forget(self) -> set[str]:
         """Forget the photo, the faces, the subject and the lesson.
@@ -173,8 +207,8 @@ class Visitor:
         self.end_inversion()
         self.end_batch()
         self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
-        self.edit, self.history, self.pinned = Edit(), History(), None
-        self.before = self.lesson = None
+        self.subjects, self.faceless, self.former, self.token, self.preparing = {}, None, None, "", False
+        self.lesson = None
         self.values = []
         keys, self.cache_keys = self.cache_keys, set()
         return keys

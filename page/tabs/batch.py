@@ -20,9 +20,9 @@ from page.state import files
 from page.state.models import EditingModels
 from page.state.visitor import Visitor
 from page.tabs import batch_words as words
-from page.tabs.photo_stage import PRESET_WORDS, presets_in_words
 from page.tabs.wiring import FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, as_updates, shown_errors
-from page.tabs.words import problem
+from page.tabs.words import PRESETS as PRESET_WORDS
+from page.tabs.words import presets_in_words, problem
 from weights.errors import InputError
 
 INTRO = (f"One edit for many photos: choose up to {MOST_PHOTOS} photos, or ZIPs of them. Each is inverted and edited "

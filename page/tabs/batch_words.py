@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
 from batch.driver import ENDED, Row
 from editing import Edit
-from page.tabs.words import edit_in_words, identity_in_words
+from page.tabs.words import address, edit_in_words, identity_in_words
 
 Pictures = Mapping[tuple[int, int], tuple[Path, Path]]  # Thumbnails before and after, by a row's file and face.
 STATE_WORDS = {"waiting": "waiting", "finding": "finding the face", "inverting": "inverting", "editing": "editing",
@@ -145,7 +144,7 @@ def _line(row: Row, pictures: tuple[Path, Path] | None) -> str:
 def _picture(path: Path | None, words: str) -> str:
     if path is None:
         return "<i aria-hidden='true'></i>"
-    return f"<img src='/gradio_api/file={quote(str(path))}' alt='{words}' width='72' height='72'>"
+    return f"<img src='{address(path)}' alt='{words}' width='72' height='72'>"
 
 
 def _details(row: Row) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -19,16 +19,29 @@ from page.jobs.editing import edited_picture, preview_picture
 from page.jobs.executors import edits, measurements
 from page.jobs.measuring import effect_of
 from page.jobs.services import Services
+from page.jobs.suggestions import Suggestions, known_looks, suggestions, surprise
 from page.jobs.views import PREVIEW_SIDE, VIEW_SIDE, pasted_pictures
+from page.state import files
 from page.state.models import EditingModels
 from page.state.visitor import EditSubject, Visitor
 from page.tabs import words
-from page.tabs.outputs import Outputs
-from page.tabs.photo_handlers import PhotoHandlers
+from page.tabs.outputs import WAY, Outputs, film, strip_of
+from page.tabs.photo_handlers import SHOW_SLIDERS, PhotoHandlers
 from page.tabs.photo_stage import PhotoStage
-from page.tabs.result import BEFORE, EMPTY, FORGOTTEN, INVERSION, PINNED, ResultSide
+from page.tabs.result import (
+    BEFORE,
+    EMPTY,
+    FILM,
+    FORGOTTEN,
+    INVERSION,
+    MOST_PINS,
+    PINNED,
+    STRIP,
+    WHOLE,
+    ResultSide,
+)
 from page.tabs.sliders import Sliders
-from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, as_updates, shown_errors
+from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, SAVING, Update, as_updates, shown_errors
 from weights.errors import InputError
 
 SETTLED = 0.25  # Seconds without another move after which an edit is drawn in full and measured.
@@ -51,11 +64,13 @@ class EditTab(PhotoHandlers):
         self.notice = gr.HTML("", elem_id="notice", elem_classes="notice")
         with gr.Row(equal_height=False, elem_id="edit-columns"):
             with gr.Column(scale=4, min_width=300, elem_id="left-side"):
-                with gr.Column() as self.stage:
-                    self.photo = PhotoStage()
-                    self.onward = gr.Button("Back to the sliders", visible=False, elem_id="onward")
+                self.onward = gr.Button("Back to the sliders", size="sm", visible=False, elem_id="onward")
+                self.photo = PhotoStage()
                 with gr.Column(visible=False, elem_id="edit") as self.edit_area:
-                    self.back = gr.Button("Another face or photo", size="sm", elem_id="back")
+                    self.back = gr.Button("Another photo", size="sm", elem_id="back")
+                    self.looks = gr.Gallery(label="Try one of these", columns=5, height="auto", allow_preview=False,
+                                            object_fit="cover", elem_id="looks", buttons=[], interactive=False,
+                                            visible=False)
                     self.sliders = Sliders()
             with gr.Column(scale=6, min_width=300, elem_id="right-side"):
                 self.side = ResultSide()
@@ -72,30 +87,34 @@ class EditTab(PhotoHandlers):
 
     def _wire_edits(self) -> None:
         side, settings = self.side, [self.visitor, *self.side.view, *self.sliders.inputs]
-        shown = [self.notice, side.result, side.pair]
-        moved = [part.input for part in (side.compare, side.beside, self.sliders.keep)]
         submitted = [event for part in (self.sliders.layers, self.sliders.channels, self.sliders.step)
                      for event in (part.submit, part.blur)]
-        method = self.sliders.method.input(self.on_method, settings, self.sliders.outputs, **QUICK)
+        method = self.sliders.method.input(self.on_method, settings, [self.notice, *self.sliders.outputs], **QUICK)
         pasted = side.pasted.input(self.on_pasted, [self.visitor, side.compare, side.pasted], side.compare, **QUICK)
         # always_last: while one picture is made, only the newest of the later positions waits.
         # preprocess=False: Gradio would send each of the many values through a thread, to be left as it is.
-        at_once: dict[str, Any] = {"outputs": [*shown, self.moved], "trigger_mode": "always_last", "queue": False,
-                                   "preprocess": False, **HIDDEN, **PRIVATE}
-        gr.on([*moved, *submitted], self.on_drag, settings, **at_once)
+        at_once: dict[str, Any] = {"outputs": [self.notice, *side.shown, self.moved], "trigger_mode": "always_last",
+                                   "queue": False, "preprocess": False, **HIDDEN, **PRIVATE}
+        gr.on([side.compare.input, self.sliders.keep.input, *submitted], self.on_drag, settings, **at_once)
         self._wire_slots(at_once)
         settled: dict[str, Any] = {"fn": as_updates(self.on_settle), "inputs": [self.visitor, *side.view],
-                                   "outputs": [self.visitor, *shown, side.effect, *side.history],
+                                   "outputs": [self.visitor, self.notice, *side.areas, side.effect, *side.history],
                                    "concurrency_limit": None, "preprocess": False, **HIDDEN, **PRIVATE}
         # After the last drag, not beside it: one that comes late would pass for a move after the last one.
         rested = self.moved.change(trigger_mode="always_last", **settled)
         for event in (rested, method.then(**settled), pasted.then(**settled)):
             event.then(as_updates(self.on_measured), self.visitor, [self.notice, side.effect], queue=False, **HIDDEN,
                        **PRIVATE)
-        again = [self.visitor, *shown, side.effect, *side.history, *self.sliders.outputs]
-        for button, handler in ((side.undo, self.on_undo), (side.redo, self.on_redo), (side.reset, self.on_reset)):
+        again = [self.visitor, self.notice, *side.areas, side.effect, *side.history, *self.sliders.outputs]
+        for button, handler in ((side.undo, self.on_undo), (side.redo, self.on_redo), (side.reset, self.on_reset),
+                                (side.surprise, self.on_surprise_edit)):
             button.click(handler, [self.visitor, *side.view], again, **EDITS)
-        side.pin.click(self.on_pin, settings, [*shown, side.compare], **EDITS)
+        self.looks.select(self.on_choose_look, [self.visitor, *side.view], again, **EDITS)
+        side.pin.click(self.on_pin, settings, [self.notice, *side.areas, side.compare], **EDITS)
+        side.look.input(self.on_look, [self.visitor, self.outputs.of, *side.view], [self.notice, *side.areas],
+                        **EDITS)
+        side.full.click(self.on_full, [self.visitor, side.pasted], [self.notice, side.dialog], **SAVING
+                        ).success(None, js="() => window.showFullSize()", **PRIVATE)
 
     def _wire_slots(self, at_once: dict[str, Any]) -> None:
         """Each slider sends itself alone: the browser takes a millisecond for each value that it sends."""
@@ -107,14 +126,18 @@ class EditTab(PhotoHandlers):
     @property
     def subject_outputs(self) -> list[Any]:
         """What changes when there is another subject."""
-        return [self.visitor, self.notice, self.stage, self.edit_area, self.onward, self.photo.invert, self.photo.stop,
-                self.photo.preset, *self.side.outputs, *self.sliders.outputs, *self.outputs.outputs]
+        return [self.visitor, self.notice, self.photo.drop_area, self.photo.photo_area, self.edit_area, self.onward,
+                self.looks, *self.side.outputs, *self.sliders.outputs, self.sliders.preset, *self.outputs.outputs]
+
+    @property
+    def suggested(self) -> list[Any]:
+        return [self.looks, self.sliders.ends, *self.sliders.strengths]
 
     @property
     def all_outputs(self) -> list[Any]:
         """All that a visitor may have changed."""
-        return [*dict.fromkeys([*self.subject_outputs, *self.photo.outputs, self.photo.session,
-                                *self.outputs.links.values()])]
+        return [*dict.fromkeys([*self.subject_outputs, *self.photo.outputs, self.photo.session, self.sliders.ends,
+                                self.side.dialog, *self.outputs.links.values()])]
 
     # ---- edits
 
@@ -122,19 +145,33 @@ class EditTab(PhotoHandlers):
         """Show a visitor's subject, and open the sliders."""
         subject, models, edit = visitor.present_subject, self.services.models_of(visitor), edit or Edit()
         pasted = subject.photo is not None  # There it keeps the photo's own detail.
-        return {self.visitor: visitor, self.notice: "", self.stage: gr.update(visible=False),
-                self.edit_area: gr.update(visible=True), self.onward: gr.update(visible=True),
+        of_photo = subject.photo is not None and subject.photo is visitor.photo
+        return {self.visitor: visitor, self.notice: "", self.photo.drop_area: gr.update(visible=False),
+                self.photo.photo_area: gr.update(visible=of_photo),
+                self.edit_area: gr.update(visible=True), self.onward: gr.update(visible=False),
+                self.looks: gr.update(visible=False), self.side.veil: gr.update(visible=False),
                 self.side.empty: gr.update(visible=False), self.side.area: gr.update(visible=True),
                 self.side.tools: gr.update(visible=True), self.side.status: words.numbers(subject),
-                self.side.beside: False, self.side.effect: self._effect(models, subject, edit),
+                self.side.stop: gr.update(visible=False), self.side.look: WHOLE,
+                self.side.effect: self._effect(models, subject, edit),
                 self.side.pasted: gr.update(value=pasted, visible=pasted),
+                self.sliders.preset: gr.update(choices=words.presets_in_words(models), value=visitor.preset,
+                                               visible=subject.inversion is not None),
                 **self.side.choices(visitor, BEFORE, pasted=pasted), **self.side.buttons(visitor),
-                **self._painted(visitor, models, edit, BEFORE, pasted, False, VIEW_SIDE),
+                **self._painted(visitor, models, edit, BEFORE, pasted, WHOLE, VIEW_SIDE),
                 **self._sliders(visitor, models, edit), **self.outputs.show(visitor, models)}
 
+    def improved(self, visitor: Visitor) -> Update:
+        models, subject = self.services.models_of(visitor), visitor.present_subject
+        edit, compare, pasted, look = visitor.wanted or (visitor.edit, BEFORE, True, WHOLE)
+        return {**self._painted(visitor, models, edit, compare, pasted, look, VIEW_SIDE),
+                self.side.status: words.numbers(subject), self.side.effect: self._effect(models, subject, edit)}
+
     def _sliders(self, visitor: Visitor, models: EditingModels, edit: Edit) -> Update:
-        update = self.sliders.show(models, edit)
+        update = self.sliders.show(models, edit, visitor.subject.limits if visitor.subject is not None else {})
         visitor.values = [update.get(part, {}).get("value") for part in self.sliders.inputs]
+        visitor.ranges = {number: (update[part]["minimum"], update[part]["maximum"])
+                          for number, part in self.sliders.slots.items() if "minimum" in update.get(part, {})}
         return update
 
     def read(self, visitor: Visitor, *values: Any) -> tuple[EditingModels, EditSubject, Edit]:
@@ -146,11 +183,11 @@ class EditTab(PhotoHandlers):
         subject, models = visitor.present_subject, self.services.models_of(visitor)
         return models, subject, self.sliders.read(models, values)
 
-    def _painted(self, visitor: Visitor, models: EditingModels, edit: Edit, compare: str, pasted: bool, beside: bool,
+    def _painted(self, visitor: Visitor, models: EditingModels, edit: Edit, compare: str, pasted: bool, look: str,
                  side: int) -> Update:
         """The result's pictures: what an edit is compared with, and the edit."""
         visitor.settled = None
-        return self.side.pictures(visitor, *self._drawn(visitor, models, edit, compare, pasted, side), beside=beside)
+        return self.side.pictures(visitor, *self._drawn(visitor, models, edit, compare, pasted, side), look=look)
 
     def _drawn(self, visitor: Visitor, models: EditingModels, edit: Edit, compare: str, pasted: bool,
                side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -166,30 +203,32 @@ class EditTab(PhotoHandlers):
             return (made_smaller(before, len(picture)) if preview else before), picture
 
         before, after = drawn(edit)
-        if compare == PINNED and visitor.pinned is not None:
-            before = drawn(visitor.pinned)[1]
+        pinned = compare.removeprefix(PINNED)
+        if pinned != compare and int(pinned) < len(subject.pins):
+            before = drawn(subject.pins[int(pinned)])[1]
         return before, after
 
-    async def on_slide(self, number: int, visitor: Visitor, compare: str, pasted: bool, beside: bool,
+    async def on_slide(self, number: int, visitor: Visitor, compare: str, pasted: bool, look: str,
                        value: Any) -> Update:
-        """One slider moves; `number` is its place among the sliders' inputs."""
+        """One slider moves; `number` is its place among the sliders' inputs. What is beyond its ends is its end."""
         if visitor.values:
-            visitor.values[number] = value
-        return await self._moved(visitor, compare, pasted, beside, self.side.moving)
+            ends = visitor.ranges.get(number)
+            visitor.values[number] = value if ends is None else min(max(value or 0.0, ends[0]), ends[1])
+        return await self._moved(visitor, compare, pasted, look, self.side.moving)
 
-    async def on_drag(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
+    async def on_drag(self, visitor: Visitor, compare: str, pasted: bool, look: str, *values: Any) -> Update:
         """Anything else changes that an edit follows from."""
         visitor.values = [*values]
-        return await self._moved(visitor, compare, pasted, beside, self.side.pictures)
+        return await self._moved(visitor, compare, pasted, look, self.side.pictures)
 
-    async def _moved(self, visitor: Visitor, compare: str, pasted: bool, beside: bool,
+    async def _moved(self, visitor: Visitor, compare: str, pasted: bool, look: str,
                      paint: Callable[..., Update]) -> Update:
         """What can be shown at once."""
         visitor.seen = time.monotonic()
         try:
             models, _, edit = self.read(visitor, *visitor.values)
             # Noted before anything is waited for: one that came late must not pass for a move after the last one.
-            visitor.wanted = wanted = (edit, compare, pasted, beside)
+            visitor.wanted = wanted = (edit, compare, pasted, look)
             picture = await self._edited(self._preview, visitor, models, wanted, paint)
         except InputError as error:
             return {self.notice: words.problem(str(error))}
@@ -203,21 +242,21 @@ class EditTab(PhotoHandlers):
         """What comes of a function among the edits that this machine makes; waiting for it costs no thread."""
         return await asyncio.get_running_loop().run_in_executor(edits(), work, *args)
 
-    def _preview(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, bool],
+    def _preview(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, str],
                  paint: Callable[..., Update]) -> Update:
         if visitor.settled == wanted:
             return {}
-        edit, compare, pasted, beside = wanted
-        return paint(visitor, *self._drawn(visitor, models, edit, compare, pasted, PREVIEW_SIDE), beside=beside)
+        edit, compare, pasted, look = wanted
+        return paint(visitor, *self._drawn(visitor, models, edit, compare, pasted, PREVIEW_SIDE), look=look)
 
-    async def on_settle(self, visitor: Visitor, compare: str, pasted: bool, beside: bool) -> Update:
+    async def on_settle(self, visitor: Visitor, compare: str, pasted: bool, look: str) -> Update:
         """A slider has moved and rests: the picture in full, and what the edit did."""
         visitor.seen = time.monotonic()
         try:
             models, subject, edit = self.read(visitor, *visitor.values)
         except InputError as error:
             return {self.notice: words.problem(str(error))}
-        wanted = visitor.wanted = (edit, compare, pasted, beside)
+        wanted = visitor.wanted = (edit, compare, pasted, look)
         await asyncio.sleep(SETTLED)  # Waiting costs no thread.
         if visitor.wanted != wanted or visitor.subject is not subject:
             return gr.skip()  # It moves on, and this comes again.
@@ -251,16 +290,19 @@ class EditTab(PhotoHandlers):
         except InputError as error:
             return {self.notice: words.problem(str(error))}
 
-    def _settled(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, bool]) -> Update:
-        edit, compare, pasted, beside = wanted
+    def _settled(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, str]) -> Update:
+        edit, compare, pasted, look = wanted
+        subject = visitor.present_subject
         pictures = self._drawn(visitor, models, edit, compare, pasted, VIEW_SIDE)
-        picture = self.side.pictures(visitor, *pictures, beside=beside)
-        visitor.edit = edit
-        visitor.history.push(edit)
+        picture = self.side.pictures(visitor, *pictures, look=look)
+        if look == STRIP and edit.changes:
+            picture |= self._strip(visitor, models, edit, WAY)
+        subject.edit = edit
+        subject.history.push(edit)
         visitor.settled = wanted
         return picture
 
-    def _measured(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, bool]) -> Update:
+    def _measured(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, str]) -> Update:
         if visitor.wanted != wanted:
             visitor.settled = None if visitor.settled == wanted else visitor.settled
             return {}
@@ -273,27 +315,43 @@ class EditTab(PhotoHandlers):
 
     @shown_errors
     def on_undo(self, visitor: Visitor, *view: Any) -> Update:
-        return self._again(visitor, visitor.history.undo(), *view)
+        return self._again(visitor, visitor.present_subject.history.undo(), *view)
 
     @shown_errors
     def on_redo(self, visitor: Visitor, *view: Any) -> Update:
-        return self._again(visitor, visitor.history.redo(), *view)
+        return self._again(visitor, visitor.present_subject.history.redo(), *view)
 
     @shown_errors
     def on_reset(self, visitor: Visitor, *view: Any) -> Update:
-        visitor.history.push(Edit())
-        return self._again(visitor, Edit(), *view)
-
-    def _again(self, visitor: Visitor, edit: Edit, compare: str, pasted: bool, beside: bool) -> Update:
-        """Show an edit that the sliders are to follow."""
-        models, subject = self.services.models_of(visitor), visitor.present_subject
-        visitor.edit, visitor.wanted = edit, None
-        return {self.visitor: visitor, **self._painted(visitor, models, edit, compare, pasted, beside, VIEW_SIDE),
-                self.side.effect: self._effect(models, subject, edit), **self.side.buttons(visitor),
-                **self._sliders(visitor, models, edit)}
+        return self._go_to(visitor, Edit(), *view)
 
     @shown_errors
-    def on_method(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
+    def on_surprise_edit(self, visitor: Visitor, *view: Any) -> Update:
+        return self._go_to(visitor, surprise(self.services.models_of(visitor).controls), *view)
+
+    @shown_errors
+    def on_choose_look(self, visitor: Visitor, compare: str, pasted: bool, look: str, event: gr.SelectData) -> Update:
+        """One of the suggested looks."""
+        looks = [*known_looks(self.services.models_of(visitor).controls).values()]
+        return self._go_to(visitor, looks[event.index], compare, pasted, look)
+
+    def _go_to(self, visitor: Visitor, edit: Edit, *view: Any) -> Update:
+        """Another edit, which can be undone."""
+        visitor.present_subject.history.push(edit)
+        return self._again(visitor, edit, *view)
+
+    def _again(self, visitor: Visitor, edit: Edit, compare: str, pasted: bool, look: str) -> Update:
+        """Show an edit that the sliders are to follow."""
+        models, subject = self.services.models_of(visitor), visitor.present_subject
+        subject.edit, visitor.wanted = edit, (edit, compare, pasted, look)
+        painted = self._painted(visitor, models, edit, compare, pasted, look, VIEW_SIDE)
+        if look == STRIP and edit.changes:
+            painted |= self._strip(visitor, models, edit, WAY)
+        return {self.visitor: visitor, **painted, self.side.effect: self._effect(models, subject, edit),
+                **self.side.buttons(visitor), **self._sliders(visitor, models, edit)}
+
+    @shown_errors
+    def on_method(self, visitor: Visitor, compare: str, pasted: bool, look: str, *values: Any) -> Update:
         """Give the sliders the ranges that are safe by a method."""
         models, _, edit = self.read(visitor, *values)
         return self._sliders(visitor, models, Edit(strengths=edit.strengths, method=edit.method))
@@ -302,12 +360,63 @@ class EditTab(PhotoHandlers):
         return self.side.choices(visitor, compare, pasted=pasted)
 
     @shown_errors
-    def on_pin(self, visitor: Visitor, compare: str, pasted: bool, beside: bool, *values: Any) -> Update:
+    def on_pin(self, visitor: Visitor, compare: str, pasted: bool, look: str, *values: Any) -> Update:
         """Keep this edit to compare others with."""
-        models, _, edit = self.read(visitor, *values)
-        visitor.pinned = edit
-        return {**self.side.choices(visitor, PINNED, pasted=pasted),
-                **self._painted(visitor, models, edit, PINNED, pasted, beside, VIEW_SIDE)}
+        models, subject, edit = self.read(visitor, *values)
+        subject.pins = [*(other for other in subject.pins if other != edit), edit][-MOST_PINS:]
+        newest = f"{PINNED}{len(subject.pins) - 1}"
+        return {**self.side.choices(visitor, newest, pasted=pasted),
+                **self._painted(visitor, models, edit, newest, pasted, look, VIEW_SIDE)}
+
+    # ---- looking
+
+    @shown_errors
+    def on_look(self, visitor: Visitor, of: str, compare: str, pasted: bool, look: str) -> Update:
+        """Look at the edit in another way."""
+        models, subject, edit = self.read(visitor, *visitor.values)
+        if look in (STRIP, FILM) and of == WAY and not edit.changes:
+            raise InputError("nothing is changed yet", "move a slider first, or choose what the strip is of")
+        painted = self._painted(visitor, models, edit, compare, pasted, look, VIEW_SIDE)
+        if look == STRIP:
+            painted |= self._strip(visitor, models, edit, of)
+        if look == FILM:
+            path = film(models, subject, edit, of, visitor.folder, ".mp4", pasted=pasted)
+            painted[self.side.film] = gr.update(value=str(path), visible=True)
+        visitor.wanted = edit, compare, pasted, look
+        return painted
+
+    def _strip(self, visitor: Visitor, models: EditingModels, edit: Edit, of: str) -> Update:
+        picture, said = strip_of(models, visitor.present_subject, edit, of)
+        return {self.side.strip: gr.update(value=files.for_browser(picture, visitor.folder), visible=True, label=said)}
+
+    @shown_errors
+    def on_full(self, visitor: Visitor, pasted: bool) -> Update:
+        """The whole photo with all of its pixels, or the face with all of its own."""
+        models, subject, edit = self.read(visitor, *visitor.values)
+        picture = edited_picture(models, subject, edit)
+        before = subject.picture
+        if pasted and subject.photo is not None:
+            before, picture = pasted_pictures(subject, picture)
+        paths = [files.for_browser(side, visitor.folder) for side in (before, picture)]
+        return {self.side.dialog: words.full_size(*paths)}
+
+    def on_suggestions(self, visitor: Visitor) -> Iterator[Update]:
+        subject = visitor.subject
+        if subject is None:
+            return
+        models = self.services.models_of(visitor)
+        for made in suggestions(visitor, models, subject):
+            yield self._suggested(visitor, models, subject, made)
+
+    def _suggested(self, visitor: Visitor, models: EditingModels, subject: EditSubject, made: Suggestions) -> Update:
+        pictures = [(files.for_browser(picture, visitor.folder), name) for name, picture in made.looks.items()]
+        update: Update = {self.looks: gr.update(value=pictures, visible=bool(pictures)),
+                          self.sliders.ends: words.ends_as_style(made.ends)}
+        for name, ends in made.ends.items():
+            if len(ends) == 2 and name not in subject.limits:
+                subject.limits[name] = ends[False].limit, ends[True].limit
+                update |= self.sliders.narrowed(visitor, models, name, subject.limits[name])
+        return update
 
     def on_models(self, visitor: Visitor) -> Update:
         """Follow another generator or other controls. A subject of another generator is let go."""
@@ -315,26 +424,34 @@ class EditTab(PhotoHandlers):
         if subject is not None and subject.generator != models.generator.hash:
             visitor.end_inversion()
             visitor.subject = None
-            return {self.visitor: visitor, **self.blank(EMPTY), **self.on_back(visitor)}
+            return {self.visitor: visitor, **self.blank(EMPTY)}
         if subject is None:
             return {self.notice: ""}
         return {self.visitor: visitor, **self._sliders(visitor, models, visitor.edit),
                 **self.outputs.show(visitor, models)}
+
+    def offer_again(self, on_again: Callable[..., Update]) -> None:
+        """Connect the button that goes on where a visitor was before the tab was loaded again."""
+        event = self.photo.again.click(on_again, self.visitor,
+                                       [*dict.fromkeys([*self.subject_outputs, *self.photo.outputs])], **EDITS)
+        event.then(None, js=SHOW_SLIDERS, **PRIVATE)
+        self._suggest_after(event)
 
     # ---- the end
 
     def blank(self, empty: str) -> Update:
         """No subject."""
         side = self.side
-        return {self.stage: gr.update(visible=True), self.edit_area: gr.update(visible=False),
+        return {**self.photo.free(), self.edit_area: gr.update(visible=False), self.looks: gr.update(visible=False),
                 self.onward: gr.update(visible=False), self.outputs.area: gr.update(visible=False),
                 side.empty: gr.update(value=empty, visible=True), side.area: gr.update(visible=False),
-                side.tools: gr.update(visible=False), side.result: None, side.pair: None, side.status: "",
-                side.effect: "", self.outputs.strip: gr.update(value=None, visible=False)}
+                side.veil: gr.update(value="", visible=False), side.tools: gr.update(visible=False),
+                **dict.fromkeys(side.shown), side.status: "", side.stop: gr.update(visible=False), side.effect: "",
+                side.strip: gr.update(value=None, visible=False), side.film: gr.update(value=None, visible=False)}
 
     def forgotten(self, visitor: Visitor) -> Update:
         """The tab as it was in the beginning, for a visitor of whom all is deleted."""
         return {**self.on_another(visitor), **self.blank(FORGOTTEN), self.visitor: visitor, self.photo.outlined: None,
                 self.photo.about: "", self.photo.face: gr.update(choices=[], value=None, visible=False),
-                self.photo.session: None, self.photo.invert: gr.update(visible=True),
-                self.photo.stop: gr.update(visible=False), **dict.fromkeys(self.outputs.links.values())}
+                self.photo.again: gr.update(visible=False), self.photo.session: None, self.sliders.ends: "",
+                self.side.dialog: "", **dict.fromkeys(self.outputs.links.values())}

@@ -20,7 +20,7 @@ from page.state.models import EditingModels
 from page.state.visitor import EditSubject, Visitor
 from page.tabs import words
 from page.tabs.result import ResultSide
-from page.tabs.wiring import FOLLOW, SAVING, Update, shown_errors
+from page.tabs.wiring import FOLLOW, SAVING, Update
 from weights.errors import InputError
 
 WAY = "the way to this edit"
@@ -44,27 +44,23 @@ class Outputs:
         self.services, self.visitor, self.notice = services, visitor, notice
         self.save_picture = side.download
         with gr.Column(visible=False, elem_id="outputs") as self.area:
-            with gr.Accordion("Strip, film, recipe, session", open=False, elem_id="more"):
+            with gr.Accordion("Formats, film, recipe, session", open=False, elem_id="more"):
                 with gr.Row():
-                    self.format = gr.Radio([("PNG, exact", ".png"), ("JPEG", ".jpg"), ("WebP", ".webp")], value=".png",
-                                           label="Format of the picture", elem_id="format")
+                    self.format = gr.Radio([("JPEG", ".jpg"), ("WebP", ".webp"), ("PNG, exact and large", ".png")],
+                                           value=".jpg", label="Format of the picture", elem_id="format")
                     self.mark = gr.Checkbox(True, label="Say in the file that a generator edited it", elem_id="mark",
                                             info="in its metadata (IPTC's digital source type), with the recipe")
                 with gr.Row():
                     self.of = gr.Dropdown([WAY], value=WAY, label="Strip and film of", elem_id="of", min_width=160)
-                    self.kind = gr.Radio([("GIF", ".gif"), ("MP4", ".mp4")], value=".mp4", label="Film as",
+                    self.kind = gr.Radio([("MP4", ".mp4"), ("GIF", ".gif")], value=".mp4", label="Film as",
                                          elem_id="film-kind", min_width=120)
-                with gr.Row():
-                    self.make_strip = gr.Button("Show a strip", elem_id="make-strip")
-                    self.save_film = gr.Button("Download a film", elem_id="save-film")
-                self.strip = gr.Image(interactive=False, visible=False, label="Strip", elem_id="strip",
-                                      buttons=["download", "fullscreen"], format="png",
-                                      alt_text="The face at growing strength, from left to right")
+                self.save_film = gr.Button("Download a film", elem_id="save-film")
                 with gr.Row():
                     self.save_recipe = gr.Button("Download recipe", elem_id="save-recipe")
                     self.save_session = gr.Button("Save the session", elem_id="save-session")
-                self.with_photo = gr.Checkbox(False, label="Put the photo into the session file", elem_id="with-photo",
-                                              info="without it the file holds the face's crop and latent only")
+                self.with_photo = gr.Checkbox(True, label="Put the photo into the session file", elem_id="with-photo",
+                                              info="whoever has the file has the photo then; without it, the session "
+                                                   "opens with the face alone")
             # Hidden by the style sheet, and followed once the file is there.
             self.links = {name: gr.DownloadButton(elem_id=f"{name}-link", elem_classes="hidden-link")
                           for name in ("picture", "recipe", "film", "session")}
@@ -87,20 +83,18 @@ class Outputs:
         for button, handler, link, inputs in makers:
             button.click(handler, [self.visitor, *inputs, *settings], [self.notice, self.links[link]], **SAVING
                          ).success(None, js=FOLLOW % f"{link}-link", api_visibility="private")
-        self.make_strip.click(self.on_strip, [self.visitor, self.of, *settings], [self.notice, self.strip], **SAVING)
 
     @property
     def outputs(self) -> list[Any]:
         """What `show` may change."""
-        return [self.area, self.of, self.strip, self.with_photo]
+        return [self.area, self.of, self.with_photo]
 
     def show(self, visitor: Visitor, models: EditingModels) -> Update:
         """Ready for a visitor's subject."""
         names = [name for control in models.controls.values() for name in control.keys]
         has_photo = visitor.subject is not None and visitor.subject.photo is not None
-        return {self.area: gr.update(visible=visitor.subject is not None), self.strip: gr.update(visible=False),
-                self.of: gr.update(choices=[WAY, *names], value=WAY),
-                self.with_photo: gr.update(value=False, visible=has_photo)}
+        return {self.area: gr.update(visible=visitor.subject is not None),
+                self.of: gr.update(choices=[WAY, *names], value=WAY), self.with_photo: gr.update(visible=has_photo)}
 
     def on_picture(self, visitor: Visitor, pasted: bool, ending: str, mark: bool, *values: Any) -> Update:
         def make(models: EditingModels, subject: EditSubject, edit: Edit) -> Path:
@@ -124,7 +118,7 @@ class Outputs:
 
     def on_session(self, visitor: Visitor, with_photo: bool, *values: Any) -> Update:
         def make(models: EditingModels, subject: EditSubject, edit: Edit) -> Path:
-            visitor.edit = edit
+            subject.edit = edit
             path = files.download_path(subject.name, visitor.folder, ENDING)
             save_session(path, session_of(visitor, models.generator, with_photo=with_photo))
             return path
@@ -133,30 +127,9 @@ class Outputs:
 
     def on_film(self, visitor: Visitor, pasted: bool, of: str, ending: str, *values: Any) -> Update:
         def make(models: EditingModels, subject: EditSubject, edit: Edit) -> Path:
-            editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
-            pictures = frames(editor, whole, FILM_FRAMES, side=models.generator.side_for(FILM_SIDE))
-            if pasted and subject.photo is not None:
-                pictures = np.stack([pasted_pictures(subject, picture, side=PREVIEW_SIDE)[1] for picture in pictures])
-            path = files.download_path(subject.name, visitor.folder, f"-film{ending}")
-            save_video(path, pictures)
-            return path
+            return film(models, subject, edit, of, visitor.folder, ending, pasted=pasted)
 
         return self._made("film", make, visitor, values)
-
-    @shown_errors
-    def on_strip(self, visitor: Visitor, of: str, *values: Any) -> Update:
-        models, subject, edit = self._read(visitor, *values)
-        editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
-        side = models.generator.side_for(STRIP_SIDE)
-        if of == WAY:
-            picture = join(frames(editor, whole, STRIP_PICTURES, side=side)[None])
-            alone = f"The way to {words.edit_in_words(edit)}"
-        else:
-            low, high = _limits(of, models, edit)
-            steps = [round(float(value), 2) for value in np.linspace(low, high, STRIP_PICTURES)]
-            picture = strip(editor, of, steps, edit, side=side)
-            alone = f"{of.replace(':', ': ')} at {', '.join(f'{value:+g}' for value in steps)}"
-        return {self.strip: gr.update(value=files.for_browser(picture, visitor.folder), visible=True, label=alone)}
 
     def _made(self, link: str, make: Callable[[EditingModels, EditSubject, Edit], Path], visitor: Visitor,
               values: tuple[Any, ...]) -> Update:
@@ -165,6 +138,38 @@ class Outputs:
             return {self.notice: "", self.links[link]: str(make(*self._read(visitor, *values)))}
         except InputError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
+
+
+def film(models: EditingModels, subject: EditSubject, edit: Edit, of: str, folder: str, ending: str, *,
+         pasted: bool) -> Path:
+    """A film of the way to an edit, or to the farthest safe one of one attribute.
+
+    Raises:
+        InputError: nothing is changed.
+    """
+    editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
+    pictures = frames(editor, whole, FILM_FRAMES, side=models.generator.side_for(FILM_SIDE))
+    if pasted and subject.photo is not None:
+        pictures = np.stack([pasted_pictures(subject, picture, side=PREVIEW_SIDE)[1] for picture in pictures])
+    path = files.download_path(subject.name, folder, f"-film{ending}")
+    save_video(path, pictures)
+    return path
+
+
+def strip_of(models: EditingModels, subject: EditSubject, edit: Edit, of: str) -> tuple[np.ndarray, str]:
+    """Small pictures of the way to an edit, or through an attribute, and what they are in words.
+
+    Raises:
+        InputError: nothing is changed.
+    """
+    editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
+    side = models.generator.side_for(STRIP_SIDE)
+    if of == WAY:
+        return (join(frames(editor, whole, STRIP_PICTURES, side=side)[None]), f"The way to {words.edit_in_words(edit)}")
+    low, high = _limits(of, models, edit)
+    steps = [round(float(value), 2) for value in np.linspace(low, high, STRIP_PICTURES)]
+    return (strip(editor, of, steps, edit, side=side),
+            f"{of.replace(':', ': ')} at {', '.join(f'{value:+g}' for value in steps)}")
 
 
 def _limits(name: str, models: EditingModels, edit: Edit) -> tuple[float, float]:

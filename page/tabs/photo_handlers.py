@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,27 +10,32 @@ from typing import Any
 import gradio as gr
 
 from editing import Edit, load_session
-from inversion import PRESETS, Progress, made_smaller
-from page.jobs.inverting import Waiting, invert
-from page.jobs.opening import choose, draw_sample, face_at, resume, take_photo
+from inversion import PRESETS
+from page.jobs.editing import edited_picture
+from page.jobs.inverting import Waiting, invert, is_kept
+from page.jobs.opening import choose, draw_sample, face_at, resume, take_photo, turn_photo
 from page.jobs.services import Services
-from page.jobs.views import VIEW_SIDE
+from page.jobs.views import VIEW_SIDE, lay_under
 from page.state import files
-from page.state.visitor import Visitor
+from page.state.visitor import EditSubject, Visitor
 from page.tabs import examples, words
 from page.tabs.outputs import Outputs
-from page.tabs.photo_stage import PhotoStage, presets_in_words
-from page.tabs.progress import InversionProgress, starting, waiting
-from page.tabs.result import ResultSide
+from page.tabs.photo_stage import PhotoStage
+from page.tabs.progress import preparing, refining, starting, waiting
+from page.tabs.result import CHOOSE_FACE, ResultSide
+from page.tabs.sliders import Sliders
 from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update, as_updates, shown_errors
 from weights.errors import InputError
 
-TIMED, LOOK = 60.0, 0.5  # Seconds that the presets' times are waited for at most, and between two looks.
-# On a phone the result stands below the button; where it is in sight already, nothing moves.
-SHOW_RESULT = "() => setTimeout(() => document.querySelector('#status')?.scrollIntoView({block: 'nearest'}), 900)"
-# The sliders take the place of the photo; on a phone the picture must come into sight above them.
+FIRST = "fast"  # The preset with which sliders live in seconds; the chosen one follows behind.
+# The sliders take the place of the drop area; on a phone the picture must come into sight above them.
 SHOW_SLIDERS = """() => setTimeout(() => document.querySelector('#edit') && matchMedia('(max-width: 700px)').matches
   && document.querySelector('#edit-columns').scrollIntoView(), 300)"""
+
+
+def nearness(preset: str) -> int:
+    """How near a preset comes to a photo, from 0; what was inverted by none of them is left as it is."""
+    return [*PRESETS].index(preset) if preset in PRESETS else len(PRESETS)
 
 
 class PhotoHandlers(ABC):
@@ -42,8 +46,8 @@ class PhotoHandlers(ABC):
     notice: gr.HTML
     photo: PhotoStage
     side: ResultSide
+    sliders: Sliders
     outputs: Outputs
-    stage: gr.Column
     edit_area: gr.Column
     onward: gr.Button
     back: gr.Button
@@ -52,50 +56,86 @@ class PhotoHandlers(ABC):
     def show_subject(self, visitor: Visitor, edit: Edit | None = None) -> Update:
         """Show a visitor's subject, and open the sliders."""
 
+    @abstractmethod
+    def improved(self, visitor: Visitor) -> Update:
+        """Show that a better inversion of the subject has come; its edits and the sliders stay."""
+
+    @abstractmethod
+    def on_suggestions(self, visitor: Visitor) -> Iterator[Update]:
+        """Make the small pictures of what may be tried, while nothing else is to be done."""
+
     @property
     @abstractmethod
     def subject_outputs(self) -> list[Any]:
         """What changes when there is another subject."""
 
     @property
+    @abstractmethod
+    def suggested(self) -> list[Any]:
+        """What `on_suggestions` changes."""
+
+    @property
     def streamed(self) -> list[Any]:
         """What changes while an inversion runs. For each update, Gradio builds anew all outputs that an event has."""
         side = self.side
-        return [self.notice, side.status, side.empty, side.area, side.tools, self.outputs.area, side.result, side.pair]
+        return [self.notice, side.status, side.stop]
 
     def wire_photo(self) -> None:
-        photo, shown = self.photo, [self.visitor, self.notice, *self.photo.outputs]
+        photo, shown = self.photo, [self.visitor, self.notice, *self.photo.outputs, *self.begun]
         # preprocess=False: the file goes to our own reader as it came; Gradio's would decode it first.
-        photo.upload.upload(self.on_upload, [self.visitor, photo.upload], shown, preprocess=False, concurrency_limit=2,
-                            concurrency_id="photos", show_progress_on=photo.upload, **PRIVATE
-                            ).then(self.on_times, self.visitor, photo.preset, concurrency_limit=None,
-                                   **HIDDEN, **PRIVATE)
-        photo.face.input(self.on_choose, [self.visitor, photo.face], shown, **QUICK)
-        photo.outlined.select(self.on_click, self.visitor, shown, **QUICK)
-        photo.another.click(self.on_another, self.visitor, shown, **QUICK)
-        # Before the queue, so that Stop reaches an inversion that still waits there.
-        photo.invert.click(self.on_begin, [self.visitor, photo.preset], [self.notice, photo.invert, photo.stop],
-                           queue=False, **HIDDEN, **PRIVATE
-                           ).then(as_updates(self.on_invert), [self.visitor, photo.preset], self.streamed,
-                                  concurrency_limit=None, **HIDDEN, **PRIVATE
-                                  ).then(self.on_inverted, self.visitor, self.subject_outputs, **EDITS
-                                         ).then(None, js=SHOW_SLIDERS, **PRIVATE)
-        photo.invert.click(None, js=SHOW_RESULT, **PRIVATE)
-        photo.stop.click(self.on_stop, self.visitor, photo.stop, queue=False, **HIDDEN, **PRIVATE)
-        drawn = [
-            photo.examples.select(self.on_example, self.visitor, [*shown, *self.subject_outputs], concurrency_limit=2,
-                                  concurrency_id="photos", show_progress_on=photo.examples, **PRIVATE),
-            photo.surprise.click(self.on_surprise, [self.visitor, photo.truncation],
-                                 [photo.seed, *self.subject_outputs], **EDITS),
-            photo.draw.click(self.on_draw, [self.visitor, photo.seed, photo.truncation], self.subject_outputs, **EDITS),
-            photo.session.upload(self.on_resume, [self.visitor, photo.session], [photo.session, *self.subject_outputs],
-                                 preprocess=False, **EDITS)]
+        for event in (photo.upload.upload(self.on_upload, [self.visitor, photo.upload], shown, preprocess=False,
+                                          concurrency_limit=2, concurrency_id="photos", show_progress_on=photo.upload,
+                                          **PRIVATE),
+                      photo.turn.click(self.on_turn, self.visitor, shown, **QUICK),
+                      photo.face.input(self.on_choose, [self.visitor, photo.face], shown, **QUICK),
+                      photo.outlined.select(self.on_click, self.visitor, shown, **QUICK)):
+            self._prepare_after(event)
+        self._prepare_after(photo.examples.select(
+            self.on_example, self.visitor, list(dict.fromkeys([*shown, *self.subject_outputs])), concurrency_limit=2,
+            concurrency_id="photos", show_progress_on=photo.examples, **PRIVATE))
+        drawn = [photo.surprise.click(self.on_surprise, [self.visitor, photo.truncation],
+                                      [photo.seed, *self.subject_outputs], **EDITS),
+                 photo.draw.click(self.on_draw, [self.visitor, photo.seed, photo.truncation], self.subject_outputs,
+                                  **EDITS),
+                 photo.session.upload(self.on_resume, [self.visitor, photo.session],
+                                      [photo.session, *self.subject_outputs], preprocess=False, **EDITS)]
         for event in drawn:
             event.then(None, js=SHOW_SLIDERS, **PRIVATE)
-        stages = [self.stage, self.edit_area, self.onward]
-        self.back.click(self.on_back, self.visitor, [*stages, *shown], **QUICK)
-        self.onward.click(lambda: {self.stage: gr.update(visible=False), self.edit_area: gr.update(visible=True)},
-                          None, stages, **QUICK)
+            self._suggest_after(event)
+        self.sliders.preset.input(self.on_preset, [self.visitor, self.sliders.preset], self.notice, queue=False,
+                                  **HIDDEN, **PRIVATE
+                                  ).then(as_updates(self.on_better_inversion), self.visitor, self.refined,
+                                         concurrency_limit=None, **HIDDEN, **PRIVATE)
+        self.side.stop.click(self.on_stop, self.visitor, self.side.stop, queue=False, **HIDDEN, **PRIVATE)
+        self.back.click(self.on_another, self.visitor, [*shown, self.edit_area, self.onward], **QUICK)
+        self.onward.click(self.on_onward, self.visitor, [*shown, self.edit_area, self.onward], **QUICK)
+
+    def _prepare_after(self, event: Any) -> None:
+        """The chosen face by the quickest preset, then by the chosen one behind the edits, and suggestions."""
+        prepared = event.then(as_updates(self.on_quick_inversion), self.visitor,
+                              list(dict.fromkeys([*self.streamed, *self.begun, *self.subject_outputs])),
+                              concurrency_limit=None, **HIDDEN, **PRIVATE)
+        prepared.then(None, js=SHOW_SLIDERS, **PRIVATE)
+        refined = prepared.then(as_updates(self.on_better_inversion), self.visitor, self.refined,
+                                concurrency_limit=None, **HIDDEN, **PRIVATE)
+        self._suggest_after(prepared)
+        self._suggest_after(refined)
+
+    def _suggest_after(self, event: Any) -> None:
+        event.then(as_updates(self.on_suggestions), self.visitor, self.suggested, concurrency_limit=4,
+                   concurrency_id="suggestions", **HIDDEN, **PRIVATE)
+
+    @property
+    def begun(self) -> list[Any]:
+        """What changes as soon as a face is chosen that is to be prepared."""
+        side = self.side
+        return [side.empty, side.veil, side.area, side.tools, side.status, side.stop, self.outputs.area,
+                self.edit_area, self.onward]
+
+    @property
+    def refined(self) -> list[Any]:
+        """What changes while a better inversion is made, and once it is there."""
+        return [*self.streamed, self.side.effect, *self.side.areas]
 
     # ---- the photo and its faces
 
@@ -103,23 +143,21 @@ class PhotoHandlers(ABC):
     def on_upload(self, visitor: Visitor, file: dict[str, Any] | None) -> Update:
         if not file or not file.get("path"):
             raise InputError(None, "no photo arrived", "choose it again")
-        # Whatever comes of it, the drop area is free again: a photo that can be used is shown outlined instead.
+        # Whatever comes of it, the drop area is free again: a photo that can be used is shown in its place.
         try:
-            take_photo(visitor, file["path"])
+            take_photo(visitor, file["path"], str(file.get("orig_name") or "") or None)
         except InputError as error:
-            return {self.notice: words.problem(str(error)), self.photo.upload: None}
+            return {self.notice: words.problem(str(error)), self.photo.upload: None,
+                    self.photo.turn: gr.update(visible=visitor.faceless is not None)}
         finally:
             files.discard_upload(file["path"])
         return {self.visitor: visitor, **self.on_choose(visitor, 0)}
 
-    async def on_times(self, visitor: Visitor) -> Update:
-        """The presets' times; who comes as soon as the page has started waits for them, without a thread."""
-        timing = self.services.models_of(visitor).timing
-        for _ in range(round(TIMED / LOOK)):
-            if timing.seconds(PRESETS[visitor.preset]) is not None:
-                break
-            await asyncio.sleep(LOOK)
-        return {self.photo.preset: gr.update(choices=presets_in_words(self.services.models_of(visitor)))}
+    @shown_errors
+    def on_turn(self, visitor: Visitor) -> Update:
+        """Look for faces again in a photo that lies on its side."""
+        turn_photo(visitor)
+        return {self.visitor: visitor, **self.on_choose(visitor, 0)}
 
     def on_choose(self, visitor: Visitor, index: int | None) -> Update:
         """Choose a face from 0. One that is too small is said so beside the others, which can still be chosen."""
@@ -130,7 +168,13 @@ class PhotoHandlers(ABC):
             notice = words.problem(str(error))
         if visitor.photo is None:
             return {self.notice: notice}
-        return {self.notice: notice, **self.photo.show(visitor, self.services.models_of(visitor))}
+        shown = {self.notice: notice, **self.photo.show(visitor, self.services.models_of(visitor))}
+        if visitor.chosen is None:
+            return {**shown, self.side.empty: CHOOSE_FACE, self.side.veil: gr.update(visible=False)}
+        visitor.begin_inversion()
+        return {**shown, **self.side.veiled(visitor), self.outputs.area: gr.update(visible=False),
+                self.side.status: starting(), self.edit_area: gr.update(visible=False),
+                self.onward: gr.update(visible=False), self.side.stop: gr.update(visible=False)}
 
     def on_click(self, visitor: Visitor, event: gr.SelectData) -> Update:
         """Choose the face that was clicked."""
@@ -138,18 +182,21 @@ class PhotoHandlers(ABC):
             return self.on_choose(visitor, 0)
         scale = min(1, VIEW_SIDE / max(visitor.photo.width, visitor.photo.height))
         index = face_at(visitor, event.index[0] / scale, event.index[1] / scale)
-        return gr.skip() if index is None else self.on_choose(visitor, index)
+        return gr.skip() if index is None or index == visitor.chosen else self.on_choose(visitor, index)
 
     def on_another(self, visitor: Visitor) -> Update:
         """Make room for another photo; what was made of this one stays until then."""
         visitor.end_inversion()
-        return {self.notice: "", **self.photo.free()}
+        return {self.notice: "", **self.photo.free(), self.edit_area: gr.update(visible=False),
+                self.onward: gr.update(visible=visitor.subject is not None)}
 
-    def on_back(self, visitor: Visitor) -> Update:
-        """Go back to the photo, or to the drop area where there is none."""
-        stage = self.photo.show(visitor, self.services.models_of(visitor)) if visitor.photo else self.photo.free()
-        return {self.notice: "", self.stage: gr.update(visible=True), self.edit_area: gr.update(visible=False),
-                self.onward: gr.update(visible=visitor.subject is not None), **stage}
+    def on_onward(self, visitor: Visitor) -> Update:
+        """Go back to the sliders."""
+        stage = (self.photo.show(visitor, self.services.models_of(visitor)) if visitor.photo is not None
+                 and visitor.subject is not None and visitor.subject.photo is visitor.photo
+                 else {**self.photo.free(), self.photo.drop_area: gr.update(visible=False)})
+        return {self.notice: "", **stage, self.edit_area: gr.update(visible=True),
+                self.onward: gr.update(visible=False)}
 
     @shown_errors
     def on_example(self, visitor: Visitor, event: gr.SelectData) -> Update:
@@ -161,64 +208,85 @@ class PhotoHandlers(ABC):
 
     # ---- inversion
 
-    def on_begin(self, visitor: Visitor, preset: str) -> Update:
-        visitor.begin_inversion()
-        visitor.preset, visitor.before = preset, visitor.subject
-        return {self.notice: "", self.photo.invert: gr.update(visible=False),
-                self.photo.stop: gr.update(visible=True, interactive=True)}
-
     def on_stop(self, visitor: Visitor) -> Update:
         visitor.end_inversion()
-        return {self.photo.stop: gr.update(interactive=False)}
+        return {self.side.stop: gr.update(interactive=False)}
 
-    def on_invert(self, visitor: Visitor, preset: str) -> Iterator[Update]:
-        """Stream the best so far beside the crop."""
-        if preset not in PRESETS:
-            yield {self.notice: words.problem(f"{preset}: no such preset")}
+    def on_quick_inversion(self, visitor: Visitor) -> Iterator[Update]:
+        """Make the chosen face ready for the sliders, as soon as may be; the photo is seen under a veil meanwhile."""
+        index = visitor.chosen
+        if not visitor.preparing or index is None:
             return
-        if visitor.photo is None and visitor.stop is not None and visitor.stop.is_set():
-            return  # Forgotten while it waited.
+        visitor.preparing = False
+        stop = visitor.stop
         try:
-            yield from self._inverting(visitor, preset)
+            if index in visitor.subjects:
+                visitor.begin_edits(visitor.subjects[index])
+            else:
+                models, cache = self.services.models_of(visitor), self.services.cache
+                preset = visitor.preset if is_kept(visitor, models, visitor.preset, cache) else FIRST
+                for report in invert(visitor, models, preset, self.services.quick_inversions, cache):
+                    if visitor.photo is None:  # Forgotten: nothing more is to be written.
+                        return
+                    yield {self.side.status: waiting(report) if isinstance(report, Waiting) else preparing(report)}
         except InputError as error:
-            yield {self.notice: words.problem(str(error))}
+            yield {self.notice: words.problem(str(error)), **self._unprepared(visitor)}
+            return
+        if visitor.stop is not stop:
+            return  # Another face or photo has been chosen meanwhile.
+        subject = visitor.subjects.get(index)
+        if subject is None:
+            yield self._unprepared(visitor)
+            return
+        self._lay_others_under(visitor, subject)
+        yield self.show_subject(visitor, subject.edit)
 
-    def on_inverted(self, visitor: Visitor) -> Update:
-        """Open the sliders after an inversion, or show again what was there before one that came to nothing."""
-        idle = {self.photo.invert: gr.update(visible=True), self.photo.stop: gr.update(visible=False)}
-        if visitor.subject is None or visitor.subject is visitor.before:
-            return {**idle, **self._unchanged(visitor)}
-        inversion = visitor.subject.inversion
-        if inversion is not None and not visitor.subject.from_cache and not inversion.stopped:
-            self.services.models_of(visitor).timing.learn(PRESETS[visitor.preset], inversion.seconds)
-        return {**idle, **self.show_subject(visitor)}
+    def _lay_others_under(self, visitor: Visitor, subject: EditSubject) -> None:
+        """All edited faces of a photo go into one picture."""
+        others = [other for other in visitor.subjects.values() if other is not subject and other.edit.changes]
+        if others or subject.under is not None:
+            models = self.services.models_of(visitor)
+            lay_under(subject, [(other, edited_picture(models, other, other.edit)) for other in others])
 
-    def _inverting(self, visitor: Visitor, preset: str) -> Iterator[Update]:
-        models, settings, side = self.services.models_of(visitor), PRESETS[preset], self.side
-        crop = visitor.chosen_face.crop(models.generator.img_resolution)
-        course = InversionProgress(crop)
-        shown = files.for_browser(made_smaller(crop, models.generator.side_for(settings.side)), visitor.folder)
-        yield {side.status: starting(), side.empty: gr.update(visible=False), side.area: gr.update(visible=True),
-               side.tools: gr.update(visible=False), self.outputs.area: gr.update(visible=False)}
-        for report in invert(visitor, models, settings, self.services.inversions, self.services.cache):
-            if visitor.photo is None:  # Forgotten: nothing more is to be written.
-                return
-            if isinstance(report, Waiting):
-                yield {side.status: waiting(report)}
-            elif isinstance(report, Progress):
-                now = files.for_browser(report.pictures[0], visitor.folder)
-                yield {side.result: gr.update(value=(shown, now), visible=True), side.pair: gr.update(visible=False),
-                       side.status: course.after(report)}
-
-    def _unchanged(self, visitor: Visitor) -> Update:
-        """The result as it was before an inversion that came to nothing; the notice says why."""
+    def _unprepared(self, visitor: Visitor) -> Update:
+        """Nothing came of it; what was there before is shown again."""
         if visitor.subject is not None:
             shown = self.show_subject(visitor, visitor.edit)
             del shown[self.notice]
-            return {**shown, self.stage: gr.update(visible=True), self.edit_area: gr.update(visible=False),
-                    self.onward: gr.update(visible=True)}
-        return {self.side.status: "", self.side.area: gr.update(visible=False),
+            return shown
+        return {self.side.status: "", self.side.veil: gr.update(visible=False),
                 self.side.empty: gr.update(visible=True)}
+
+    @shown_errors
+    def on_preset(self, visitor: Visitor, preset: str) -> Update:
+        """How near inversions shall come, this face's too."""
+        if preset not in PRESETS:
+            raise InputError(preset, "no such preset", f"use {', '.join(PRESETS)}")
+        visitor.preset = preset
+        visitor.end_inversion()
+        return {}
+
+    def on_better_inversion(self, visitor: Visitor) -> Iterator[Update]:
+        """Make the subject's inversion by the chosen preset, behind the edits; then take it in its place."""
+        subject, preset = visitor.subject, visitor.preset
+        if (subject is None or subject.inversion is None or subject.photo is not visitor.photo
+                or visitor.subjects.get(-1 if visitor.chosen is None else visitor.chosen) is not subject
+                or nearness(subject.preset) >= nearness(preset)):
+            return
+        visitor.begin_inversion()
+        try:
+            for report in invert(visitor, self.services.models_of(visitor), preset, self.services.inversions,
+                                 self.services.cache, improving=subject, after=self.services.quick_inversions):
+                if visitor.photo is None or visitor.subject is not subject:
+                    continue  # It is made to its end for when this face is chosen again.
+                yield {self.side.status: waiting(report) if isinstance(report, Waiting) else refining(report),
+                       self.side.stop: gr.update(visible=True, interactive=True)}
+        except InputError as error:
+            yield {self.notice: words.problem(str(error)), self.side.stop: gr.update(visible=False)}
+            return
+        if visitor.subject is None or visitor.subject.photo is not subject.photo or visitor.photo is None:
+            return
+        yield {self.side.stop: gr.update(visible=False), **self.improved(visitor)}
 
     # ---- samples and sessions
 
@@ -244,4 +312,7 @@ class PhotoHandlers(ABC):
             return {self.notice: words.problem(str(error)), self.photo.session: None}
         finally:
             files.discard_upload(file["path"])
-        return {**self.show_subject(visitor, visitor.edit), self.photo.session: None}
+        shown = {**self.show_subject(visitor, visitor.edit), self.photo.session: None}
+        if session.inversion is not None and session.photo is None:
+            shown[self.notice] = words.without_photo(session.name)
+        return shown

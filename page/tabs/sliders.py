@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,34 +10,40 @@ import gradio as gr
 
 from directions import METHODS, Control, Controls, Direction
 from editing import Edit
+from inversion import DEFAULT_PRESET
 from page.state.models import OWN, EditingModels
+from page.state.visitor import Visitor
 from page.tabs import words
+from page.tabs.groups import EXPERIMENTAL, grouped
 from page.tabs.wiring import Update
 from weights.errors import InputError
 
-SLOTS = 24    # Sliders that there is room for; other controls than the page's own may have more names or fewer.
-BEYOND = 1.5  # How far sliders reach, in units of their safe range.
-KEEP_INFO = "an edit leaves alone what is ticked; all ticked: as each control's own list says"
-KEEPS_NOTHING = "this method has no way to keep attributes"
+SLOTS = 24  # Sliders that there is room for; other controls than the page's own may have more names or fewer.
+KEEP_INFO = "what is ticked stays as it is, as far as a slider can; in the beginning, all that they know to keep"
 
 
 class Sliders:
     """Slots for the controls of whatever models a visitor has, empty until `show`. Build it within `gr.Blocks`."""
 
     def __init__(self) -> None:
+        self.headings: list[gr.HTML] = []      # Above the first slider of each group.
         self.rows: list[gr.Row] = []
         self.targets: list[gr.Dropdown] = []   # Of multi-class controls: the class to go to.
         self.strengths: list[gr.Slider] = []
         for number in range(SLOTS):
+            self.headings.append(gr.HTML(visible=False, elem_classes="group"))
             with gr.Row(visible=False, elem_classes="slot") as row:
                 self.targets.append(gr.Dropdown([], label="", visible=False, min_width=125, scale=1))
                 self.strengths.append(gr.Slider(-1, 1, 0, step=0.05, label=f"Control {number + 1}", min_width=200,
                                                 scale=3))
             self.rows.append(row)
         self.more = gr.Markdown(visible=False)
-        with gr.Accordion("Keep as they are", open=False, elem_id="keep-area"):
-            self.keep = gr.CheckboxGroup([], label="Keep", info=KEEP_INFO, elem_id="keep")
-        with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+        self.ends = gr.HTML(elem_id="ends")  # A style sheet: small pictures at both ends of each slider.
+        with gr.Accordion("Don't change", open=False, visible=False, elem_id="keep-area") as self.keep_area:
+            self.keep = gr.CheckboxGroup([], label="Don't change", show_label=False, info=KEEP_INFO, elem_id="keep")
+        with gr.Accordion("Details", open=False, elem_id="advanced"):
+            self.preset = gr.Radio([(text, name) for name, text in words.PRESETS.items()], value=DEFAULT_PRESET,
+                                   label="How near your face shall come", elem_id="preset")
             self.method = gr.Radio([], label="Method", elem_id="method",
                                    info="how an edit finds its way, and leaves other attributes alone")
             with gr.Row():
@@ -67,7 +72,7 @@ class Sliders:
     @property
     def outputs(self) -> list[Any]:
         """What `show` may change."""
-        return [*self.rows, *self.inputs, self.more]
+        return [*self.headings, *self.rows, *self.inputs, self.more, self.keep_area]
 
     def read(self, models: EditingModels, values: Sequence[Any]) -> Edit:
         """The edit that the sliders and the settings ask for.
@@ -81,7 +86,7 @@ class Sliders:
         keep, method, layers, channels, step, *rest = values
         sliders, classes = rest[:SLOTS], rest[SLOTS:]
         controls, strengths = models.controls, {}
-        for name, strength, target in zip(controls, sliders, classes, strict=False):
+        for name, strength, target in zip(_names(controls), sliders, classes, strict=False):
             if strength:
                 strengths[name if controls[name].binary else f"{name}:{target}"] = float(strength)
         keep_list: dict[str, int] | tuple[str, ...] | None = tuple(keep)
@@ -95,20 +100,29 @@ class Sliders:
         edit.check()  # A browser keeps to the sliders' ends; other programs need not.
         return edit
 
-    def show(self, models: EditingModels, edit: Edit) -> Update:
-        """Updates by which the slots become a models's, and show an edit."""
+    def show(self, models: EditingModels, edit: Edit, limits: Mapping[str, tuple[float, float]]) -> Update:
+        """Updates by which the slots become a models's, and show an edit.
+
+        Args:
+            models: The visitor's.
+            edit: The edit.
+            limits: Of sliders that end earlier for the face at hand.
+        """
         method = edit.method or OWN
         method = method if method in models.methods else OWN
         ranges = models.controls_of(method)
         update: Update = {}
-        controls = list(models.controls.values())[:SLOTS]
-        for number, control in enumerate(controls):
-            update |= self._slot(number, control, ranges.get(control.name, control).limits, edit)
-        for row in self.rows[len(controls):]:
-            update[row] = gr.update(visible=False)
-        for slider in self.strengths[len(controls):]:
+        slots = grouped(list(models.controls))[:SLOTS]
+        for number, (name, heading) in enumerate(slots):
+            control = models.controls[name]
+            safe = limits.get(name, ranges.get(name, control).limits)
+            update |= self._slot(number, control, safe, edit)
+            update[self.headings[number]] = gr.update(value=f"<h3>{heading}</h3>", visible=bool(heading))
+        for part in (*self.rows[len(slots):], *self.headings[len(slots):]):
+            update[part] = gr.update(visible=False)
+        for slider in self.strengths[len(slots):]:
             update[slider] = gr.update(value=0)
-        left = list(models.controls)[SLOTS:]
+        left = [name for name, _ in grouped(list(models.controls))[SLOTS:]]
         update[self.more] = gr.update(visible=bool(left), value=f"No room for: {', '.join(left)}.")
         update[self.method] = gr.update(choices=_methods(models), value=method, visible=len(models.methods) > 1)
         update |= self._keep(models, method, edit)
@@ -121,24 +135,34 @@ class Sliders:
     def _slot(self, number: int, control: Direction, safe: tuple[float, float], edit: Edit) -> Update:
         title = words.title_of(control.name)
         key, strength = _of_control(edit, control)
-        low, high = _reach(safe, strength)
+        low, high = min(safe[0], strength), max(safe[1], strength)
+        trial = "experimental" if control.name in EXPERIMENTAL else ""
+        info = " · ".join(part for part in (words.scale_of(control) if control.binary else "", trial) if part)
         slider = gr.update(minimum=low, maximum=high, value=strength, elem_id=f"control-{control.name}",
-                           elem_classes=_marks(low, high, safe),
-                           label=title if control.binary else f"{title}: how much",
-                           info=f"{words.scale_of(control)} · safe {safe[0]:g} to {safe[1]:g}"
-                           if control.binary else f"safe up to {safe[1]:g}")
+                           elem_classes=_marks(low, high), info=info or None,
+                           label=title if control.binary else f"{title}: how much")
         classes = list(control.classes) if isinstance(control, Control) else []
         target = gr.update(choices=classes, label=title, visible=not control.binary,
                            value=key.partition(":")[2] or next(iter(classes), None), elem_id=f"class-{control.name}")
         return {self.rows[number]: gr.update(visible=True), self.strengths[number]: slider,
                 self.targets[number]: target}
 
+    def narrowed(self, visitor: Visitor, models: EditingModels, name: str, limits: tuple[float, float]) -> Update:
+        """A slider that ends where the face at hand bears no more, but not before where it stands."""
+        place = _names(models.controls).index(name)
+        number = len(self.settings) + place
+        if place >= SLOTS or number >= len(visitor.values):
+            return {}
+        value = float(visitor.values[number] or 0.0)
+        low, high = visitor.ranges[number] = min(limits[0], value), max(limits[1], value)
+        return {self.strengths[place]: gr.update(minimum=low, maximum=high, elem_classes=_marks(low, high))}
+
     def _keep(self, models: EditingModels, method: str, edit: Edit) -> Update:
         able = keeps(models.controls_of(method))
         ticked = list(own_keep(models.controls_of(method)) if edit.keep is None else edit.keep)
-        return {self.keep: gr.update(choices=[(words.title_of(name), name) for name in models.controls],
-                                     value=ticked if able else [], interactive=able,
-                                     info=KEEP_INFO if able else KEEPS_NOTHING)}
+        return {self.keep_area: gr.update(visible=able),
+                self.keep: gr.update(choices=[(words.title_of(name), name) for name in _names(models.controls)],
+                                     value=ticked if able else [])}
 
 
 def keeps(controls: Controls) -> bool:
@@ -165,16 +189,14 @@ def _of_control(edit: Edit, control: Direction) -> tuple[str, float]:
     return strengths[-1] if strengths else ("", 0.0)
 
 
-def _reach(safe: tuple[float, float], strength: float) -> tuple[float, float]:
-    """Where a slider begins and ends: beyond its safe range, where an edit may still be worth a try."""
-    low, high = math.floor(2 * BEYOND * safe[0]) / 2, math.ceil(2 * BEYOND * safe[1]) / 2
-    return min(low, strength), max(high, strength)
+def _names(controls: Controls) -> list[str]:
+    """The names of controls in the order of their sliders."""
+    return [name for name, _ in grouped(list(controls))]
 
 
-def _marks(low: float, high: float, safe: tuple[float, float]) -> list[str]:
-    """The style of a slider, which marks its 0 and its safe range, in hundredths of its length."""
-    start, stop, zero = (round(100 * (value - low) / (high - low)) for value in (*safe, 0.0))
-    return ["marked", f"safe-from-{start}", f"safe-to-{stop}", f"zero-at-{zero}"]
+def _marks(low: float, high: float) -> list[str]:
+    """The style of a slider, which marks its 0, in hundredths of its length."""
+    return ["marked", f"zero-at-{round(100 * -low / (high - low))}"]
 
 
 def _layers(text: str | None) -> tuple[int, int] | None:

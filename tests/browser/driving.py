@@ -15,18 +15,21 @@ def upload(page: Page, path: Path) -> None:
     page.set_input_files("#upload input[type=file]", str(path))
 
 
+PICTURES = "['#before img', '#after img'].map(part => document.querySelector(part))"
+
+
 def pictures(page: Page) -> list[str]:
-    """The addresses of the two pictures of the result."""
-    return page.locator("#result img").evaluate_all("images => images.map(image => image.src)")
+    """The addresses of the picture before and the picture after."""
+    return page.evaluate(f"{PICTURES}.filter(image => image).map(image => image.src)")  # type: ignore[no-any-return]
 
 
 def until_changed(page: Page, before: list[str]) -> float:
     """Wait for the result to change and be loaded; seconds that it took."""
     start = time.perf_counter()
     page.wait_for_function(
-        """before => { const images = [...document.querySelectorAll('#result img')];
-           return images.length == 2 && images.some((image, n) => image.src != before[n])
-                  && images.every(image => image.complete && image.naturalWidth) }""", arg=before)
+        f"""before => {{ const images = {PICTURES};
+           return images.every(image => image?.complete && image.naturalWidth)
+                  && images.some((image, n) => image.src != before[n]) }}""", arg=before)
     return time.perf_counter() - start
 
 
@@ -34,13 +37,14 @@ def surprise(page: Page) -> None:
     """Begin to edit a face of nobody."""
     page.click("#surprise")
     page.wait_for_selector("#edit", state="visible")
-    page.wait_for_function("[...document.querySelectorAll('#result img')].filter(i => i.naturalWidth).length == 2")
+    page.wait_for_function(f"{PICTURES}.every(image => image?.naturalWidth)")
 
 
-def invert(page: Page, preset: str) -> None:
-    """Choose a preset and begin the inversion."""
-    page.locator("#preset label", has_text=preset).click()
-    page.click("#invert")
+def prepare(page: Page, path: Path) -> None:
+    """Give the tab Edit a photo, and wait until its face can be edited."""
+    upload(page, path)
+    page.wait_for_selector("#edit", state="visible")
+    page.wait_for_function(f"{PICTURES}.every(image => image?.naturalWidth)")
 
 
 def move(page: Page, control: str, value: float) -> float:

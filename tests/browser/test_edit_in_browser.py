@@ -17,7 +17,17 @@ from PIL import Image
 from editing import load_recipe, load_session, parse_recipe
 from inversion import Photo, read_picture_metadata
 from page.state import files
-from tests.browser.driving import download, invert, move, pictures, surprise, unfold, until_changed, upload
+from tests.browser.driving import (
+    PICTURES,
+    download,
+    move,
+    pictures,
+    prepare,
+    surprise,
+    unfold,
+    until_changed,
+    upload,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -28,17 +38,18 @@ pytestmark = pytest.mark.slow
 def test_from_a_photo_to_an_edited_download(visit: Callable[[], Page], astronaut_file: Path, astronaut: Photo,
                                             tmp_path: Path) -> None:
     page = visit()
-    upload(page, astronaut_file)
-    page.wait_for_selector("#faces-words >> text=1 face found")
-    invert(page, "fast")
-    page.wait_for_selector("#edit", state="visible")
-    assert "by dlib: distance" in page.inner_text("#status")
-    move(page, "smile", 2)
+    prepare(page, astronaut_file)
+    page.wait_for_selector("#status >> text=Making it look more like you")
+    page.click("#stop")
+    page.wait_for_selector("#status summary >> text=Ready")
+    move(page, "smile", 0.5)
+    page.wait_for_selector("#effect .said >> text=Smile:")
+    page.locator("#effect summary").click()
     page.wait_for_selector("table.effect >> text=Smile: smiling")
     assert "Identity distance" in page.inner_text("#effect")
     unfold(page, "#more")
     recipe = load_recipe(download(page, "#save-recipe", tmp_path))
-    assert recipe.edit.strengths == {"smile": 2.0}
+    assert recipe.edit.strengths == {"smile": 0.5}
     assert recipe.source.photo == astronaut.sha256
     unfold(page, "#view")
     put_back = page.get_by_label("Put back into the photo")
@@ -48,7 +59,7 @@ def test_from_a_photo_to_an_edited_download(visit: Callable[[], Page], astronaut
         turn()
         until_changed(page, before)
     picture = download(page, "#save-picture", tmp_path)
-    assert picture.name == "astronaut-edited.png"
+    assert picture.name == "astronaut-edited.jpg"
     assert parse_recipe(read_picture_metadata(picture)["gradctrl"]) == recipe
     assert load_recipe(picture) == recipe  # As the command line's --recipe reads it.
     before = pictures(page)
@@ -67,9 +78,7 @@ def test_dragging_a_slider_ends_with_the_picture_of_its_last_place(visit: Callab
     slider.focus()
     for _ in range(30):  # Steps of 0.05, faster than pictures are made.
         slider.press("ArrowRight")
-    page.wait_for_function(
-        "wanted => [...document.querySelectorAll('#result img')].every((image, n) => image.src == wanted[n])",
-        arg=wanted)
+    page.wait_for_function(f"wanted => {PICTURES}.every((image, n) => image.src == wanted[n])", arg=wanted)
 
 
 def test_another_method_makes_another_picture_and_reset_goes_back(visit: Callable[[], Page], tmp_path: Path) -> None:
@@ -101,7 +110,7 @@ def test_a_bad_photo_is_named_and_the_last_one_stays(visit: Callable[[], Page], 
     (tmp_path / "cut.jpg").write_bytes(astronaut_file.read_bytes()[:3000])
     (tmp_path / "words.png").write_bytes(b"these are words")
     for name, words in (("wall.png", "no face was found"), ("cut.jpg", "cut short or damaged"),
-                        ("words.png", "not a JPEG, PNG or WebP")):
+                        ("words.png", "not a photo")):
         upload(page, tmp_path / name)
         page.wait_for_selector(f"#notice >> text={name}")
         assert words in page.inner_text("#notice")
@@ -113,60 +122,106 @@ def test_a_bad_photo_is_named_and_the_last_one_stays(visit: Callable[[], Page], 
     page.wait_for_selector("#notice .problem", state="detached")
 
 
-def test_stop_keeps_a_picture_and_another_visitor_edits_meanwhile(visit: Callable[[], Page],
-                                                                  astronaut_file: Path) -> None:
-    inverting, editing = visit(), visit()
-    upload(inverting, astronaut_file)
-    inverting.wait_for_selector("#invert", state="visible")
-    invert(inverting, "faithful")
-    inverting.wait_for_selector("#status >> text=/step \\d+ of 100000/")
-    surprise(editing)
-    move(editing, "age", 1)
-    before = pictures(inverting)
-    until_changed(inverting, before)  # Still streaming, and it is not the other's picture.
-    assert set(pictures(inverting)).isdisjoint(pictures(editing))
-    inverting.click("#stop")
-    inverting.wait_for_selector("#edit", state="visible")
-    assert "stopped at step" in inverting.inner_text("#status")
-    assert len(pictures(inverting)) == 2
-    move(inverting, "smile", 2)
+def test_another_visitor_is_ready_while_one_is_refined(visit: Callable[[], Page], astronaut_file: Path) -> None:
+    refined, other = visit(), visit()
+    prepare(refined, astronaut_file)
+    refined.wait_for_selector("#status >> text=/about \\d+ s left/")
+    prepare(other, astronaut_file)  # It does not wait until the first one is at its end, which never comes.
+    move(other, "age", 0.5)
+    move(refined, "smile", 0.5)
+    assert set(pictures(refined)).isdisjoint(pictures(other))
+    refined.click("#stop")
+    refined.wait_for_selector("#status summary >> text=Ready")
+    assert refined.locator("#control-smile input[type=number]").input_value() == "0.5"
+    refined.close()
+    other.close()
 
 
-def test_leaving_ends_the_inversion(visit: Callable[[], Page], astronaut_file: Path) -> None:
+def test_the_picture_before_is_seen_as_long_as_something_is_held(visit: Callable[[], Page]) -> None:
     page = visit()
-    upload(page, astronaut_file)
-    page.wait_for_selector("#invert", state="visible")
-    invert(page, "faithful")
-    page.wait_for_selector("#status >> text=/step \\d+ of 100000/")
-    page.close()
-    other = visit()
-    upload(other, astronaut_file)
-    other.wait_for_selector("#invert", state="visible")
-    invert(other, "fast")  # Has its turn only once the other one has ended.
-    other.wait_for_selector("#edit", state="visible")
+    surprise(page)
+    move(page, "smile", 1)
+
+    def opacity() -> str:
+        return str(page.evaluate("getComputedStyle(document.querySelector('#before')).opacity"))
+
+    box = page.locator("#whole").bounding_box()
+    assert box is not None
+    assert opacity() == "0"
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    assert opacity() == "1"
+    page.mouse.up()
+    assert opacity() == "0"
+    for key, focus in (("b", "#undo"), (" ", "#hold"), ("Enter", "#hold")):
+        page.locator(focus).focus()
+        page.keyboard.down(key)
+        assert opacity() == "1", key
+        page.keyboard.up(key)
+        assert opacity() == "0", key
+
+
+def test_full_size_opens_and_closes(visit: Callable[[], Page], astronaut_file: Path, astronaut: Photo) -> None:
+    page = visit()
+    prepare(page, astronaut_file)
+    page.click("#full")
+    page.wait_for_selector("#full-dialog[open] img.after")
+    page.wait_for_function("document.querySelector('#full-dialog .after').naturalWidth")
+    assert page.locator("#full-dialog .after").evaluate("image => image.naturalWidth") == astronaut.width
+    page.locator("#full-dialog .zoom").click()
+    assert "actual" in (page.locator("#full-dialog").get_attribute("class") or "")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#full-dialog[open]", state="detached")
+
+
+def test_looks_ends_and_numbers_beyond_a_slider(visit: Callable[[], Page]) -> None:
+    page = visit()
+    surprise(page)
+    page.wait_for_selector("#looks img")
+    page.wait_for_function("getComputedStyle(document.querySelector('#control-smile'), '::after')"
+                           ".backgroundImage.startsWith('url')")
+    before = pictures(page)
+    page.locator("#looks button").nth(1).click()
+    until_changed(page, before)
+    page.wait_for_function("Number(document.querySelector('#control-age input[type=number]').value) > 0")
+    before = pictures(page)
+    page.click("#surprise-edit")
+    until_changed(page, before)
+    page.click("#undo")
+    page.wait_for_function("Number(document.querySelector('#control-age input[type=number]').value) > 0")
+    box, slider = (page.locator(f"#control-smile input[type={kind}]") for kind in ("number", "range"))
+    box.fill("99")
+    assert box.input_value() == slider.get_attribute("max")
+
+
+def test_a_tab_that_is_loaded_again_offers_what_was_there(visit: Callable[[], Page], astronaut_file: Path) -> None:
+    page = visit()
+    prepare(page, astronaut_file)
+    move(page, "smile", 0.5)
+    page.wait_for_selector("#effect .said >> text=Smile")
+    page.reload()
+    page.click("#again")
+    page.wait_for_selector("#edit", state="visible")
+    page.wait_for_function("document.querySelector('#control-smile input[type=number]')?.value == '0.5'")
 
 
 def test_a_face_is_inverted_once_and_forgotten_when_asked(visit: Callable[[], Page], astronaut_file: Path) -> None:
     page = visit()
-    upload(page, astronaut_file)
-    page.wait_for_selector("#faces-words >> text=1 face found")
-    for words in ("/Inversion: .*LPIPS/", "kept from before"):
-        invert(page, "fast")
-        page.wait_for_selector(f"#status >> text={words}")
-        page.wait_for_selector("#edit", state="visible")
-        page.click("#back")
+    for number in range(2):
+        prepare(page, astronaut_file)
+        page.wait_for_selector("#stop", state="visible")
+        page.click("#stop")
+        page.wait_for_selector("#status summary >> text=Ready")
+        assert ("kept from before" in (page.locator("#status").text_content() or "")) is bool(number)
+        if not number:
+            page.click("#back")
     visitor_files = [path for path in files.private_dir().rglob("*") if path.is_file()]
     assert astronaut_file.name not in [path.name for path in visitor_files]  # The upload went once it was read.
     page.click("#forget")
     page.wait_for_selector("text=Forgotten: your photo")
     page.wait_for_selector("#upload input[type=file]", state="attached")
-    page.wait_for_selector("#result", state="detached")
+    page.wait_for_selector("#after", state="detached")
     assert pictures(page) == []
-    upload(page, astronaut_file)
-    page.wait_for_selector("#faces-words >> text=1 face found")
-    invert(page, "fast")
-    page.wait_for_selector("#status >> text=/Inversion: .*LPIPS/")
-    assert "kept from before" not in page.inner_text("#status")
 
 
 def test_of_several_faces_one_is_chosen(visit: Callable[[], Page], astronaut: Photo, tmp_path: Path) -> None:
@@ -188,30 +243,25 @@ def test_of_several_faces_one_is_chosen(visit: Callable[[], Page], astronaut: Ph
     # The larger one. This waits until nothing moves any more, as a click of the mouse somewhere would not.
     outlined.click(position={"x": left + shown["height"] * 612 / 512, "y": shown["height"] * 0.25})
     page.wait_for_selector("#faces-words >> text=Face 1 is chosen")
-    invert(page, "fast")
     page.wait_for_selector("#edit", state="visible")
 
 
 def test_a_session_is_opened_again_by_another_browser(visit: Callable[[], Page], astronaut_file: Path,
                                                       tmp_path: Path) -> None:
     page = visit()
-    upload(page, astronaut_file)
-    page.wait_for_selector("#faces-words >> text=1 face found")
-    invert(page, "fast")
-    page.wait_for_selector("#edit", state="visible")
-    move(page, "age", 1.5)
-    page.wait_for_selector("#effect >> text=age +1.5")
+    prepare(page, astronaut_file)
+    move(page, "age", 0.5)
+    page.wait_for_selector("#effect .said >> text=Age:")
     unfold(page, "#more")
-    page.get_by_label("Put the photo into the session file").check()
     saved = download(page, "#save-session", tmp_path)
     assert saved.name == "astronaut.session.safetensors"
-    assert load_session(saved).edit.strengths == {"age": 1.5}
+    assert load_session(saved).edit.strengths == {"age": 0.5}
     tomorrow = visit()
     unfold(tomorrow, "#resume-area")
     tomorrow.set_input_files("#session-file input[type=file]", str(saved))
     tomorrow.wait_for_selector("#edit", state="visible")
-    assert tomorrow.locator("#control-age input[type=number]").input_value() == "1.5"
-    tomorrow.wait_for_selector("#effect >> text=age +1.5")
+    assert tomorrow.locator("#control-age input[type=number]").input_value() == "0.5"
+    tomorrow.wait_for_selector("#effect .said >> text=Age:")
     one, other = (download(visitor, "#save-picture", tmp_path / name).read_bytes()
                   for visitor, name in ((page, "today"), (tomorrow, "tomorrow")))
     assert one == other
@@ -239,7 +289,7 @@ def test_undo_redo_and_a_double_click_to_zero(visit: Callable[[], Page]) -> None
     page = visit()
     surprise(page)
     first = pictures(page)
-    move(page, "smile", 2)
+    move(page, "smile", 1)
     page.wait_for_selector("#undo:not([disabled])")
     smiling = pictures(page)
     page.click("#undo")
@@ -251,27 +301,31 @@ def test_undo_redo_and_a_double_click_to_zero(visit: Callable[[], Page]) -> None
     assert pictures(page) == smiling
     page.locator("#control-smile input[type=range]").dblclick(position={"x": 4, "y": 4})
     page.wait_for_function("document.querySelector('#control-smile input[type=number]').value == '0'")
-    page.wait_for_function("first => document.querySelectorAll('#result img')[1].src == first[1]", arg=first)
+    page.wait_for_function(f"first => {PICTURES}[1].src == first[1]", arg=first)
 
 
 def test_an_example_strip_film_and_comparison(visit: Callable[[], Page], tmp_path: Path) -> None:
     page = visit()
     page.locator("#examples button").nth(2).click()
     page.wait_for_selector("#edit", state="visible")
-    move(page, "smile", -2)
-    page.wait_for_selector("#effect >> text=smile")
+    move(page, "smile", -0.5)
+    page.wait_for_selector("#effect .said >> text=Smile:")
     page.click("#pin")
     unfold(page, "#view")
-    page.wait_for_selector("#compare >> text=the pinned edit")
-    move(page, "age", 2)
-    page.get_by_label("Side by side").check()
+    page.wait_for_selector("#compare >> text=pinned: smile")
+    move(page, "age", 0.5)
+    page.locator("#look label", has_text="Side by side").click()
     page.wait_for_selector("#pair img")
     size = page.locator("#pair img").evaluate("image => [image.naturalWidth, image.naturalHeight]")
     assert size[0] == 2 * size[1] + 8
-    unfold(page, "#more")
-    page.click("#make-strip")
+    page.locator("#look label", has_text="Strip").click()
     page.wait_for_selector("#strip img")
     assert page.locator("#strip img").evaluate("image => image.naturalWidth / image.naturalHeight") == 7
+    page.locator("#look label", has_text="Split").click()
+    page.wait_for_function("document.querySelectorAll('#result img').length == 2")
+    page.locator("#look label", has_text="Film").click()
+    page.wait_for_selector("#film video", state="attached")
+    unfold(page, "#more")
     film = download(page, "#save-film", tmp_path)
     assert film.read_bytes()[4:8] == b"ftyp"
 
@@ -279,7 +333,7 @@ def test_an_example_strip_film_and_comparison(visit: Callable[[], Page], tmp_pat
 def test_everything_has_a_name_and_can_be_reached_by_keyboard(visit: Callable[[], Page]) -> None:
     page = visit()
     surprise(page)
-    for area in ("#keep-area", "#advanced", "#view", "#more"):
+    for area in ("#advanced", "#view", "#more"):
         unfold(page, area)
     nameless = page.evaluate("""() => [...document.querySelectorAll('input, button, select, textarea')].filter(part => {
         if (!part.checkVisibility() || part.type == 'file') return false;
@@ -292,7 +346,7 @@ def test_everything_has_a_name_and_can_be_reached_by_keyboard(visit: Callable[[]
     for _ in range(60):
         page.keyboard.press("Tab")
         seen.add(page.evaluate("document.activeElement.closest('[id]')?.id"))
-    assert {"control-smile", "undo", "reset", "pin", "save-picture", "make-strip", "save-session"} & seen
+    assert {"control-smile", "undo", "reset", "pin", "save-picture", "look", "save-session"} & seen
     slider = page.locator("#control-smile input[type=range]")
     before = pictures(page)
     slider.focus()

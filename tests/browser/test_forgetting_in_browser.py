@@ -13,7 +13,7 @@ from inversion import PRESETS, InversionCache, ProjectorSettings
 from page import launching, layout
 from page.jobs import forgetting
 from page.state import files
-from tests.browser.driving import invert, move, surprise, upload
+from tests.browser.driving import move, prepare, surprise
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -54,10 +54,7 @@ def until(true: Callable[[], bool], seconds: float = 30.0) -> bool:
 def test_who_closes_the_page_leaves_nothing(visit: Callable[[], Page], astronaut_file: Path) -> None:
     before = visitors_files()
     page = visit()
-    upload(page, astronaut_file)
-    page.wait_for_selector("#faces-words >> text=1 face found")
-    invert(page, "fast")
-    page.wait_for_selector("#edit", state="visible")
+    prepare(page, astronaut_file)
     mine = visitors_files() - before
     assert mine
     page.close()
@@ -72,7 +69,7 @@ def test_when_the_time_is_over_all_is_deleted_and_said_so(visit: Callable[[], Pa
     assert visitors_files() - before
     page.wait_for_timeout(1000 * SOON + 3000)
     box = page.locator("#control-smile input[type=number]")
-    box.fill("2")
+    box.fill("0.5")
     box.press("Enter")
     page.wait_for_selector("#notice >> text=there is nothing to edit any more")
     forgetting.tidy(files.private_dir(), 2)

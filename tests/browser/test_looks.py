@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.driving import invert, move, surprise, unfold, upload
+from tests.browser.driving import move, prepare, surprise, unfold
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -46,17 +46,18 @@ def check(page: Page, where: str) -> None:
 
 def test_all_can_be_read_and_nothing_is_wider_than_the_screen(page: Page, astronaut_file: Path) -> None:
     check(page, "start")
-    upload(page, astronaut_file)
-    page.wait_for_selector("#faces-words >> text=1 face found")
+    prepare(page, astronaut_file)
     check(page, "photo")
-    page.click("#another")
+    page.click("#stop")
+    page.click("#back")
     surprise(page)
-    move(page, "smile", -4)
-    page.wait_for_selector("table.effect")
-    for area in ("#keep-area", "#advanced", "#view", "#more"):
+    move(page, "smile", -0.5)
+    page.wait_for_selector("#effect .said >> text=Smile:")
+    page.locator("#effect summary").click()
+    for area in ("#advanced", "#view", "#more"):
         unfold(page, area)
     check(page, "edit")
-    page.get_by_label("Side by side").check()
+    page.locator("#look label", has_text="Side by side").click()
     page.wait_for_selector("#pair img")
     check(page, "side by side")
     for tab in TABS[1:]:
@@ -75,22 +76,25 @@ def test_before_and_after_lie_upon_each_other(page: Page, astronaut_file: Path) 
     """Whatever the screen's size, a point of the face is at the same place in both."""
     def boxes() -> list[dict[str, float]]:
         page.wait_for_timeout(500)
-        images = page.locator("#result img")
+        images = page.locator("#before img, #after img") if whole else page.locator("#result img")
         assert images.count() == 2
         return [images.nth(number).bounding_box() for number in range(2)]
 
     surprise(page)
-    move(page, "smile", 2)
-    page.wait_for_selector("table.effect")
+    move(page, "smile", 0.5)
+    whole = True
+    before, after = boxes()
+    assert before == after
+    page.locator("#look label", has_text="Split").click()
+    page.wait_for_function("[...document.querySelectorAll('#result img')].filter(i => i.naturalWidth).length == 2")
+    whole = False
     before, after = boxes()
     frame = page.locator("#result").bounding_box()
     assert before == after
     assert frame["y"] <= before["y"] < before["y"] + before["height"] <= frame["y"] + frame["height"]
     page.click("#back")
-    upload(page, astronaut_file)
-    page.wait_for_selector("#faces-words >> text=1 face found")
-    invert(page, "fast")
-    page.wait_for_selector("#edit", state="visible")
+    prepare(page, astronaut_file)
+    whole = True
     before, after = boxes()
     assert before == after
 
@@ -99,7 +103,7 @@ def test_the_picture_stays_in_sight_while_the_last_slider_is_moved(page: Page) -
     surprise(page)
     page.locator("#control-pose input[type=range]").scroll_into_view_if_needed()
     page.wait_for_timeout(400)
-    box = page.locator("#result img").first.bounding_box()
+    box = page.locator("#after img").bounding_box()
     height = page.viewport_size["height"] if page.viewport_size else 0
     assert box is not None
     assert box["y"] >= 0

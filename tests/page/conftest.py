@@ -56,7 +56,7 @@ def inverted(tab: EditTab, services: Services, astronaut_file: Path) -> Visitor:
     """A visitor with an inversion; tests do not change it."""
     visitor = Visitor()
     tab.on_upload(visitor, {"path": str(astronaut_file)})
-    list(invert(visitor, services.models, QUICK, services.inversions))
+    list(invert(visitor, services.models, "fast", services.inversions))
     return visitor
 
 

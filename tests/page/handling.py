@@ -18,7 +18,8 @@ from inversion import ProjectorSettings
 from page.jobs.executors import InversionQueue
 from page.state.visitor import Visitor
 from page.tabs.edit import EditTab
-from page.tabs.result import BEFORE
+from page.tabs.groups import grouped
+from page.tabs.result import BEFORE, WHOLE
 
 QUICK = ProjectorSettings(steps=10, start="samples", samples=4, tuning_steps=2)  # What `fast` is in these tests,
 OTHER = ProjectorSettings(steps=11, start="samples", samples=4)                  # `balanced`,
@@ -32,14 +33,14 @@ def state_of(visitor: Visitor) -> dict[str, Any]:
 
 def sliders(tab: EditTab, visitor: Visitor, edit: Edit) -> list[Any]:
     """The values of the sliders and settings, as they stand when they show an edit."""
-    shown = tab.sliders.show(tab.services.models_of(visitor), edit)
+    shown = tab.sliders.show(tab.services.models_of(visitor), edit, {})
     return [shown.get(part, {}).get("value") for part in tab.sliders.inputs]
 
 
-def asked(tab: EditTab, visitor: Visitor, *, compare: str = BEFORE, pasted: bool = False, beside: bool = False,
+def asked(tab: EditTab, visitor: Visitor, *, compare: str = BEFORE, pasted: bool = False, look: str = WHOLE,
           **edit: Any) -> list[Any]:
     """The inputs of a repaint, after the visitor; strengths by `strengths`, the rest by the names of `Edit`."""
-    return [compare, pasted, beside, *sliders(tab, visitor, Edit(**edit))]
+    return [compare, pasted, look, *sliders(tab, visitor, Edit(**edit))]
 
 
 def dragged(tab: EditTab, visitor: Visitor, *values: Any) -> dict[Any, Any]:
@@ -47,10 +48,15 @@ def dragged(tab: EditTab, visitor: Visitor, *values: Any) -> dict[Any, Any]:
     return asyncio.run(tab.on_drag(visitor, *values))
 
 
-async def slid(tab: EditTab, visitor: Visitor, name: str, strength: float, beside: bool = False) -> dict[Any, Any]:
+def slot_of(tab: EditTab, visitor: Visitor, name: str) -> int:
+    """The number of a control's slider."""
+    return [known for known, _ in grouped(list(tab.services.models_of(visitor).controls))].index(name)
+
+
+async def slid(tab: EditTab, visitor: Visitor, name: str, strength: float, look: str = WHOLE) -> dict[Any, Any]:
     """What comes at once of a move of one control's slider."""
-    slider = tab.sliders.strengths[list(tab.services.models_of(visitor).controls).index(name)]
-    return await tab.on_slide(tab.sliders.inputs.index(slider), visitor, BEFORE, False, beside, strength)
+    slider = tab.sliders.strengths[slot_of(tab, visitor, name)]
+    return await tab.on_slide(tab.sliders.inputs.index(slider), visitor, BEFORE, False, look, strength)
 
 
 def within(value: dict[str, str]) -> np.ndarray:
@@ -75,36 +81,41 @@ async def resting(tab: EditTab, visitor: Visitor, values: list[Any]) -> dict[Any
 
 def shown(update: dict[Any, Any], tab: EditTab) -> tuple[np.ndarray, np.ndarray]:
     """The two pictures of an update."""
-    before, after = update[tab.side.result]["value"]
+    before, after = addresses(update, tab)
     return np.asarray(Image.open(before)), np.asarray(Image.open(after))
 
 
 def addresses(update: dict[Any, Any], tab: EditTab) -> tuple[str, str]:
     """Where the two pictures of an update are."""
-    return update[tab.side.result]["value"]  # type: ignore[no-any-return]
+    return update[tab.side.before], update[tab.side.after]
+
+
+def opened(tab: EditTab, photo: Path, preset: str = "fast") -> Visitor:
+    """A new visitor who has chosen a photo and how near inversions shall come, before anything is inverted."""
+    visitor = Visitor()
+    visitor.preset = preset
+    tab.on_upload(visitor, {"path": str(photo)})
+    return visitor
 
 
 def invert(tab: EditTab, photo: Path, preset: str = "fast") -> tuple[Visitor, list[dict[Any, Any]]]:
-    """A new visitor who inverts a photo, and what is shown meanwhile."""
-    visitor = Visitor()
-    tab.on_upload(visitor, {"path": str(photo)})
-    tab.on_begin(visitor, preset)
-    return visitor, list(inverting(tab, visitor, preset))
+    """A new visitor whose face is made ready, and what is shown meanwhile."""
+    visitor = opened(tab, photo, preset)
+    return visitor, list(inverting(tab, visitor))
 
 
-def inverting(tab: EditTab, visitor: Visitor, preset: str = "fast") -> Iterator[dict[Any, Any]]:
-    """What is shown while an inversion runs that was begun, and then."""
-    yield from tab.on_invert(visitor, preset)
-    yield tab.on_inverted(visitor)
+def inverting(tab: EditTab, visitor: Visitor) -> Iterator[dict[Any, Any]]:
+    """What is shown while a face is made ready, first quickly and then by the chosen preset."""
+    yield from tab.on_quick_inversion(visitor)
+    yield from tab.on_better_inversion(visitor)
 
 
-def running_inversion(tab: EditTab, path: Path) -> tuple[Visitor, Iterator[dict[Any, Any]]]:
-    """A visitor whose inversion of a photo is at work and would be for long, and what is shown from now on."""
-    visitor = Visitor()
-    tab.on_upload(visitor, {"path": str(path)})
-    tab.on_begin(visitor, "fast")
-    updates = inverting(tab, visitor, "faithful")
-    while "step" not in next(updates)[tab.side.status]:
+def refining(tab: EditTab, path: Path) -> tuple[Visitor, Iterator[dict[Any, Any]]]:
+    """A visitor whose face is ready, and whose better inversion is at work and would be for long."""
+    visitor = opened(tab, path, "faithful")
+    list(tab.on_quick_inversion(visitor))
+    updates = tab.on_better_inversion(visitor)
+    while "value=" not in next(updates)[tab.side.status]:
         pass
     return visitor, updates
 

@@ -193,10 +193,10 @@ def test_the_edit_that_is_pinned_is_not_drawn_anew_at_each_move(services: Servic
 
 def test_what_is_let_go_where_it_rests_is_not_painted_again(tab: EditTab, drawn: Visitor) -> None:
     values = asked(tab, drawn, strengths={"smile": 2.0})
-    assert tab.side.result in settled(tab, drawn, values)
-    assert tab.side.result not in settled(tab, drawn, values)
+    assert tab.side.after in settled(tab, drawn, values)
+    assert tab.side.after not in settled(tab, drawn, values)
     dragged(tab, drawn, *asked(tab, drawn, strengths={"smile": 1.0}))
-    assert tab.side.result in settled(tab, drawn, values)
+    assert tab.side.after in settled(tab, drawn, values)
 
 
 def test_numbers_that_take_long_follow_their_picture(tab: EditTab, drawn: Visitor,

@@ -2,84 +2,145 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from editing import Edit
+from inversion import paste_back
+from page.jobs.editing import edited_picture
 from page.jobs.executors import InversionQueue
 from page.jobs.inverting import invert as invert_face
 from page.jobs.services import Services
+from page.jobs.views import VIEW_SIDE, pasted_pictures
 from page.layout import Page
 from page.state.visitor import Visitor
 from page.tabs import words
 from page.tabs.edit import EditTab
-from tests.page.handling import LONG, QUICK, OtherInversion, addresses, invert, inverting, running_inversion
+from tests.page.handling import (
+    QUICK,
+    OtherInversion,
+    addresses,
+    asked,
+    invert,
+    inverting,
+    opened,
+    refining,
+    settled,
+    shown,
+    slot_of,
+)
 
 
-def test_an_inversion_streams_and_opens_the_sliders(tab: EditTab, astronaut_file: Path) -> None:
-    visitor = Visitor()
-    tab.on_upload(visitor, {"path": str(astronaut_file)})
-    begun = tab.on_begin(visitor, "fast")
-    assert begun[tab.photo.stop]["visible"] is True
-    updates = list(inverting(tab, visitor, "fast"))
-    steps = [update[tab.side.status] for update in updates if "value=" in str(update.get(tab.side.status))]
-    assert len(steps) >= 3
-    assert "step 12 of 12" in steps[-1]
-    assert "identity distance" in steps[-1]
-    assert "<polyline" in steps[-1]
-    last = updates[-1]
-    assert last[tab.edit_area]["visible"] is True
-    assert last[tab.photo.invert]["visible"] is True
-    assert last[tab.photo.stop]["visible"] is False
-    assert "by dlib: distance" in last[tab.side.status]
-    assert "LPIPS" in last[tab.side.status]
-    assert "stopped" not in last[tab.side.status]
-    assert visitor.subject.inversion.steps == 12
-    assert visitor.subject.inversion.photo_hash == visitor.photo.sha256
-    assert all(slider in last and last[slider]["value"] == 0 for slider in tab.sliders.strengths)
+def test_a_face_is_ready_quickly_and_then_better_with_its_edit_kept(tab: EditTab, astronaut_file: Path) -> None:
+    visitor = opened(tab, astronaut_file, "balanced")
+    updates = list(tab.on_quick_inversion(visitor))
+    assert all("Getting your face ready" in update[tab.side.status] for update in updates[:-1])
+    assert len(updates) >= 3
+    assert updates[-1][tab.edit_area]["visible"] is True
+    assert updates[-1][tab.side.veil]["visible"] is False
+    assert all(updates[-1][slider]["value"] == 0 for slider in tab.sliders.strengths)
+    quick = visitor.subject
+    assert (quick.preset, quick.inversion.steps) == ("fast", 12)
+    assert quick.inversion.photo_hash == visitor.photo.sha256
+    edit = Edit(strengths={"smile": 1.0})
+    settled(tab, visitor, asked(tab, visitor, strengths=edit.strengths, pasted=True))
+    quick.inversion = replace(quick.inversion, lpips=9.0)  # The other one is sure to come nearer.
+    refined = list(tab.on_better_inversion(visitor))
+    assert any("while you edit" in update[tab.side.status] for update in refined[:-1])
+    better = visitor.subject
+    assert (better.preset, better.inversion.steps, better.edit) == ("balanced", 11, edit)
+    assert better.history.can_undo
+    assert visitor.subjects == {0: better}
+    assert refined[-1][tab.side.stop]["visible"] is False
+    assert not set(tab.sliders.strengths) & refined[-1].keys()  # A slider that moves just now is left alone.
+    assert "LPIPS" in refined[-1][tab.side.status]
+    expected = pasted_pictures(better, edited_picture(tab.services.models, better, edit), side=VIEW_SIDE)[1]
+    assert np.abs(shown(refined[-1], tab)[1].astype(int) - expected).mean() < 2  # JPEG.
+    assert list(tab.on_better_inversion(visitor)) == []  # It has come as near as was asked for.
+
+
+def test_what_is_no_better_does_not_take_its_place(tab: EditTab, astronaut_file: Path) -> None:
+    visitor = opened(tab, astronaut_file, "balanced")
+    list(tab.on_quick_inversion(visitor))
+    quick = visitor.subject
+    quick.inversion = replace(quick.inversion, lpips=0.0)
+    list(tab.on_better_inversion(visitor))
+    assert visitor.subject is quick
 
 
 def test_stop_reaches_the_running_inversion_and_keeps_the_best_so_far(tab: EditTab, astronaut_file: Path) -> None:
-    visitor, updates = running_inversion(tab, astronaut_file)
+    visitor, updates = refining(tab, astronaut_file)
+    quick = visitor.subject
+    quick.inversion = replace(quick.inversion, lpips=9.0)
     next(updates)
     tab.on_stop(visitor)
     last = list(updates)[-1]
-    assert visitor.subject is not None
     assert 1 < visitor.subject.inversion.steps < 200
     assert visitor.subject.inversion.stopped
     assert "stopped at step" in last[tab.side.status]
-    assert last[tab.side.pasted]["value"] is True
+    assert last[tab.side.stop]["visible"] is False
     before, after = (Path(shown).read_bytes() for shown in addresses(last, tab))
     assert before == after  # Unedited, the photo with the face put back is the photo itself.
-    assert last[tab.edit_area]["visible"] is True
-
-
-def test_stop_reaches_an_inversion_that_still_waits(tab: EditTab, astronaut_file: Path) -> None:
-    visitor = Visitor()
-    tab.on_upload(visitor, {"path": str(astronaut_file)})
-    tab.on_begin(visitor, "fast")
-    tab.on_stop(visitor)
-    updates = list(inverting(tab, visitor, "faithful"))
-    assert visitor.subject.inversion.steps == 1
-    assert updates[-1][tab.photo.invert]["visible"] is True
 
 
 def test_another_photo_is_not_overwritten_by_an_inversion_of_the_last(tab: EditTab, astronaut_file: Path,
                                                                       two_faces: Path) -> None:
-    visitor, updates = running_inversion(tab, astronaut_file)
+    visitor, updates = refining(tab, astronaut_file)
     tab.on_upload(visitor, {"path": str(two_faces)})  # Ends it.
-    last = list(updates)[-1]
-    assert visitor.subject is None
+    assert tab.edit_area not in list(updates)[-1:]
+    assert visitor.subjects == {}
     assert visitor.photo.name == "two.png"
-    assert last[tab.photo.stop]["visible"] is False
+
+
+def test_faces_have_their_own_edits_and_go_into_one_picture(tab: EditTab, two_faces: Path) -> None:
+    visitor, _ = invert(tab, two_faces)
+    smile, age = Edit(strengths={"smile": 2.0}), Edit(strengths={"age": 2.0})
+    settled(tab, visitor, asked(tab, visitor, strengths=smile.strengths, pasted=True))
+    tab.on_choose(visitor, 1)
+    list(inverting(tab, visitor))
+    assert visitor.edit == Edit()
+    settled(tab, visitor, asked(tab, visitor, strengths=age.strengths, pasted=True))
+    models, first, second = tab.services.models, visitor.subjects[0], visitor.subjects[1]
+    assert (first.edit, second.edit) == (smile, age)
+    expected = visitor.photo
+    for subject in (first, second):
+        picture = edited_picture(models, subject, subject.edit)
+        expected = replace(expected, pixels=paste_back(expected, subject.face, picture, original=subject.picture))
+    _, whole = pasted_pictures(second, edited_picture(models, second, age))
+    assert np.array_equal(whole, expected.pixels)
+    tab.on_choose(visitor, 0)
+    [again] = list(inverting(tab, visitor))  # It is there already.
+    assert again[tab.sliders.strengths[slot_of(tab, visitor, "smile")]]["value"] == 2.0
+    _, whole = pasted_pictures(first, edited_picture(models, first, smile))
+    changed = (whole != visitor.photo.pixels).any(axis=2)
+    assert changed[:, :358].any()
+    assert changed[:, 388:].any()
+
+
+def test_a_better_inversion_gives_way_to_one_for_which_sliders_wait(tab: EditTab, astronaut_file: Path) -> None:
+    visitor, updates = refining(tab, astronaut_file)
+    with OtherInversion(tab.services.quick_inversions) as other:
+        assert other.began.wait(20)  # At once, beside the one that runs.
+        threading.Timer(1.0, other.end).start()
+        started = time.monotonic()
+        for _ in range(3):  # One may have been made already.
+            next(updates)
+        assert time.monotonic() - started > 0.8
+    tab.on_stop(visitor)
+    list(updates)
 
 
 def test_closing_the_stream_ends_the_inversion(tab: EditTab, astronaut_file: Path) -> None:
     visitor, inversions = Visitor(), tab.services.inversions
     tab.on_upload(visitor, {"path": str(astronaut_file)})
     visitor.begin_inversion()
-    stream = invert_face(visitor, tab.services.models, LONG, inversions)
+    stream = invert_face(visitor, tab.services.models, "faithful", inversions)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     with OtherInversion(inversions) as other:
@@ -90,7 +151,7 @@ def test_closing_the_queue_ends_what_runs_and_what_waits(tab: EditTab, astronaut
     inversions, visitors, updates = InversionQueue(), [Visitor(), Visitor()], []
     for visitor in visitors:
         tab.on_upload(visitor, {"path": str(astronaut_file)})
-        updates.append(invert_face(visitor, tab.services.models, LONG, inversions))
+        updates.append(invert_face(visitor, tab.services.models, "faithful", inversions))
         next(updates[-1])
     inversions.close()
     for stream in updates:
@@ -102,38 +163,30 @@ def test_closing_the_queue_ends_what_runs_and_what_waits(tab: EditTab, astronaut
 
 
 def test_inversions_wait_in_a_queue_and_tell_their_place(tab: EditTab, astronaut_file: Path) -> None:
-    inversions = tab.services.inversions
-    visitor = Visitor()
-    tab.on_upload(visitor, {"path": str(astronaut_file)})
-    tab.on_begin(visitor, "fast")
+    inversions = tab.services.quick_inversions
+    visitor = opened(tab, astronaut_file)
     with OtherInversion(inversions, 40.0):
-        updates = inverting(tab, visitor, "fast")
-        next(updates)
-        told = next(updates)[tab.side.status]
-        assert "number 2 in the queue: 1 inversion is before yours, about 40 s" in told
+        updates = inverting(tab, visitor)
+        assert "1 other face is before yours, about 40 s" in next(updates)[tab.side.status]
     rest = list(updates)
-    assert any("step" in str(update.get(tab.side.status)) for update in rest)
+    assert any("value=" in str(update.get(tab.side.status)) for update in rest)
     assert visitor.subject is not None
     with OtherInversion(inversions) as other:
         assert other.began.wait(5)  # The place was left.
 
 
-def test_who_stops_while_waiting_leaves_the_queue_and_all_as_it_was(tab: EditTab, astronaut_file: Path) -> None:
-    inversions = tab.services.inversions
-    visitor = Visitor()
-    tab.on_upload(visitor, {"path": str(astronaut_file)})
-    tab.on_begin(visitor, "fast")
+def test_who_chooses_another_photo_while_waiting_leaves_the_queue(tab: EditTab, astronaut_file: Path) -> None:
+    inversions = tab.services.quick_inversions
+    visitor = opened(tab, astronaut_file)
     with OtherInversion(inversions):
-        updates = inverting(tab, visitor, "fast")
+        updates = inverting(tab, visitor)
         next(updates)
-        next(updates)
-        tab.on_stop(visitor)
+        tab.on_another(visitor)
         last = list(updates)[-1]
         with OtherInversion(inversions) as later:
             assert inversions.ahead(later.job)[0] == 1
     assert visitor.subject is None
-    assert last[tab.photo.invert]["visible"] is True
-    assert last[tab.side.area]["visible"] is False
+    assert last[tab.side.veil]["visible"] is False
 
 
 def test_what_is_kept_does_not_wait_behind_others(keeping: Page, astronaut_file: Path) -> None:
@@ -142,16 +195,15 @@ def test_what_is_kept_does_not_wait_behind_others(keeping: Page, astronaut_file:
     with OtherInversion(tab.services.inversions):
         visitor, updates = invert(tab, astronaut_file)
     assert visitor.subject.from_cache
-    assert not any("queue" in str(update.get(tab.side.status)) for update in updates)
+    assert len(updates) == 1
 
 
 def test_a_full_queue_is_told(tab: EditTab, astronaut_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inversions = InversionQueue(most_waiting=0)
-    monkeypatch.setattr(tab.services, "inversions", inversions)
+    monkeypatch.setattr(tab.services, "quick_inversions", inversions)
     with OtherInversion(inversions):
         visitor, updates = invert(tab, astronaut_file)
-    assert "0 inversions are waiting already; come back" in updates[-2][tab.notice]
-    assert tab.notice not in updates[-1]  # It stays to be read.
+    assert "0 inversions are waiting already; come back" in updates[-1][tab.notice]
     assert visitor.subject is None
 
 

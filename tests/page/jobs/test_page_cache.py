@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -23,7 +22,7 @@ from page.layout import Page
 from page.state import files
 from page.state.visitor import Visitor
 from page.tabs.edit import EditTab
-from tests.page.handling import QUICK, asked, dragged, invert, inverting, running_inversion
+from tests.page.handling import asked, dragged, invert, inverting, opened, refining, settled
 
 
 @pytest.fixture
@@ -58,7 +57,6 @@ def test_the_same_face_is_inverted_once(tab: EditTab, astronaut_file: Path, monk
     assert not any("value=" in str(update.get(tab.side.status)) for update in updates)
     assert "kept from before" in updates[-1][tab.side.status]
     assert updates[-1][tab.edit_area]["visible"] is True
-    assert updates[-1][tab.photo.invert]["visible"] is True
     assert torch.equal(second.subject.latent, first.subject.latent)
     assert np.array_equal(second.subject.picture, first.subject.picture)
     saved = [save(tab, visitor) for visitor in (first, second)]
@@ -67,20 +65,21 @@ def test_the_same_face_is_inverted_once(tab: EditTab, astronaut_file: Path, monk
 
 def test_other_settings_are_another_inversion(tab: EditTab, astronaut_file: Path) -> None:
     invert(tab, astronaut_file)
-    second, _ = invert(tab, astronaut_file, "balanced")
+    second = opened(tab, astronaut_file, "balanced")
+    list(invert_face(second, tab.services.models, "balanced", tab.services.inversions, tab.services.cache))
     assert not second.subject.from_cache
     assert second.subject.inversion.steps == 11
     assert tab.services.cache.size()[0] == 2
+    third, updates = invert(tab, astronaut_file, "balanced")
+    assert len(updates) == 1  # What comes nearest is there: nothing is done quickly first.
+    assert third.subject.preset == "balanced"
 
 
 def test_what_was_stopped_is_not_kept(tab: EditTab, astronaut_file: Path) -> None:
-    visitor = Visitor()
-    tab.on_upload(visitor, {"path": str(astronaut_file)})
-    tab.on_begin(visitor, "fast")
+    visitor, updates = refining(tab, astronaut_file)
     tab.on_stop(visitor)
-    list(inverting(tab, visitor, "faithful"))
-    assert visitor.subject.inversion.steps == 1
-    assert tab.services.cache.size()[0] == 0
+    list(updates)
+    assert tab.services.cache.size()[0] == 1  # The one that was made quickly, whole.
 
 
 def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(keeping: Page, tab: EditTab,
@@ -99,7 +98,7 @@ def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(k
     assert (visitor.photo, visitor.faces, visitor.chosen, visitor.subject) == (None, [], None, None)
     assert tab.services.cache.size()[0] == 1
     assert "Forgotten" in update[tab.side.empty]["value"]
-    gone = (tab.side.result, tab.side.pair, tab.photo.outlined, *tab.outputs.links.values())
+    gone = (*tab.side.shown, tab.photo.outlined, *tab.outputs.links.values())
     assert [update[part] for part in gone] == [None] * len(gone)
     assert (update[tab.side.status], update[tab.notice]) == ("", "")
     assert update[tab.photo.drop_area]["visible"] is True
@@ -113,23 +112,17 @@ def test_a_visitor_who_is_forgotten_leaves_nothing_and_takes_nothing_of_others(k
 
 
 def test_an_inversion_that_runs_or_waits_is_forgotten_too(keeping: Page, tab: EditTab, astronaut_file: Path) -> None:
-    visitor, updates = running_inversion(tab, astronaut_file)
+    visitor, updates = refining(tab, astronaut_file)
     files = shown_to(visitor)
     assert files
     keeping.on_forget(visitor)
-    last = list(updates)[-1]
-    assert last[tab.photo.stop]["visible"] is False
-    assert last.get(tab.notice, "") == ""
+    assert not any(tab.notice in update for update in updates)
     assert visitor.subject is None
     assert not any(path.exists() for path in files)
     assert shown_to(visitor) == []
     tab.on_upload(visitor, {"path": str(astronaut_file)})
-    tab.on_begin(visitor, "fast")
     keeping.on_forget(visitor)
-    [update] = inverting(tab, visitor, "fast")
-    assert update[tab.photo.invert] == gr.update(visible=True)
-    assert update[tab.photo.stop] == gr.update(visible=False)
-    assert tab.side.result not in update
+    assert list(inverting(tab, visitor)) == []
     assert visitor.subject is None
     assert tab.services.cache.size()[0] == 0
 
@@ -145,7 +138,7 @@ def test_an_inversion_that_ends_while_it_is_forgotten_is_not_kept(keeping: Page,
         return put(key, inversion)
 
     monkeypatch.setattr(cache, "put", slow_put)
-    list(invert_face(visitor, tab.services.models, QUICK, tab.services.inversions, cache))
+    list(invert_face(visitor, tab.services.models, "fast", tab.services.inversions, cache))
     assert visitor.subject is None
     assert cache.size()[0] == 0
 
@@ -154,7 +147,8 @@ def test_visitors_share_no_directory(tab: EditTab, astronaut_file: Path) -> None
     copies = [copy.deepcopy(tab.visitor.value) for _ in range(2)]  # As Gradio makes them.
     assert len({one.folder for one in copies}) == 2
     assert len(copies[0].folder) == 32
-    pictures = [tab.on_upload(visitor, {"path": str(astronaut_file)})[tab.photo.outlined] for visitor in copies]
+    pictures = [tab.on_upload(visitor, {"path": str(astronaut_file)})[tab.photo.outlined]["value"]
+                for visitor in copies]
     assert Path(pictures[0]).read_bytes() == Path(pictures[1]).read_bytes()
     assert pictures[0] != pictures[1]
 
@@ -227,6 +221,29 @@ def test_who_leaves_is_forgotten_unless_they_come_back(keeping: Page, tab: EditT
         assert bool(shown_to(visitor)) is returns
         assert tab.services.cache.size()[0] == (1 if returns else 0)
     visitors.left("nobody")  # Of whom nothing is known.
+
+
+def test_whoever_loads_the_tab_again_is_offered_what_they_had(keeping: Page, tab: EditTab,
+                                                              astronaut_file: Path) -> None:
+    class Request:
+        def __init__(self, session: str) -> None:
+            self.session_hash = session
+
+    visitor, _ = invert(tab, astronaut_file)
+    token = keeping.on_load(visitor, "", Request("first"))[keeping.token]
+    edit = asked(tab, visitor, strengths={"smile": 1.0})
+    settled(tab, visitor, edit)
+    after = Visitor()
+    update = keeping.on_load(after, token, Request("second"))
+    assert update[tab.photo.again]["visible"] is True
+    assert update[keeping.token] != token
+    again = keeping.on_again(after, Request("second"))
+    assert again[keeping.visitor] is visitor
+    assert visitor.edit.strengths == {"smile": 1.0}
+    assert again[tab.edit_area]["visible"] is True
+    stranger = Visitor()
+    assert keeping.on_load(stranger, "guessed", Request("third"))[tab.photo.again]["visible"] is False
+    assert "it is gone" in keeping.on_again(stranger, Request("third"))[tab.notice]
 
 
 def test_forgetting_is_private_and_waits_for_nothing() -> None:

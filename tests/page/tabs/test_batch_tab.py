@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
+import torch
 
 from batch.driver import Row
-from editing import Edit, PhotoSource, Recipe, save_recipe
+from editing import Edit, PhotoSource, Recipe, SampleSource, save_recipe
 from inversion import PRESETS, InversionCache, ProjectorSettings, read_picture_metadata
 from page import KEPT_SECONDS
 from page.jobs.executors import MOST_WAITING
 from page.jobs.forgetting import forget, tidy
 from page.jobs.services import Services
 from page.state import files
-from page.state.visitor import Visitor
+from page.state.visitor import EditSubject, Visitor
 from page.style import CSS
 from page.tabs import batch_words as words
 from page.tabs.batch import OF_PAGE, OF_RECIPE, BatchTab
@@ -55,7 +57,8 @@ def _short_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def visitor() -> Iterator[Visitor]:
     visitor = Visitor()
-    visitor.edit = EDIT
+    visitor.begin_edits(EditSubject(name="sample-0", source=SampleSource(seed=0, truncation=0.7), generator="",
+                                    latent=torch.zeros(1), picture=np.zeros((8, 8, 3), np.uint8), edit=EDIT))
     yield visitor
     files.forget(visitor.folder)
 
@@ -291,12 +294,13 @@ def test_what_is_missing_is_said_and_nothing_runs(tab: BatchTab, visitor: Visito
     assert "no photos are chosen" in tab.on_begin(visitor, [], OF_PAGE, None)[tab.notice]
     paths = chosen(tab, visitor, uploads(me_jpg=astronaut_file.read_bytes()))
     assert "no recipe yet" in tab.on_begin(visitor, paths, OF_RECIPE, None)[tab.notice]
-    visitor.edit = Edit()
+    assert visitor.subject is not None
+    visitor.subject.edit = Edit()
     assert "move one in the tab Edit" in tab.on_begin(visitor, paths, OF_PAGE, None)[tab.notice]
     assert [set(update) for update in tab.on_run(visitor, paths, OF_PAGE, None, True, "largest", "fast", "png")] == [
         {tab.cancel}]
     assert "Nothing yet" in tab.on_select(visitor, OF_PAGE, None)[tab.edit_words]
-    visitor.edit = EDIT
+    visitor.subject.edit = EDIT
     tab.on_clear(paths)
     *_, last = run(tab, visitor, paths)
     assert "the photos are gone" in last[tab.notice]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 import numpy as np
@@ -14,19 +17,21 @@ from PIL import Image
 from editing import Edit, Editor, load_session, parse_recipe, reproduce
 from generators import from_pixels
 from inversion import Photo, made_smaller, paste_back, read_picture_metadata
-from inversion.photo import MARK
+from inversion.metadata import MARK
 from learning.scorers import load_scorer
 from page.jobs.editing import edited_picture, editor_of, preview_picture
 from page.jobs.measuring import effect_of
 from page.jobs.opening import draw_sample, resume
 from page.jobs.services import Services
 from page.jobs.views import PREVIEW_SIDE, VIEW_SIDE, around, pasted_pictures, scaled
-from page.state.visitor import EditSubject, Visitor
+from page.state.visitor import EditSubject, History, Visitor
 from page.tabs.edit import EditTab
-from page.tabs.outputs import WAY
-from page.tabs.result import INVERSION, PINNED
+from page.tabs.groups import grouped
+from page.tabs.outputs import WAY, strip_of
+from page.tabs.result import BEFORE, BESIDE, FILM, INVERSION, PINNED, SPLIT, STRIP, WHOLE
 from page.tabs.sliders import own_keep
-from tests.page.handling import addresses, asked, dragged, resting, settled, shown, slid, sliders, within
+from tests.page.handling import addresses, asked, dragged, resting, settled, shown, slid, sliders, slot_of, within
+from weights.errors import InputError
 
 
 @pytest.fixture
@@ -42,8 +47,7 @@ def at_hand(inverted: Visitor) -> Visitor:
     """A visitor who edits the inverted photo, and has done nothing yet."""
     visitor = Visitor()
     visitor.photo, visitor.faces, visitor.chosen = inverted.photo, inverted.faces, inverted.chosen
-    assert inverted.subject is not None
-    visitor.begin_edits(inverted.subject)
+    visitor.begin_edits(replace(subject_of(inverted), edit=Edit(), history=History(), pins=[], limits={}))
     return visitor
 
 
@@ -63,18 +67,40 @@ def test_sliders_show_an_edit_and_ask_for_the_same(tab: EditTab, drawn: Visitor,
     assert tab.sliders.read(tab.services.models_of(drawn), sliders(tab, drawn, edit)) == edit
 
 
-def test_each_control_has_a_slider_whose_safe_range_and_zero_are_marked(tab: EditTab) -> None:
-    update = tab.sliders.show(tab.services.models, Edit())
-    for number, (name, control) in enumerate(tab.services.models.controls.items()):
-        slider = update[tab.sliders.strengths[number]]
+def test_each_control_has_a_slider_that_ends_where_pictures_stay_good_and_marks_zero(tab: EditTab) -> None:
+    update = tab.sliders.show(tab.services.models, Edit(), {"smile": (-0.5, 1.0)})
+    names = [name for name, _ in grouped(list(tab.services.models.controls))]
+    assert sorted(names) == sorted(tab.services.models.controls)
+    for number, name in enumerate(names):
+        control, slider = tab.services.models.controls[name], update[tab.sliders.strengths[number]]
         low, high = slider["minimum"], slider["maximum"]
-        assert low <= control.limits[0] <= 0 < control.limits[1] <= high
-        places = {mark.rpartition("-")[0]: int(mark.rpartition("-")[2]) for mark in slider["elem_classes"][1:]}
-        for mark, value in (("safe-from", control.limits[0]), ("safe-to", control.limits[1]), ("zero-at", 0)):
-            assert low + (high - low) * places[mark] / 100 == pytest.approx(value, abs=(high - low) / 100)
+        assert (low, high) == ((-0.5, 1.0) if name == "smile" else control.limits)
+        [zero] = [int(mark.removeprefix("zero-at-")) for mark in slider["elem_classes"] if "zero" in mark]
+        assert low + (high - low) * zero / 100 == pytest.approx(0, abs=(high - low) / 100)
         assert slider["elem_id"] == f"control-{name}"
         assert update[tab.sliders.targets[number]]["visible"] is not control.binary
-    assert update[tab.sliders.rows[len(tab.services.models.controls)]]["visible"] is False
+    assert update[tab.sliders.rows[len(names)]]["visible"] is False
+
+
+def test_a_strength_from_elsewhere_widens_its_slider(tab: EditTab, drawn: Visitor) -> None:
+    slider = tab.sliders.strengths[slot_of(tab, drawn, "smile")]
+    update = tab.sliders.show(tab.services.models, Edit(strengths={"smile": 9.0}), {})[slider]
+    assert (update["maximum"], update["value"]) == (9.0, 9.0)
+
+
+def test_a_number_beyond_a_slider_is_its_end(tab: EditTab, at_hand: Visitor) -> None:
+    tab.show_subject(at_hand)
+    high = tab.services.models.controls["smile"].limits[1]
+    asyncio.run(slid(tab, at_hand, "smile", 99.0))
+    assert at_hand.wanted[0].strengths == {"smile": high}
+
+
+def test_a_slider_is_narrowed_but_not_before_where_it_stands(tab: EditTab, at_hand: Visitor) -> None:
+    tab.show_subject(at_hand)
+    asyncio.run(slid(tab, at_hand, "smile", 0.75))
+    part = tab.sliders.strengths[slot_of(tab, at_hand, "smile")]
+    update = tab.sliders.narrowed(at_hand, tab.services.models, "smile", (-0.5, 0.5))[part]
+    assert (update["minimum"], update["maximum"]) == (-0.5, 0.75)
 
 
 @pytest.mark.parametrize(("layers", "step", "words"), [
@@ -88,7 +114,7 @@ def test_settings_that_cannot_be_are_told(tab: EditTab, drawn: Visitor, layers: 
     values[3 + tab.sliders.inputs.index(tab.sliders.step)] = step
     update = dragged(tab, drawn, *values)
     assert words in update[tab.notice]
-    assert tab.side.result not in update
+    assert tab.side.after not in update
 
 
 # ---- pictures
@@ -169,7 +195,7 @@ def test_one_slider_is_sent_and_the_others_are_known(tab: EditTab, at_hand: Visi
     dragged(tab, at_hand, *asked(tab, at_hand, strengths={"gender": -1.0}))
     update = asyncio.run(slid(tab, at_hand, "smile", 2.0))
     assert at_hand.wanted == expected
-    before, after = update[tab.side.result]
+    before, after = update[tab.side.before], update[tab.side.after]
     assert Path(before["path"]).exists()
     assert "path" not in after  # Nothing is written of a picture that lasts for a moment.
     picture = within(after)
@@ -187,15 +213,15 @@ def test_an_older_picture_of_another_slider_is_not_shown(tab: EditTab, at_hand: 
 
     earlier, later = asyncio.run(both())
     assert earlier == gr.skip()
-    assert later[tab.side.result]
+    assert later[tab.side.after]
     assert at_hand.wanted is not None
     assert at_hand.wanted[0].strengths == {"smile": 2.0, "gender": -1.0}
 
 
 def test_side_by_side_a_moving_slider_paints_the_pair(tab: EditTab, at_hand: Visitor) -> None:
-    dragged(tab, at_hand, *asked(tab, at_hand, beside=True))
-    update = asyncio.run(slid(tab, at_hand, "smile", 2.0, beside=True))
-    assert update[tab.side.result] is None
+    dragged(tab, at_hand, *asked(tab, at_hand, look=BESIDE))
+    update = asyncio.run(slid(tab, at_hand, "smile", 1.0, look=BESIDE))
+    assert update[tab.side.after] is update[tab.side.split] is None
     assert within(update[tab.side.pair]).shape[1] > 2 * within(update[tab.side.pair]).shape[0]
 
 
@@ -208,21 +234,48 @@ def test_only_the_last_of_several_moves_settles(tab: EditTab, at_hand: Visitor) 
     *earlier, last, numbers = asyncio.run(moves())
     assert earlier == [gr.skip(), gr.skip()]
     assert "smile +1.5" in {**numbers, **last}[tab.side.effect]
-    assert at_hand.history.undo() == Edit()  # The moves on the way are no edits.
+    assert subject_of(at_hand).history.undo() == Edit()  # The moves on the way are no edits.
+
+
+def test_a_split_has_both_pictures_and_a_strip_shows_the_way(tab: EditTab, drawn: Visitor) -> None:
+    values = asked(tab, drawn, strengths={"smile": 2.0}, look=SPLIT)
+    split = settled(tab, drawn, values)
+    before, after = split[tab.side.split]["value"]
+    assert split[tab.side.whole]["visible"] is False
+    assert Path(before).read_bytes() != Path(after).read_bytes()
+    said = tab.on_look(drawn, WAY, BEFORE, False, STRIP)
+    assert said[tab.side.strip]["label"] == "The way to smile +2"
+    assert said[tab.side.split]["visible"] is False
+    film = tab.on_look(drawn, WAY, BEFORE, False, FILM)[tab.side.film]
+    assert Path(film["value"]).read_bytes()[4:8] == b"ftyp"
+    tab.on_reset(drawn, BEFORE, False, WHOLE)
+    assert "nothing is changed yet" in tab.on_look(drawn, WAY, BEFORE, False, FILM)[tab.notice]
+
+
+def test_full_size_is_the_whole_photo_with_all_its_pixels(tab: EditTab, at_hand: Visitor, astronaut: Photo) -> None:
+    settled(tab, at_hand, asked(tab, at_hand, pasted=True, strengths={"smile": 2.0}))
+    html = tab.on_full(at_hand, True)[tab.side.dialog]
+    after, before = (Path(unquote(path)) for path in re.findall("file=([^']*)'", html))
+    assert np.abs(np.asarray(Image.open(before)).astype(int) - astronaut.pixels).mean() < 2
+    assert Image.open(after).size == (astronaut.width, astronaut.height)
+    assert after.read_bytes() != before.read_bytes()
 
 
 def test_two_edits_are_compared_side_by_side(tab: EditTab, at_hand: Visitor) -> None:
     tab.on_pin(at_hand, *asked(tab, at_hand, strengths={"smile": 2.0}))
-    assert at_hand.pinned == Edit(strengths={"smile": 2.0})
-    values = asked(tab, at_hand, compare=PINNED, strengths={"age": 2.0})
+    update = tab.on_pin(at_hand, *asked(tab, at_hand, strengths={"gender": 2.0}))
+    assert subject_of(at_hand).pins == [Edit(strengths={"smile": 2.0}), Edit(strengths={"gender": 2.0})]
+    assert update[tab.side.compare]["value"] == f"{PINNED}1"
+    assert ("pinned: smile +2", f"{PINNED}0") in update[tab.side.compare]["choices"]
+    values = asked(tab, at_hand, compare=f"{PINNED}0", strengths={"age": 2.0})
     pinned, now = shown(dragged(tab, at_hand, *values), tab)
     for picture, name in ((pinned, "smile"), (now, "age")):
         expected = edited_picture(tab.services.models, subject_of(at_hand), Edit(strengths={name: 2.0}))
         assert np.abs(picture.astype(int) - expected).mean() < 2
-    values[2] = True
+    values[2] = BESIDE
     beside = dragged(tab, at_hand, *values)
     pair = np.asarray(Image.open(beside[tab.side.pair]["value"]))
-    assert beside[tab.side.result]["visible"] is False
+    assert beside[tab.side.whole]["visible"] is False
     assert pair.shape[1] == pinned.shape[1] + now.shape[1] + 8
     assert np.abs(pair[:, :pinned.shape[1]].astype(int) - pinned).mean() < 3
 
@@ -323,7 +376,7 @@ def test_undo_and_redo_go_through_the_edits(tab: EditTab, drawn: Visitor) -> Non
         update = settled(tab, drawn, asked(tab, drawn, strengths=edit.strengths))
         pictures.append(addresses(update, tab)[1])
     assert (update[tab.side.undo]["interactive"], update[tab.side.redo]["interactive"]) == (True, False)
-    view = ("before", False, False)
+    view = (BEFORE, False, WHOLE)
     back = tab.on_undo(drawn, *view)
     assert addresses(back, tab)[1] == pictures[0]
     assert drawn.edit == edits[0]
@@ -343,7 +396,7 @@ def test_another_subject_begins_anew(tab: EditTab, drawn: Visitor) -> None:
     settled(tab, drawn, asked(tab, drawn, strengths={"smile": 1.0}))
     update = tab.on_draw(drawn, 6, 0.7)
     assert drawn.edit == Edit()
-    assert not drawn.history.can_undo
+    assert not subject_of(drawn).history.can_undo
     assert update[tab.side.undo]["interactive"] is False
     assert update[tab.edit_area]["visible"] is True
     assert all(update[slider]["value"] == 0 for slider in tab.sliders.strengths)
@@ -405,17 +458,15 @@ def test_a_sample_is_edited_and_its_recipe_reproduces_the_download(tab: EditTab)
 
 
 def test_a_strip_goes_the_way_to_the_edit_or_through_an_attribute(tab: EditTab, drawn: Visitor) -> None:
-    values = asked(tab, drawn, strengths={"smile": 2.0})[3:]
-    way = np.asarray(Image.open(tab.outputs.on_strip(drawn, WAY, *values)[tab.outputs.strip]["value"]))
-    side = subject_of(drawn).picture.shape[0]
-    assert way.shape == (side, 7 * side, 3)
-    last = edited_picture(tab.services.models, subject_of(drawn), Edit(strengths={"smile": 2.0}))
-    assert np.abs(way[:, :side].astype(int) - subject_of(drawn).picture).mean() < 2
-    assert np.abs(way[:, -side:].astype(int) - last).mean() < 2
-    of = tab.outputs.on_strip(drawn, "hair:blond", *values)[tab.outputs.strip]
-    assert of["label"].startswith("hair: blond at +0, ")
-    still = tab.outputs.on_strip(drawn, WAY, *asked(tab, drawn)[3:])
-    assert "nothing is changed yet" in still[tab.notice]
+    models, subject, edit = tab.services.models, subject_of(drawn), Edit(strengths={"smile": 2.0})
+    way, said = strip_of(models, subject, edit, WAY)
+    side = subject.picture.shape[0]
+    assert (way.shape, said) == ((side, 7 * side, 3), "The way to smile +2")
+    for part, picture in ((way[:, :side], subject.picture), (way[:, -side:], edited_picture(models, subject, edit))):
+        assert np.abs(part.astype(int) - picture).max() <= 1
+    assert strip_of(models, subject, edit, "hair:blond")[1].startswith("hair: blond at +0, ")
+    with pytest.raises(InputError, match="nothing is changed yet"):
+        strip_of(models, subject, Edit(), WAY)
 
 
 @pytest.mark.parametrize(("ending", "start"), [(".gif", b"GIF8"), (".mp4", b"\0\0\0 ftyp")])
@@ -437,7 +488,7 @@ def test_a_session_goes_on_where_it_was(tab: EditTab, at_hand: Visitor, tmp_path
         copied.write_bytes(path.read_bytes())
         another = Visitor()
         update = tab.on_resume(another, {"path": str(copied), "orig_name": "tomorrow.safetensors"})
-        assert update[tab.notice] == ""
+        assert ("was saved without its photo" in update[tab.notice]) is not with_photo
         assert another.edit.strengths == wanted
         assert update[tab.side.pasted]["visible"] is with_photo
         models = tab.services.models

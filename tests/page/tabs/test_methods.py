@@ -20,7 +20,7 @@ from page.layout import Page
 from page.state.models import OWN
 from page.state.visitor import Visitor
 from page.tabs.edit import EditTab
-from tests.page.handling import addresses, asked, dragged, shown
+from tests.page.handling import addresses, asked, dragged, shown, slot_of
 from tests.small_models import bundle, write_linear_controls
 
 OTHERS = ("interfacegan", "ganspace", "stylespace")
@@ -58,7 +58,7 @@ def test_the_methods_are_those_that_can_be_used(services: Services, methodical: 
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     models = methodical.services.models
     assert models.methods == (OWN, "ganspace", "stylespace")
-    shown = methodical.sliders.show(models, Edit())[methodical.sliders.method]
+    shown = methodical.sliders.show(models, Edit(), {})[methodical.sliders.method]
     assert shown["choices"] == [("GradCtrl", OWN), ("GANSpace", "ganspace"), ("StyleSpace", "stylespace")]
     assert shown["value"] == OWN
     for method in OTHERS:
@@ -99,18 +99,18 @@ def test_sliders_take_the_ranges_of_the_method(methodical: EditTab, visitor: Vis
     own = {name: control.limits for name, control in models.controls.items()}
     values = asked(methodical, visitor, strengths={"smile": 1.0}, method="ganspace")
     update = methodical.on_method(visitor, *values)
-    for number, name in enumerate(own):
-        slider = update[methodical.sliders.strengths[number]]
+    for name in own:
+        slider = update[methodical.sliders.strengths[slot_of(methodical, visitor, name)]]
         low, high = (-1.0, 1.5) if name in ("smile", "age") else own[name]
-        assert f"{low:g} to {high:g}" in slider["info"] or slider["info"] == f"safe up to {high:g}"
+        assert (slider["minimum"], slider["maximum"]) == (low, high)
         assert slider["value"] == (1.0 if name == "smile" else 0)
 
 
-def test_a_method_that_keeps_nothing_says_so(methodical: EditTab, visitor: Visitor) -> None:
+def test_what_a_method_cannot_keep_is_not_offered(methodical: EditTab, visitor: Visitor) -> None:
     values = asked(methodical, visitor, strengths={"smile": 1.0}, method="stylespace")
-    keep = methodical.on_method(visitor, *values)[methodical.sliders.keep]
-    assert (keep["interactive"], keep["value"]) == (False, [])
-    assert "no way to keep" in keep["info"]
+    update = methodical.on_method(visitor, *values)
+    assert update[methodical.sliders.keep_area]["visible"] is False
+    assert update[methodical.sliders.keep]["value"] == []
     assert methodical.read(visitor, *values[3:])[2].keep is None
 
 

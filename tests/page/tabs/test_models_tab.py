@@ -122,7 +122,7 @@ def test_a_generator_of_one_s_own_is_read_and_the_face_of_another_is_let_go(
     assert services.models_of(visitor).generator.hash != services.models.generator.hash
     followed = page.edit.on_models(visitor)
     assert visitor.subject is None
-    assert followed[page.edit.stage]["visible"] is True
+    assert followed[page.edit.photo.drop_area]["visible"] is True
     page.edit.on_draw(visitor, 5, 0.7)  # It draws.
     wrong = tab.on_controls(visitor, uploaded(control_file, "grin.safetensors"), BESIDE)
     assert "are for the space" in wrong[tab.notice]

@@ -18,9 +18,9 @@ from page.jobs.views import VIEW_SIDE
 from page.layout import Page
 from page.state.models import Timing
 from page.state.visitor import Visitor
-from page.tabs import examples
+from page.tabs import examples, words
 from page.tabs.edit import EditTab
-from page.tabs.photo_stage import PRESET_WORDS, presets_in_words
+from page.tabs.words import presets_in_words
 from tests.page.handling import state_of
 
 
@@ -30,13 +30,14 @@ def test_a_photo_is_shown_with_its_face_outlined(tab: EditTab, astronaut_file: P
     assert update[tab.notice] == ""
     assert visitor.chosen == 0
     assert visitor.photo.sha256 == astronaut.sha256  # The very bytes: nothing decoded them on the way.
-    picture = np.asarray(Image.open(update[tab.photo.outlined])).astype(int)
+    picture = np.asarray(Image.open(update[tab.photo.outlined]["value"])).astype(int)
     changed = np.abs(picture - astronaut.pixels).max(axis=2) > 60
     left, top, right, bottom = visitor.faces[0].box
     assert changed.any()
     assert not changed[top + 5:bottom - 5, left + 5:right - 5].any()  # The face itself stays to be seen.
-    assert update[tab.photo.invert]["interactive"] is True
-    assert update[tab.photo.face]["visible"] is False
+    assert update[tab.photo.outlined]["visible"] is update[tab.photo.face]["visible"] is False  # There is one alone.
+    assert update[tab.side.veil]["visible"] is True
+    assert visitor.preparing
 
 
 def test_of_several_faces_the_largest_is_chosen_visibly_and_another_can_be(tab: EditTab, two_faces: Path) -> None:
@@ -52,7 +53,7 @@ def test_of_several_faces_the_largest_is_chosen_visibly_and_another_can_be(tab: 
     again = tab.on_click(visitor, event)
     assert visitor.chosen == 1
     assert again[tab.photo.face]["value"] == 1
-    assert again[tab.photo.outlined] != update[tab.photo.outlined]
+    assert again[tab.photo.outlined]["value"] != update[tab.photo.outlined]["value"]
     assert tab.on_click(visitor, gr.SelectData(None, {"index": [899, 511], "value": None})) == gr.skip()
     assert visitor.chosen == 1
 
@@ -63,7 +64,7 @@ def test_a_click_is_read_in_the_scale_of_the_view(tab: EditTab, two_faces: Path,
     image.resize((image.width * 2, image.height * 2)).save(large)
     visitor = Visitor()
     update = tab.on_upload(visitor, {"path": str(large)})
-    assert Image.open(update[tab.photo.outlined]).width == VIEW_SIDE
+    assert Image.open(update[tab.photo.outlined]["value"]).width == VIEW_SIDE
     point = visitor.faces[1].quad.mean(axis=0) * VIEW_SIDE / visitor.photo.width
     tab.on_click(visitor, gr.SelectData(None, {"index": point.tolist(), "value": None}))
     assert visitor.chosen == 1
@@ -76,10 +77,10 @@ def test_a_face_that_is_too_small_is_named_and_not_inverted(tab: EditTab, two_fa
     visitor.faces[1] = face_at((50, 50), 20)
     update = tab.on_choose(visitor, 1)
     assert "two.png: the face is too small (20 pixels across" in update[tab.notice]
-    assert update[tab.photo.invert]["interactive"] is False
-    tab.on_begin(visitor, "fast")
-    assert "no face to invert" in list(tab.on_invert(visitor, "fast"))[-1][tab.notice]
-    assert tab.on_choose(visitor, 0)[tab.photo.invert]["interactive"] is True
+    assert visitor.chosen is None
+    assert list(tab.on_quick_inversion(visitor)) == []
+    assert update[tab.photo.outlined]["visible"] is True
+    assert tab.on_choose(visitor, 0)[tab.side.veil]["visible"] is True
 
 
 # ---- bad input
@@ -103,7 +104,7 @@ def test_a_bad_upload_is_named_and_changes_nothing(tab: EditTab, inverted: Visit
     before = state_of(inverted)
     update = tab.on_upload(inverted, {"path": str(tmp_path / name)})
     assert name in update[tab.notice]
-    assert update == {tab.notice: update[tab.notice], tab.photo.upload: None}
+    assert update == {tab.notice: update[tab.notice], tab.photo.upload: None, tab.photo.turn: gr.update(visible=False)}
     assert state_of(inverted) == before
 
 
@@ -114,7 +115,27 @@ def test_a_photo_without_a_face_says_so(tab: EditTab, inverted: Visitor, tmp_pat
     assert "no face" in update[tab.notice]
     assert "&lt;b&gt;wall.png" in update[tab.notice]  # A file's name is text, never markup.
     assert "<b>" not in update[tab.notice]
+    assert update[tab.photo.turn]["visible"] is True
+    assert "no face" in tab.on_turn(inverted)[tab.notice]
+    assert inverted.faceless is not None
+    inverted.faceless = None
     assert state_of(inverted) == before
+
+
+def test_a_photo_is_turned_by_hand_where_that_shows_a_face(tab: EditTab, astronaut: Photo) -> None:
+    visitor = Visitor()
+    visitor.faceless = astronaut.turned(270)
+    update = tab.on_turn(visitor)
+    assert update[tab.notice] == ""
+    assert visitor.chosen == 0
+    assert np.array_equal(visitor.photo.pixels, astronaut.pixels)
+
+
+def test_a_photo_on_its_side_is_turned_by_itself(tab: EditTab, astronaut: Photo, tmp_path: Path) -> None:
+    Image.fromarray(astronaut.turned(90).pixels).save(tmp_path / "side.png")
+    visitor = Visitor()
+    tab.on_upload(visitor, {"path": str(tmp_path / "side.png")})
+    assert np.array_equal(visitor.photo.pixels, astronaut.pixels)
 
 
 # ---- in words
@@ -138,14 +159,14 @@ def _saved(photo: Photo, folder: Path) -> Path:
 def test_presets_tell_their_time_once_it_is_known(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     timing = Timing()
     monkeypatch.setattr(services.models.lazy_generator, "timing", timing)
-    assert [words for words, _ in presets_in_words(services.models)] == list(PRESET_WORDS.values())
+    assert [text for text, _ in presets_in_words(services.models)] == list(words.PRESETS.values())
     timing.pace = measured_pace(services.models.projector)
-    told = {name: words for words, name in presets_in_words(services.models)}
-    assert all("about" in words for words in told.values())
+    told = {name: text for text, name in presets_in_words(services.models)}
+    assert all("about" in text for text in told.values())
     seconds = [timing.seconds(PRESETS[name]) for name in ("fast", "faithful")]
     assert 0 < seconds[0] < seconds[1]
     timing.learn(PRESETS["fast"], 200.0)
-    assert {name: words for words, name in presets_in_words(services.models)}["fast"].endswith("(about 3 min)")
+    assert {name: text for text, name in presets_in_words(services.models)}["fast"].endswith("(about 3 min)")
 
 
 def test_examples_are_a_photo_and_faces_of_nobody(page: Page, tab: EditTab) -> None:

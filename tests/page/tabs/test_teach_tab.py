@@ -211,8 +211,8 @@ def test_training_too_early_says_how_many_there_are(tab: TeachTab, visitor: Visi
 
 
 def test_names_as_people_write_them() -> None:
-    assert [attribute_of(words) for words in ("beard", " Long  Hair ", "Grey-haired", "")] == [
-        "beard", "long_hair", "grey_haired", ""]
+    assert [attribute_of(words) for words in ("beard", " Long  Hair ", "Grey-haired", "Länge", "眼鏡", "")] == [
+        "beard", "long_hair", "grey_haired", "länge", "眼鏡", ""]
 
 
 def test_class_names_are_escaped(tab: TeachTab, visitor: Visitor) -> None:
