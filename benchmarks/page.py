@@ -219,7 +219,8 @@ async def _open(browser: Any, server: Server, photo: Path | None) -> tuple[Any, 
 
 def report(loads: Sequence[Load]) -> str:
     """A Markdown table, one line for each load."""
-    lines = ["| load | moves | slider to picture, ms: p50 / p95 / most | p50 beside the first | to the first slider, median s "
+    lines = ["| load | moves | slider to picture, ms: p50 / p95 / most | p50 beside the first "
+             "| to the first slider, median s "
              "| errors | memory, MB: begin, end, most | growth, MB a minute | cores of the page |",
              "|" + "---|" * 9]
     for load in loads:

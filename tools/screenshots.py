@@ -52,7 +52,8 @@ def _large(browser: Browser, address: str) -> None:
     _take(page, "preparing")
     page.wait_for_selector("#edit", state="visible")
     page.wait_for_selector("#status summary >> text=Ready")
-    page.wait_for_function("getComputedStyle(document.querySelector('#control-hat'), '::after').backgroundImage != 'none'")
+    page.wait_for_function("getComputedStyle(document.querySelector('#control-hat'), '::after').backgroundImage"
+                           ".startsWith('url')")
     _edit(page)
     _take(page, "edit")
     _teach(page)
@@ -60,7 +61,7 @@ def _large(browser: Browser, address: str) -> None:
     _batch(page)
     _take(page, "batch")
     page.get_by_role("tab", name="Models").click()
-    page.wait_for_selector("#models-card table")
+    page.wait_for_selector("#models-card summary")
     _take(page, "models")
     page.context.close()
 

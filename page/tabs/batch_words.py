@@ -144,7 +144,9 @@ def _line(row: Row, pictures: tuple[Path, Path] | None) -> str:
 def _picture(path: Path | None, words: str) -> str:
     if path is None:
         return "<i aria-hidden='true'></i>"
-    return f"<img src='{address(path)}' alt='{words}' width='72' height='72'>"
+    where = address(path)
+    return (f"<a href='{where}' target='_blank' rel='noopener' title='Open it large'>"
+            f"<img src='{where}' alt='{words}' width='72' height='72'></a>")
 
 
 def _details(row: Row) -> str:

@@ -37,7 +37,8 @@ class ModelsTab:
     def __init__(self, services: Services, visitor: gr.State) -> None:
         self.services, self.visitor, self.library = services, visitor, ModelLibrary(services)
         self.notice = gr.HTML("", elem_id="models-notice", elem_classes="notice")
-        gr.Markdown("The *generator* draws faces; each *control* is one slider of the tab Edit.")
+        gr.Markdown("What draws the faces (the *generator*), and what moves them: each *control* is one slider of the "
+                    "tab Edit.")
         self.card = gr.HTML(elem_id="models-card")
         if not services.own_models:
             gr.HTML(CLOSED)
@@ -161,9 +162,11 @@ def card_of(models: EditingModels) -> str:
     licences = {entry.licence for entry in entries().values() if entry.file == models.controls.source}
     licence = f"<p class='numbers'>Licence of the controls: {escape(licences.pop())}.</p>" if licences else ""
     side = generator.img_resolution
-    return (f"<h3>{escape(models.title)}</h3><p>{escape(about)} {side} x {side} pixels, "
-            f"{generator.num_ws} layers, hash <code>{generator.hash[:12]}</code>, on "
-            f"{escape(generator.device.type.upper())}.</p>{table}{licence}")
+    names = ", ".join(words.title_of(name) for name in models.controls)
+    return (f"<h3>{escape(models.title)}</h3><p>{escape(about)} Faces of {side} x {side} pixels.</p>"
+            f"<p>Sliders: {escape(names) or 'none yet'}.</p><details><summary>Details</summary>"
+            f"<p>{generator.num_ws} layers, hash <code>{generator.hash[:12]}</code>, on "
+            f"{escape(generator.device.type.upper())}.</p>{table}{licence}</details>")
 
 
 def _row(control: Direction) -> str:

@@ -63,7 +63,7 @@ def test_all_can_be_read_and_nothing_is_wider_than_the_screen(page: Page, astron
     for tab in TABS[1:]:
         page.get_by_role("tab", name=tab).click()
         if tab == "Models":
-            page.wait_for_selector("#models-card table")
+            page.wait_for_selector("#models-card summary")
             unfold(page, "#models-generators")
         check(page, tab)
     page.get_by_role("tab", name="Teach").click()
