@@ -19,14 +19,25 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
+GO_ON = {  # After Ctrl-C, by command.
+    "sample": "the samples that were written stay; go on with the next --seed",
+    "encoder": "the same command goes on where it was",
+    **dict.fromkeys(("align", "invert", "edit"), "what is finished stays; the same command goes on with the rest"),
+}
+AGAIN = "nothing is left half-made; the same command begins again"
+
+
 class Commands(click.Group):
-    """Turns an InputError into one line on stderr and exit code 1."""
+    """Turns an InputError into one line on stderr and exit code 1, and says how to go on after Ctrl-C."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except InputError as error:
             raise click.ClickException(one_line(error)) from error
+        except KeyboardInterrupt as error:
+            note(f"Aborted: {GO_ON.get(str(ctx.invoked_subcommand), AGAIN)}")
+            raise click.exceptions.Exit(1) from error
 
 
 def one_line(error: Exception | str) -> str:
@@ -114,7 +125,8 @@ class Run:
         for count, item in enumerate(items):
             if self.stopped:
                 self.failed += 1
-                note(f"stopped: {len(items) - count} of {len(items)} inputs were not done")
+                note(f"stopped: {len(items) - count} of {len(items)} inputs were not done; the same command goes on "
+                     "with them")
                 return
             yield item
 
@@ -147,5 +159,5 @@ class Run:
             signal.signal(signal.SIGINT, before)
 
     def finish(self) -> None:
-        if self.failed:
+        if self.failed or self.stopped:
             raise click.exceptions.Exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.options import controls_option
+from commands.options import controls_option, open_controls
 
 if TYPE_CHECKING:
     from directions import Direction
@@ -22,9 +22,7 @@ def attributes(controls: str) -> None:
     Example:
       gradctrl attributes
     """
-    from directions import load
-
-    for control in load(controls).values():
+    for control in open_controls(controls).values():
         meaning = control.meaning if control.binary else "one class at a time"
         low, high = control.limits
         click.echo(f"{'  '.join(control.keys)}\n    {meaning}; good from {low:g} to {high:g}; layers "
@@ -59,9 +57,7 @@ def show_controls(source: str) -> None:
       gradctrl controls show bundled
       gradctrl controls show mine.safetensors
     """
-    from directions import load
-
-    controls = load(source)
+    controls = open_controls(source)
     space = controls.spaces.get("w") or controls.spaces.get("styles")
     click.echo(f"space {space.short if space else 'unknown'}")
     click.echo(f"controls {controls.hash}")

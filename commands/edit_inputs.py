@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commands.checks import is_latent
 from commands.console import Run, note, one_line, progress_bar
 from commands.files import open_cache
 from commands.options import settings_of
@@ -25,53 +26,76 @@ Latent = tuple["Tensor | Inversion", "PhotoSource | SampleSource | None"]
 class EditInput:
     """What is edited. `latent` does the long work, and tells the source for the recipe, or None where none can tell."""
 
-    stem: str  # Begins the names of the results.
+    stem: str  # Begins the names of the results,
+    whole: str  # and that of a picture in which all faces of a photo are edited.
     latent: Callable[[], Latent]
     face: ChosenFace | None = None  # Of the photo, if there is one.
 
 
 def edit_inputs(run: Run, editor: Editor, recipe: Recipe | None, photo_file: Path | None,
-                options: dict[str, Any]) -> Callable[[Path | None], EditInput]:
-    """The function that makes an edit's input of each argument (None: of a synthetic person)."""
+                options: dict[str, Any]) -> Callable[[Path | None], list[EditInput]]:
+    """The function that makes an edit's inputs of each argument (None: of a synthetic person): one for each face."""
     from editing import Inverter, SampleSource
     from inversion import Projector
 
     inverter = Inverter(Projector(editor.generator), open_cache(options["cache"]))
 
-    def input_of(path: Path | None) -> EditInput:
+    def inputs_of(path: Path | None) -> list[EditInput]:
         if recipe is not None:
-            return _of_recipe(run, inverter, editor, recipe.source, path)
+            return [_of_recipe(run, inverter, editor, recipe.source, path)]
         if path is None:
-            return _of_sample(editor, SampleSource(seed=options["seed"], truncation=options["truncation"]))
+            return [_of_sample(editor, SampleSource(seed=options["seed"], truncation=options["truncation"]))]
         if is_latent(path):
-            return _of_latent(editor, path, photo_file)
-        return _of_photo(run, inverter, path, options["face"], settings_of(options))
+            return [_of_latent(editor, path, photo_file)]
+        chosen = _all_in(path) if options["all_faces"] else [choose_in(path, index_of(options["face"]))]
+        return [_of_face(run, inverter, path, face, stem, settings_of(options)) for face, stem in chosen]
 
-    return input_of
+    return inputs_of
 
 
-def is_latent(path: Path) -> bool:
-    """Whether an input is a stored latent, not a photo."""
-    return path.suffix == ".safetensors"
+def index_of(number: int | None) -> int | None:
+    """The place in a list of faces of the one that --face names, which counts from 1."""
+    return None if number is None else number - 1
 
 
 def choose_in(path: Path, index: int | None) -> tuple[ChosenFace, str]:
-    """The face of a photo that --face names, or its only one; and what begins the names of its results."""
+    """The face of a photo at a place, or its only one; and what begins the names of its results."""
     from editing import choose
     from inversion import open_photo
 
     chosen = choose(open_photo(path, name=str(path)), index)
-    return chosen, path.stem if len(chosen.faces) == 1 else f"{path.stem}-face{index}"
+    return chosen, path.stem if len(chosen.faces) == 1 else f"{path.stem}-face{chosen.index + 1}"
 
 
-def _of_photo(run: Run, inverter: Inverter, path: Path, index: int | None, settings: ProjectorSettings) -> EditInput:
-    chosen, stem = choose_in(path, index)
+def _all_in(path: Path) -> list[tuple[ChosenFace, str]]:
+    """All faces of a photo, as `choose_in` gives one; those too small to be edited are told and left out."""
+    from editing import ChosenFace
+    from inversion import FaceTooSmallError, choose_face, find_upright, open_photo
 
+    photo, faces, _ = find_upright(open_photo(path, name=str(path)))
+    chosen: list[tuple[ChosenFace, str]] = []
+    for index in range(len(faces)):
+        try:
+            choose_face(faces, index, name=photo.name)
+        except FaceTooSmallError as error:
+            if len(faces) == 1:
+                raise
+            note(f"Warning: face {index + 1} is left out: {one_line(error)}")
+            continue
+        stem = path.stem if len(faces) == 1 else f"{path.stem}-face{index + 1}"
+        chosen.append((ChosenFace(photo, faces, index), stem))
+    if not chosen:
+        raise InputError(path, "all faces are too small to be edited", "use a larger photo")
+    return chosen
+
+
+def _of_face(run: Run, inverter: Inverter, path: Path, chosen: ChosenFace, stem: str,
+             settings: ProjectorSettings) -> EditInput:
     def latent() -> Latent:
         [inversion] = invert_faces(run, inverter, [chosen], settings, stem)
         return inversion, _source_of(inversion, chosen)
 
-    return EditInput(stem, latent, chosen)
+    return EditInput(stem, path.stem, latent, chosen)
 
 
 def _of_recipe(run: Run, inverter: Inverter, editor: Editor, source: PhotoSource | SampleSource,
@@ -84,15 +108,15 @@ def _of_recipe(run: Run, inverter: Inverter, editor: Editor, source: PhotoSource
         return _of_sample(editor, source)
     if path is None or is_latent(path):
         raise InputError(None, f"the recipe edits the photo with SHA-256 {source.photo[:12]}",
-                         "give that photo as INPUT")
-    from_photo = _of_photo(run, inverter, path, source.face, source.inversion)
-    assert from_photo.face is not None
-    source.check(from_photo.face.photo)
-    return from_photo
+                         "give that photo as INPUT; --like makes the same edit of anything")
+    chosen, stem = choose_in(path, source.face)
+    source.check(chosen.photo)
+    return _of_face(run, inverter, path, chosen, stem, source.inversion)
 
 
 def _of_sample(editor: Editor, source: SampleSource) -> EditInput:
-    return EditInput(f"sample{source.seed}",
+    name = f"sample{source.seed}"
+    return EditInput(name, name,
                      lambda: (editor.generator.sample([source.seed], truncation=source.truncation)[0], source))
 
 
@@ -101,8 +125,8 @@ def _of_latent(editor: Editor, path: Path, photo_file: Path | None) -> EditInput
 
     inversion = load_inversion(path, generator=editor.generator)
     chosen = _face_of(inversion, path, photo_file) if photo_file else None
-    return EditInput(path.name.removesuffix(".safetensors").removesuffix(".latent"),
-                     lambda: (inversion, _source_of(inversion, chosen) if chosen else None), chosen)
+    name = path.name.removesuffix(".safetensors").removesuffix(".latent")
+    return EditInput(name, name, lambda: (inversion, _source_of(inversion, chosen) if chosen else None), chosen)
 
 
 def _face_of(inversion: Inversion, path: Path, photo_file: Path) -> ChosenFace:
@@ -142,20 +166,20 @@ def invert_faces(run: Run, inverter: Inverter, faces: Sequence[ChosenFace], sett
 
         obtained = inverter.obtain(faces, settings, every=2, on_step=show, should_stop=lambda: run.stopped)
     for (inversion, cached), face in zip(obtained, faces, strict=True):
-        _tell(inversion, face.photo.name, cached=cached)
+        _tell(inversion, face.photo.name, cached=cached, by_user=run.stopped)
     if empty and isinstance(cache, InversionCache) and cache.size()[0]:  # Faces are not kept without a word.
         note(f"Inversions are kept in {one_line(str(cache.folder))}, so that the same face is not inverted twice; "
              "`gradctrl cache clear` removes them, and with --no-cache or GRADCTRL_INVERSIONS=off none are kept")
     return [inversion for inversion, _ in obtained]
 
 
-def _tell(inversion: Inversion, name: str, *, cached: bool) -> None:
+def _tell(inversion: Inversion, name: str, *, cached: bool, by_user: bool) -> None:
     """How an inversion went."""
     identity = "" if inversion.identity is None else f", identity distance {inversion.identity:.2f}"
     note(f"{name}: LPIPS {inversion.lpips:.3f}{identity}, "
          + ("from the cache" if cached else f"{inversion.seconds:.1f} s"))
     if inversion.stopped:
         note(f"{name}: stopped after {inversion.steps} of {inversion.settings.all_steps} steps; the best so far is "
-             "kept")
+             "kept" + ("; the same command with --overwrite does all of them" if by_user else ""))
     for text in inversion.warnings:
         note(f"Warning: {name}: {text}")

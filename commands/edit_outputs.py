@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.console import Outputs, note, wrote
+from commands.console import Outputs, Run, note, progress_bar, wrote
 from commands.edit_inputs import EditInput
 from weights.errors import InputError
 
@@ -26,41 +28,73 @@ STRIP_REACH = 2.0        # Strengths of a strip, both ways; less where a control
 MAX_TAG = 80             # Characters of a file name that tell the edit.
 
 
-def write_edit(editor: Editor, given: EditInput, edit: Edit, outputs: Outputs, options: dict[str, Any], *,
-               with_recipe: bool) -> None:
-    """Edit one input and write all that was asked for."""
-    from editing import RECIPE_KEY, Recipe, frames, save_recipe, save_video
+def write_edit(editor: Editor, given: Sequence[EditInput], edit: Edit, outputs: Outputs, options: dict[str, Any],
+               run: Run, *, with_recipe: bool) -> None:
+    """Edit the faces of one input and write all that was asked for; those of one photo go into one picture."""
+    from editing import RECIPE_KEY, Recipe, save_recipe
     from inversion import save_picture
 
-    _check_paste(given, options)
-    name = f"{given.stem}{_tag(edit, options['targets'])}"
-    whole = f"{name}-photo" if options["paste"] else name
-    names = {"picture": f"{whole}.{options['ending']}", "recipe": f"{whole}{RECIPE}" if with_recipe else None,
-             "strip": f"{name}-strip.png" if options["with_strip"] else None,
-             "video": f"{name}.{options['video']}" if options["video"] else None}
-    wanted = [key for key, value in names.items() if value]
-    paths = dict(zip(wanted, outputs.claim(*(value for value in names.values() if value)), strict=True))
+    pasted, ending = _is_pasted(given[0], options), options["ending"]
+    tag = _tag(edit, options["targets"])
+    crop = "-crop" if given[0].face and not pasted else ""
+    together = pasted and len(given) > 1
+    plans = [{"picture": None if together else f"{one.stem}{tag}{crop}.{ending}",
+              "recipe": f"{one.stem}{tag}{crop}{RECIPE}" if with_recipe else None,
+              "strip": f"{one.stem}{tag}-strip.png" if options["with_strip"] else None,
+              "video": f"{one.stem}{tag}.{options['video']}" if options["video"] else None} for one in given]
+    claimed = iter(outputs.claim(*filter(None, [f"{given[0].whole}{tag}.{ending}" if together else None,
+                                                *(name for plan in plans for name in plan.values())])))
+    whole = next(claimed) if together else None
+    paths = [{key: next(claimed) for key, name in plan.items() if name} for plan in plans]
 
-    latent, source = given.latent()
-    editor.set_latent(latent)
-    edit = _with_targets(editor, edit, options["targets"], given.stem)
-    recipe = Recipe.of(source, editor.generator, editor.controls, edit) if source else None
-    face = given.face if options["paste"] else None
-    save_picture(paths["picture"], _put_back(editor, face, editor.edit(edit)),
-                 metadata={RECIPE_KEY: recipe.to_json()} if recipe else None, mark=options["mark"],
-                 like=face.photo if face else None)
-    wrote(paths["picture"])
-    if recipe is None:
-        note(f"{given.stem}: no recipe is stored, as none could make this again: the inversion was stopped, or the "
-             "latent is given without its photo (--photo) or seed (--seed)")
-    elif "recipe" in paths:
-        save_recipe(paths["recipe"], recipe)
-        wrote(paths["recipe"])
+    photo = given[0].face.photo if given[0].face else None
+    recipes: list[Recipe] = []
+    pixels = photo.pixels if photo is not None else None
+    for one, path in zip(given, paths, strict=True):
+        if run.stopped:
+            break
+        with run.attempt():
+            latent, source = one.latent()
+            editor.set_latent(latent)
+            its_edit = _with_targets(editor, edit, options["targets"], one.stem)
+            recipe = Recipe.of(source, editor.generator, editor.controls, its_edit) if source else None
+            picture = editor.edit(its_edit)
+            if pasted and one.face is not None and pixels is not None:
+                pixels = picture = _put_back(editor, one.face, picture, pixels)
+            recipes += [recipe] if recipe else []
+            if "picture" in path:
+                save_picture(path["picture"], picture, metadata={RECIPE_KEY: recipe.to_json()} if recipe else None,
+                             mark=options["mark"], like=photo if pasted else None)
+                wrote(path["picture"])
+            if recipe is None:
+                note(f"{one.stem}: no recipe is stored, as none could make this again: the inversion was stopped, or "
+                     "the latent is given without its photo (--photo) or seed (--seed)")
+            elif "recipe" in path:
+                save_recipe(path["recipe"], recipe)
+                wrote(path["recipe"])
+            _write_more(editor, its_edit, path, options)
+    if whole is not None and photo is not None and pixels is not photo.pixels and pixels is not None:
+        texts = {RECIPE_KEY if number == 1 else f"{RECIPE_KEY}-face{number}": recipe.to_json()
+                 for number, recipe in enumerate(recipes, 1)}
+        save_picture(whole, pixels, metadata=texts, mark=options["mark"], like=photo)
+        wrote(whole)
+
+
+def _write_more(editor: Editor, edit: Edit, paths: Mapping[str, Path], options: dict[str, Any]) -> None:
+    """The strip and the video of an edit, if they were asked for."""
+    from editing import frames, save_video
+    from inversion import save_picture
+
     if "strip" in paths:
         save_picture(paths["strip"], _strips(editor, edit), mark=options["mark"])
         wrote(paths["strip"])
     if "video" in paths:
-        save_video(paths["video"], frames(editor, edit, VIDEO_FRAMES, side=editor.generator.side_for(VIDEO_SIDE)))
+        with progress_bar(VIDEO_FRAMES, "video", unit="frame") as bar:
+            def show(count: int) -> None:
+                bar.update(count - bar.n)
+
+            drawn = frames(editor, edit, VIDEO_FRAMES, side=editor.generator.side_for(VIDEO_SIDE), on_frame=show)
+        save_video(paths["video"], drawn)
         wrote(paths["video"])
 
 
@@ -85,9 +119,9 @@ def write_through(editor: Editor, given: EditInput, name: str, edit: Edit, outpu
     from editing.increments import through
     from inversion import save_picture
 
-    _check_paste(given, options)
+    pasted = _is_pasted(given, options)
     control = editor.controls.control(name)
-    ending = f"-photo.{options['ending']}" if options["paste"] else f".{options['ending']}"
+    ending = f"-crop.{options['ending']}" if given.face and not pasted else f".{options['ending']}"
     stems = [f"{given.stem}-{in_file_name(f'{name}:{class_name}')}" for class_name in control.classes]
     *paths, strip_path = outputs.claim(*(f"{stem}{ending}" for stem in stems), f"{given.stem}-{name}-strip.png")
     latent, _ = given.latent()
@@ -95,9 +129,10 @@ def write_through(editor: Editor, given: EditInput, name: str, edit: Edit, outpu
     before = int(control.predict(editor.states(control, layers=edit.layers))[0])
     note(f"{given.stem}: {name} is {control.classes[before]}")
     pictures = [editor.render(edited, with_tone=control.keeps_tone)[0] for edited in through(editor, name, edit)]
-    face = given.face if options["paste"] else None
+    face = given.face if pasted else None
     for path, picture in zip(paths, pictures, strict=True):
-        save_picture(path, _put_back(editor, face, picture), mark=options["mark"], like=face.photo if face else None)
+        save_picture(path, _put_back(editor, face, picture, face.photo.pixels) if face else picture,
+                     mark=options["mark"], like=face.photo if face else None)
         wrote(path)
     save_picture(strip_path, np.concatenate(pictures, axis=1), mark=options["mark"])
     wrote(strip_path)
@@ -174,15 +209,18 @@ def in_file_name(name: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", name)
 
 
-def _check_paste(given: EditInput, options: dict[str, Any]) -> None:
+def _is_pasted(given: EditInput, options: dict[str, Any]) -> bool:
+    """Whether the face is put back into its photo: where there is one, unless --crop says otherwise."""
     if options["paste"] and given.face is None:
         raise InputError(given.stem, "no photo to put the face back into",
                          "give it with --photo, or leave out --paste")
+    return given.face is not None and options["paste"] is not False
 
 
-def _put_back(editor: Editor, face: ChosenFace | None, edited: np.ndarray) -> np.ndarray:
-    """The picture, or with a face the whole photo."""
-    return edited if face is None else face.paste_back(editor.edit({}))(edited)
+def _put_back(editor: Editor, face: ChosenFace, edited: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """The photo, as far as its other faces are edited in these pixels, with the edited face in it."""
+    photo = replace(face.photo, pixels=pixels)
+    return replace(face, photo=photo).paste_back(editor.edit({}))(edited)
 
 
 def _strips(editor: Editor, edit: Edit) -> np.ndarray:

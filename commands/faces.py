@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from commands.checks import check_generator, check_inputs
 from commands.console import LATENT, Outputs, Run, note, wrote
-from commands.edit_inputs import choose_in, invert_faces
+from commands.edit_inputs import choose_in, index_of, invert_faces
 from commands.files import open_cache
 from commands.options import (
     SEED,
+    all_faces_option,
     face_option,
     inversion_options,
     model_options,
@@ -24,13 +26,13 @@ from commands.options import (
 @click.command()
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO...")
 @face_option
-@click.option("--all-faces", is_flag=True, help="Cut out every face.")
+@all_faces_option
 @click.option("--size", type=click.IntRange(16, 4096), default=256, help="Side of the crop in pixels.")
 @out_options
 def align(photos: tuple[Path, ...], face: int | None, all_faces: bool, size: int, out: Path, overwrite: bool) -> None:
     """Cut faces out of photos: level, centred, square.
 
-    Writes PHOTO-face.png; for a photo with several faces PHOTO-face0.png, PHOTO-face1.png and so on, the largest first.
+    Writes PHOTO-face.png; for a photo with several faces PHOTO-face1.png, PHOTO-face2.png and so on, the largest first.
 
     \b
     Examples:
@@ -49,12 +51,11 @@ def align(photos: tuple[Path, ...], face: int | None, all_faces: bool, size: int
             for text in photo.warnings:
                 note(f"Warning: {photo.name}: {text}")
             if not all_faces:
-                choose_face(faces, face, name=photo.name)
-            for index in range(len(faces)) if all_faces else [face or 0]:
+                choose_face(faces, index_of(face), name=photo.name)
+            for number in range(1, len(faces) + 1) if all_faces else [face or 1]:
                 with run.attempt():
-                    number = index if len(faces) > 1 else ""
-                    crop = align_face(photo, faces[index], size)
-                    [target] = outputs.claim(f"{path.stem}-face{number}.png")
+                    crop = align_face(photo, faces[number - 1], size)
+                    [target] = outputs.claim(f"{path.stem}-face{number if len(faces) > 1 else ''}.png")
                     save_picture(target, crop)
                     wrote(target)
     run.finish()
@@ -83,11 +84,13 @@ def invert(photos: tuple[Path, ...], face: int | None, cache: bool | None, batch
       gradctrl invert me.jpg --preset faithful
       gradctrl invert holiday/*.jpg --out latents
     """
+    check_inputs(photos)
+    check_generator(generator)
+    settings = settings_of(options)
+    run, outputs = Run(), Outputs(out, photos, overwrite)
     from editing import ChosenFace, Inverter
     from inversion import Projector, save_inversion, save_picture
 
-    settings = settings_of(options)
-    run, outputs = Run(), Outputs(out, photos, overwrite)
     inverter = Inverter(Projector(open_generator(generator, device, threads)), open_cache(cache))
     waiting: list[tuple[ChosenFace, str, list[Path]]] = []
 
@@ -106,7 +109,7 @@ def invert(photos: tuple[Path, ...], face: int | None, cache: bool | None, batch
 
     for path in run.over(photos):
         with run.attempt():
-            chosen, stem = choose_in(path, face)
+            chosen, stem = choose_in(path, index_of(face))
             waiting.append((chosen, stem, outputs.claim(f"{stem}{LATENT}", f"{stem}-inverted.png")))
         if len(waiting) == batch:
             invert_waiting()

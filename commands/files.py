@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from commands.checks import check_generator
 from commands.console import Outputs, note, one_line, progress_bar, wrote
 from weights.errors import InputError
 
@@ -119,10 +120,12 @@ def convert_generator(source: str, out: Path, half: bool, overwrite: bool) -> No
     Example:
       gradctrl convert ffhq.pkl ffhq.safetensors
     """
+    given = check_generator(source)
+    if out.suffix != ".safetensors":
+        raise InputError(out, "converted generators are safetensors", "end the name in .safetensors")
+    [path] = Outputs(out.parent, [given], overwrite).claim(out.name)
     from generators import convert
-    from generators.loading import find
 
-    [path] = Outputs(out.parent, [find(source)], overwrite).claim(out.name)
     convert(source, path, half=half)
     wrote(path)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.checks import check_bank, check_controls, check_files, check_generator
 from commands.console import Outputs, note, one_line, progress_bar, wrote
-from commands.options import SEED, model_options, open_generator, set_threads, several
+from commands.options import SEED, model_options, open_controls, open_generator, set_threads, several
 from commands.samples import BANK, chosen_scores, collecting, follower, table
 from weights.errors import InputError
 
@@ -85,11 +86,15 @@ def train(context: click.Context, bank: Path, out: Path, overwrite: bool, names:
       gradctrl train people --out few.safetensors --fit examples --attributes smile,age
     """
     _check_usage(context, method, options)
+    check_bank(bank)
+    check_files(options["examples_file"])
+    if method != "gradctrl":
+        check_generator(generator)
+    path = _claim(out, [file for file in [options["examples_file"]] if file], overwrite)
     from directions import save
     from generators import Space
     from learning.bank import open_bank
 
-    path = _claim(out, [file for file in [options["examples_file"]] if file], overwrite)
     opened = open_bank(bank)
     controls: Sequence[Control]
     if method == "gradctrl":
@@ -127,15 +132,18 @@ def tune(controls: str, bank: Path, out: Path, overwrite: bool, names: str | Non
     Example:
       gradctrl tune mine.safetensors --bank people --out tuned.safetensors
     """
-    from directions import load, save
+    check_bank(bank)
+    check_controls(controls, kept=_split_names(names) or ())
+    check_generator(generator)
+    path = _claim(out, [Path(controls)], overwrite)
+    from directions import save
     from learning.bank import open_bank
     from learning.calibration import TuneSettings
     from learning.contenders import split_bank
     from learning.from_bank import make_tuner, renders
     from learning.scorers import load_scorer
 
-    path = _claim(out, [Path(controls)], overwrite)
-    untuned = load(controls)
+    untuned = open_controls(controls)
     model = open_generator(generator, device, threads)
     untuned.check(model)
     judge = load_scorer(scorer, device=model.device)
@@ -330,6 +338,10 @@ def encoder(count: int, steps: int, batch: int, side: int, bank: Path | None, fa
     Example:
       gradctrl encoder --generator ffhq.pkl
     """
+    check_generator(generator)
+    if bank is not None:
+        check_bank(bank)
+    check_files(faces)
     from inversion.encoder import own_path, save_encoder
     from inversion.encoder_training import EncoderSettings, fit_encoder
 

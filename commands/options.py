@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.checks import check_controls, check_generator, in_words
 from directions.methods import METHODS
 from inversion.settings import DEFAULT_PRESET, PRESETS, ProjectorSettings, preset
 
 if TYPE_CHECKING:
+    from directions import Controls
     from generators import Generator
 
 
@@ -43,8 +45,9 @@ out_options = several(
     click.option("--out", type=click.Path(path_type=Path), default=".", metavar="FOLDER",
                  help="Where the results go; made if it is missing."),
     click.option("--overwrite", is_flag=True, help="Replace results that are there already (never an input)."))
-face_option = click.option("--face", type=click.IntRange(min=0), metavar="N",
-                           help="Which face of a photo with several: 0 is the largest.")
+face_option = click.option("--face", type=click.IntRange(min=1), metavar="N",
+                           help="Which face of a photo with several: 1 is the largest.")
+all_faces_option = click.option("--all-faces", is_flag=True, help="Every face of a photo.")
 SEED = click.IntRange(0, 2**31 - 1)
 cache_option = click.option("--cache/--no-cache", default=None,
                             help="Keep inversions, so that the same face is not inverted twice; `gradctrl cache` shows "
@@ -147,8 +150,9 @@ change_options = several(
                       "--controls]"),
     click.option("--step", type=click.FloatRange(0.01, 10.0), help="Step length in W.  [default: each control's own]"))
 result_options = several(
-    click.option("--paste/--crop", default=False,
-                 help="Write the whole photo with the face put back, or the face alone."),
+    click.option("--paste/--crop", default=None,
+                 help="Write the whole photo with the face put back, or the face alone.  [default: --paste where there "
+                      "is a photo]"),
     click.option("--format", "ending", type=click.Choice(["png", "jpg", "webp"]), default="png",
                  help="Of the picture; with png the rest of a photo stays bit for bit."),
     click.option("--mark/--no-mark", default=True, show_default=True,
@@ -159,8 +163,11 @@ result_options = several(
 file_options = several(
     click.option("--recipe", "recipe_file", type=click.Path(path_type=Path), metavar="FILE",
                  help="Make the picture of a recipe again: a .recipe.json, or a picture that this program wrote."),
+    click.option("--like", "like_file", type=click.Path(path_type=Path), metavar="FILE",
+                 help="Edit as a recipe does, but whatever INPUT is: another photo, a latent, a synthetic person."),
     click.option("--photo", "photo_file", type=click.Path(path_type=Path), metavar="FILE",
-                 help="The photo that a .latent.safetensors was inverted from, for --paste and for the recipe."))
+                 help="The photo that a .latent.safetensors was inverted from, to put the face back and for the "
+                      "recipe."))
 person_options = several(
     click.option("--seed", type=SEED,
                  help="Of the inversion (0 unless given); without an INPUT, of a synthetic person."),
@@ -172,10 +179,21 @@ person_options = several(
 
 def open_generator(source: str, device: str, threads: int | None) -> Generator:
     """The generator of --generator, on the device of --device."""
+    check_generator(source)
     import generators
 
     set_threads(threads)
     return generators.load(source, device=device)
+
+
+def open_controls(source: str) -> Controls:
+    """The controls of --controls, which messages call as they were typed."""
+    check_controls(source)
+    from directions import load
+
+    controls = load(source)
+    controls.source = in_words(source)
+    return controls
 
 
 def set_threads(threads: int | None) -> None:

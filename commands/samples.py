@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from commands.checks import check_bank, check_files, check_generator
 from commands.console import LATENT, Outputs, note, one_line, progress_bar, wrote
 from commands.options import (
     SEED,
@@ -61,6 +62,7 @@ def sample(context: click.Context, count: int, seed: int, truncation: float | No
     """
     _check_use(context, unwanted=("ending", "batch") if bank is None else ("sheet", "out", "overwrite"),
                why="goes with --bank" if bank is None else "does not go with --bank")
+    check_generator(generator)
     if bank is not None:
         sample_bank(bank, count=count, seed=seed, truncation=1.0 if truncation is None else truncation, ending=ending,
                     batch=batch, generator=generator, device=device, threads=threads)
@@ -80,12 +82,12 @@ def _check_use(context: click.Context, unwanted: Sequence[str], why: str) -> Non
 def _sample_files(count: int, seed: int, truncation: float, sheet: bool, outputs: Outputs, generator: str, device: str,
                   threads: int | None) -> None:
     """A picture and a latent for each seed."""
-    from generators import to_pixels
-    from inversion import Inversion, save_inversion, save_picture
-
     seeds = range(seed, seed + count)
     sheet_path = outputs.claim(f"samples{seeds[0]}-{seeds[-1]}.png") if sheet else []
     paths = [outputs.claim(f"sample{number}.png", f"sample{number}{LATENT}") for number in seeds]
+    from generators import to_pixels
+    from inversion import Inversion, save_inversion, save_picture
+
     model = open_generator(generator, device, threads)
     pictures: list[np.ndarray] = []
     with progress_bar(count, "samples", unit="sample") as bar:
@@ -171,6 +173,8 @@ def score(bank: Path, sources: tuple[str, ...], given: tuple[str, ...], batch: i
     tables = [source for source in sources if source.lower().endswith(".csv")]
     if classes and len(tables) != 1:
         raise click.UsageError("--classes goes with one CSV: --with FILE.csv")
+    check_bank(bank)
+    check_files(*(source for source in sources if Path(source).suffix.lower() in (".json", ".csv")))
     from learning.bank import open_bank
     from learning.scorers import read_labels
 
@@ -207,6 +211,7 @@ def prepare(bank: Path, out: Path, overwrite: bool, names: str | None, count: in
     """
     if count is not None and share is not None:
         raise click.UsageError("give --count or --share, not both")
+    check_bank(bank)
     from gradctrl.prepare import prepare as choose
     from gradctrl.prepare import save_examples
     from learning.bank import open_bank

@@ -42,7 +42,8 @@ class PhotoSource:
         if photo.sha256 != self.photo:
             raise InputError(photo.name,
                              f"this is not the recipe's photo (SHA-256 {self.photo[:12]}, this one has "
-                             f"{photo.sha256[:12]})", "give the file that was edited")
+                             f"{photo.sha256[:12]})", "give the file that was edited; --like edits any photo as the "
+                             "recipe does")
 
 
 @dataclass(frozen=True, kw_only=True)

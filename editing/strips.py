@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from directions import Edit, EditedLatents
-from editing.editor import NOTHING, Editor
+from editing.editor import NOTHING, RENDER_BATCH, Editor
 
 STRENGTHS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 
@@ -29,7 +29,8 @@ def strip(editor: Editor, attribute: str, strengths: Sequence[float] = STRENGTHS
     return join(edit_each(editor, edits, side=side))
 
 
-def frames(editor: Editor, edit: Edit, count: int, *, side: int | None = None) -> np.ndarray:
+def frames(editor: Editor, edit: Edit, count: int, *, side: int | None = None,
+           on_frame: Callable[[int], None] | None = None) -> np.ndarray:
     """Render the way from the source to an edit.
 
     Args:
@@ -37,6 +38,7 @@ def frames(editor: Editor, edit: Edit, count: int, *, side: int | None = None) -
         edit: The whole edit.
         count: How many frames; the first is the source, the last the whole edit.
         side: Of each, as for `Editor.render`.
+        on_frame: Called with how many are drawn.
     Returns:
         uint8 [count, R, R, 3].
     """
@@ -44,7 +46,12 @@ def frames(editor: Editor, edit: Edit, count: int, *, side: int | None = None) -
         raise ValueError(f"a path needs at least 2 frames, not {count}")
     parts = [edit.with_strengths({name: strength * index / (count - 1) for name, strength in edit.strengths.items()})
              for index in range(count)]
-    return edit_each(editor, parts, side=side)[0]
+    drawn: list[np.ndarray] = []
+    for start in range(0, count, RENDER_BATCH):
+        drawn.extend(edit_each(editor, parts[start:start + RENDER_BATCH], side=side)[0])
+        if on_frame is not None:
+            on_frame(len(drawn))
+    return np.stack(drawn)
 
 
 def edit_each(editor: Editor, edits: Sequence[Edit], *, side: int | None = None) -> np.ndarray:

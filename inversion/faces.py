@@ -119,7 +119,7 @@ def choose_face(faces: Sequence[Face], index: int | None = None, *, name: str = 
     if index is None and len(faces) > 1:
         raise SeveralFacesError(name, f"{len(faces)} faces were found", f"choose one with --face N: {_listed(faces)}")
     if index is not None and not 0 <= index < len(faces):
-        raise SeveralFacesError(name, f"there is no face {index}", f"choose one with --face N: {_listed(faces)}")
+        raise SeveralFacesError(name, f"there is no face {index + 1}", f"choose one with --face N: {_listed(faces)}")
     face = faces[index or 0]
     check_face_size(face, name=name)
     return face
@@ -315,7 +315,9 @@ def _resized(
 
 
 def _listed(faces: Sequence[Face]) -> str:
-    return "; ".join("{}: left {} top {} right {} bottom {}".format(i, *face.box) for i, face in enumerate(faces))
+    """Where faces are; for people they are numbered from 1."""
+    return "; ".join("{}: left {} top {} right {} bottom {}".format(number, *face.box)
+                     for number, face in enumerate(faces, 1))
 
 
 def _data_file(name: str) -> str:

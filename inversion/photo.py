@@ -23,6 +23,7 @@ from weights.files import replacing
 if TYPE_CHECKING:
     from PIL import Image
 
+_HEAD = 4096  # Bytes by which a photo is told from another file.
 MAX_BYTES = 512 * 2**20  # 40 megapixels of 16-bit RGBA, stored without compression, are 320 MB
 SAVED_AS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _MAX_SIDE = {"PNG": 2**31 - 1, "JPEG": 65_500, "WEBP": 16_383}
@@ -89,6 +90,16 @@ def open_photo(source: str | os.PathLike[str] | BinaryIO, *, name: str | None = 
     data, name = _read(source, name)
     decoded = decode(data, name)
     return Photo(decoded.pixels, name, hashlib.sha256(data).hexdigest(), decoded.stored, decoded.warnings)
+
+
+def check_photo(source: str | os.PathLike[str], *, name: str | None = None) -> None:
+    """Refuse a file that no photo could be, by its first bytes: quick, and nothing is decoded.
+
+    Raises:
+        InputError: not a file, empty, or another kind of file.
+    """
+    data, name = _read(source, name, _HEAD)
+    format_of(data, name)
 
 
 def photo_from_array(picture: npt.NDArray[np.uint8] | Image.Image, *, name: str = "photo") -> Photo:
@@ -187,18 +198,19 @@ def read_picture_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         raise InputError(name, *DAMAGED) from error
 
 
-def _read(source: str | os.PathLike[str] | BinaryIO, name: str | None) -> tuple[bytes, str]:
-    """The file's bytes, and what messages call it."""
+def _read(source: str | os.PathLike[str] | BinaryIO, name: str | None, head: int = 0) -> tuple[bytes, str]:
+    """The file's bytes, or only so many of its first, and what messages call it."""
     place = os.fspath(source) if isinstance(source, (str, os.PathLike)) else str(getattr(source, "name", "photo"))
     name = name or Path(place).name or place
+    most = head or MAX_BYTES + 1
     try:
         if isinstance(source, (str, os.PathLike)):
             if Path(place).is_dir():  # opening one fails too, on some systems as a matter of permissions
                 raise InputError(place, "is a folder, not a photo", "name a file in it")
             with open(source, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
+                data = file.read(most)
         else:
-            data = source.read(MAX_BYTES + 1)
+            data = source.read(most)
     except FileNotFoundError as error:
         raise InputError(place, "no such file", "check the path") from error
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import resource
 import signal
 import struct
@@ -34,6 +35,7 @@ from inversion import (
     align,
     find_faces,
     load_inversion,
+    open_photo,
     paste_mask,
     read_picture_metadata,
     save_inversion,
@@ -145,6 +147,41 @@ def test_every_help_explains_with_an_example_and_loads_nothing_heavy() -> None:
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("arguments", [
+    ["edit", "none.jpg", "--set", "smile=1"], ["edit", "text.jpg", "--set", "smile=1"], ["edit", "--set", "smile=1"],
+    ["edit", "--seed", "1", "--set", "grin=1"], ["edit", "--seed", "1", "--set", "hair:green=1"],
+    ["edit", "--seed", "1", "--set", "smile=99"], ["edit", "--seed", "1", "--set", "smile=1", "--keep", "hut"],
+    ["edit", "--seed", "1", "--set", "smile=1", "--generator", "none.pkl"],
+    ["edit", "--seed", "1", "--set", "smile=1", "--controls", "none.safetensors"],
+    ["edit", "--seed", "1", "--like", "none.json"], ["edit", "--recipe", "none.json"],
+    ["edit", "--seed", "1", "--through", "grin"], ["invert", "none.jpg"], ["invert", "none.jpg", "text.jpg"],
+    ["align", "none.jpg"], ["sample", "--generator", "none.pkl"], ["sample", "--bank", "b", "--generator", "none.pkl"],
+    ["score", "none"], ["prepare", "none", "--out", "e.json"], ["train", "none", "--out", "m.safetensors"],
+    ["tune", "none.safetensors", "--bank", "none", "--out", "m.safetensors"], ["encoder", "--generator", "none.pkl"],
+    ["encoder", "--bank", "none"], ["encoder", "--faces", "none"], ["convert", "none.pkl", "g.safetensors"],
+    ["convert", "bundled", "g.pkl"], ["attributes", "--controls", "none.safetensors"], ["controls", "show", "none"],
+    ["app", "--controls", "none"], ["app", "--generator", "none.pkl"], ["weights", "path", "none"],
+])
+def test_errors_in_arguments_come_before_pytorch(arguments: list[str], tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose import takes seconds; without it such an error takes half a second."""
+    (tmp_path / "text.jpg").write_bytes(b"dear diary")
+    monkeypatch.chdir(tmp_path)
+    code = f"""if True:
+        import sys
+        from click.testing import CliRunner
+        import cli
+        result = CliRunner().invoke(cli.main, {arguments!r})
+        assert result.exit_code in (1, 2), result.output
+        assert "Error: " in result.output, result.output
+        print(sorted({{"torch", "gradio", "dlib", "cv2"}} & set(sys.modules)))
+    """
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                            env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
+
+
 def test_help_is_quick() -> None:
     def seconds() -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -182,15 +219,15 @@ def test_align_writes_the_library_s_crop(me: Path, astronaut: Photo, out: Path) 
 
 
 def test_with_several_faces_one_must_be_chosen(two_faces: Path, out: Path) -> None:
-    refused("align", two_faces, "--out", out, words=(two_faces, "2 faces", "--face N", "0: left", "1: left"))
+    refused("align", two_faces, "--out", out, words=(two_faces, "2 faces", "--face N", "1: left", "2: left"))
     assert files(out) == []
-    refused("align", two_faces, "--face", 2, "--out", out, words=("no face 2",))
-    [chosen] = made_by("align", two_faces, "--face", 1, "--size", 64, "--out", out)
-    assert chosen.name == "two-face1.png"
+    refused("align", two_faces, "--face", 3, "--out", out, words=("no face 3",))
+    [chosen] = made_by("align", two_faces, "--face", 2, "--size", 64, "--out", out)
+    assert chosen.name == "two-face2.png"
     refused("invert", two_faces, "--out", out, words=(two_faces, "--face N"))
     refused("edit", two_faces, "--set", "smile=1", "--out", out, words=(two_faces, "--face N"))
     everyone = made_by("align", two_faces, "--all-faces", "--size", 64, "--out", out / "all")
-    assert [path.name for path in everyone] == ["two-face0.png", "two-face1.png"]
+    assert [path.name for path in everyone] == ["two-face1.png", "two-face2.png"]
     assert np.array_equal(pixels(everyone[1]), pixels(chosen))
 
 
@@ -213,12 +250,12 @@ def test_invert_writes_what_the_projector_finds(me: Path, astronaut: Photo, gene
 
 
 def test_a_batch_gives_what_single_runs_give(me: Path, two_faces: Path, out: Path) -> None:
-    made_by("invert", me, two_faces, "--face", 0, "--batch", 4, "--out", out / "batch")
+    made_by("invert", me, two_faces, "--face", 1, "--batch", 4, "--out", out / "batch")
     for photo in (me, two_faces):
-        made_by("invert", photo, "--face", 0, "--out", out / "single")
+        made_by("invert", photo, "--face", 1, "--out", out / "single")
     assert files(out / "batch") == files(out / "single") == [
-        "me-inverted.png", "me.latent.safetensors", "two-face0-inverted.png", "two-face0.latent.safetensors"]
-    for name in ("me.latent.safetensors", "two-face0.latent.safetensors"):
+        "me-inverted.png", "me.latent.safetensors", "two-face1-inverted.png", "two-face1.latent.safetensors"]
+    for name in ("me.latent.safetensors", "two-face1.latent.safetensors"):
         ones, other = (load_inversion(out / how / name).latent for how in ("batch", "single"))
         assert ones.allclose(other, atol=1e-3)
 
@@ -264,15 +301,19 @@ def test_ctrl_c_keeps_the_best_so_far_and_begins_nothing_more(me: Path, two_face
     assert "stopped after 1 of 51 steps" in result.stderr
     assert "1 of 2 inputs were not done" in result.stderr
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    [picture] = made_by("edit", me, "--set", "smile=1", "--steps", 50, "--out", out)
-    assert read_picture_metadata(picture) == {}  # No settings would make it again.
+    result = run("edit", me, "--set", "smile=1", "--steps", 50, "--out", out)
+    assert (result.exit_code, result.stdout.splitlines()) == (1, [str(out / "me-smile+1.png")])
+    assert read_picture_metadata(out / "me-smile+1.png") == {}  # No settings would make it again.
+    assert "the same command with --overwrite does all of them" in result.stderr
+    result = run("edit", two_faces, "--all-faces", "--set", "smile=1", "--steps", 50, "--out", out)
+    assert (result.exit_code, result.stdout.splitlines()) == (1, [str(out / "two-smile+1.png")])
 
 
 def test_a_second_ctrl_c_aborts(me: Path, out: Path, press: Callable[[int], None]) -> None:
     press(2)
     result = run("invert", me, "--out", out)
     assert result.exit_code == 1
-    assert "Aborted" in result.output
+    assert "Aborted: what is finished stays; the same command goes on with the rest" in result.stderr
     assert files(out) == []
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -289,9 +330,9 @@ def test_in_the_background_ctrl_c_is_ignored(me: Path, out: Path, press: Callabl
 
 def test_an_edited_photo_and_its_recipe(me: Path, astronaut: Photo, editor: Editor, out: Path) -> None:
     picture, recipe_file = made_by("edit", me, "--set", "smile=1.5", "--set", "hair:blond=-0.5", "--keep", "age,gender",
-                                "--layers", "12:128", "--step", 0.5, "--out", out)
-    assert picture.name == "me-smile+1.5-hair-blond-0.5.png"
-    assert recipe_file.name == "me-smile+1.5-hair-blond-0.5.recipe.json"
+                                "--layers", "12:128", "--step", 0.5, "--crop", "--out", out)
+    assert picture.name == "me-smile+1.5-hair-blond-0.5-crop.png"
+    assert recipe_file.name == "me-smile+1.5-hair-blond-0.5-crop.recipe.json"
     recipe = load_recipe(recipe_file)
     assert parse_recipe(read_picture_metadata(picture)["gradctrl"]) == recipe
     assert recipe.edit.strengths == {"smile": 1.5, "hair:blond": -0.5}
@@ -299,7 +340,7 @@ def test_an_edited_photo_and_its_recipe(me: Path, astronaut: Photo, editor: Edit
     assert np.array_equal(pixels(picture), reproduce(recipe, editor, photo=astronaut))
     assert not np.array_equal(pixels(picture), editor.edit({}))
     for number, source in enumerate((recipe_file, picture)):
-        [again] = made_by("edit", me, "--recipe", source, "--out", out / str(number))
+        [again] = made_by("edit", me, "--recipe", source, "--crop", "--out", out / str(number))
         assert again.read_bytes() == picture.read_bytes()
     refused("edit", me, "--recipe", recipe_file, "--controls", other_controls(editor, out), "--out", out / "2",
             words=("controls",))
@@ -315,19 +356,55 @@ def other_controls(editor: Editor, folder: Path) -> Path:
 
 def test_a_pasted_face_leaves_the_rest_of_the_photo_alone(me: Path, astronaut: Photo, out: Path) -> None:
     made_by("invert", me, "--out", out)
-    picture, recipe_file = made_by("edit", me, "--set", "smile=1.5", "--paste", "--out", out)
-    assert picture.name == "me-smile+1.5-photo.png"
+    picture, recipe_file = made_by("edit", me, "--set", "smile=1.5", "--out", out)
+    assert picture.name == "me-smile+1.5.png"
     outside = paste_mask(astronaut, find_faces(astronaut)[0]) == 0
     found = pixels(picture)
     assert np.array_equal(found[outside], astronaut.pixels[outside])
     assert not np.array_equal(found, astronaut.pixels)
     again, its_recipe = made_by("edit", out / "me.latent.safetensors", "--photo", me, "--set", "smile=1.5", "--paste",
-                             "--out", out / "latent")
+                             "--out", out / "latent")  # As before it was the default.
     assert np.array_equal(pixels(again), found)
     assert load_recipe(its_recipe) == load_recipe(recipe_file)
     nothing, _ = made_by("edit", out / "me.latent.safetensors", "--photo", me, "--set", "smile=0", "--paste", "--out",
                          out)
     assert np.array_equal(pixels(nothing), astronaut.pixels)
+
+
+def test_all_faces_of_a_photo_go_into_one_picture(two_faces: Path, editor: Editor, out: Path) -> None:
+    written = made_by("edit", two_faces, "--all-faces", "--set", "smile=1.5", "--out", out)
+    assert [path.name for path in written] == ["two-face1-smile+1.5.recipe.json", "two-face2-smile+1.5.recipe.json",
+                                               "two-smile+1.5.png"]
+    found, before = pixels(written[2]), pixels(two_faces)
+    photo = open_photo(two_faces)
+    places = [paste_mask(photo, face) > 0 for face in find_faces(photo)]
+    assert np.array_equal(found[~(places[0] | places[1])], before[~(places[0] | places[1])])
+    for number, place in enumerate(places, 1):
+        assert not np.array_equal(found[place], before[place])
+        [alone] = made_by("edit", two_faces, "--recipe", written[number - 1], "--out", out / str(number))
+        only = place & ~places[number % 2]
+        assert np.array_equal(found[only], pixels(alone)[only])
+    texts = read_picture_metadata(written[2])
+    assert [parse_recipe(texts[name]).source.face for name in ("gradctrl", "gradctrl-face2")] == [0, 1]
+    crops = made_by("edit", two_faces, "--all-faces", "--set", "smile=1.5", "--crop", "--out", out / "crops")
+    assert [path.name for path in crops if path.suffix == ".png"] == [
+        "two-face1-smile+1.5-crop.png", "two-face2-smile+1.5-crop.png"]
+
+
+def test_a_recipe_s_edit_is_made_of_another_photo(me: Path, latent_file: Path, astronaut: Photo, out: Path,
+                                                  editor: Editor) -> None:
+    """Whatever it was made of; what is written is that of the same options by hand."""
+    how = ("--set", "smile=-1.5", "--keep", "age", "--layers", "8:64")
+    _, recipe_file = made_by("edit", "--seed", 3, *how, "--out", out)
+    for source in ([me], [latent_file], ["--seed", 4]):
+        [by_hand, *_] = made_by("edit", *source, *how, "--out", out / "hand")
+        for number, file in enumerate((recipe_file, recipe_file.with_name("sample3-smile-1.5.png"))):
+            [alike, *_] = made_by("edit", *source, "--like", file, "--out", out / str(number))
+            assert alike.name == by_hand.name
+            assert np.array_equal(pixels(alike), pixels(by_hand))
+    result = run("edit", "--seed", 5, "--like", recipe_file, "--controls", other_controls(editor, out), "--out", out)
+    assert result.exit_code == 0
+    assert "was made with other controls" in result.stderr
 
 
 def test_pictures_say_that_a_generator_took_part_unless_told_not_to(out: Path) -> None:
@@ -467,7 +544,7 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing_half_made(me: Path, two_fac
     out.mkdir()
     (out / "me-face.png").write_bytes(b"old")
     monkeypatch.setattr(Path, "replace", full)
-    for command in (["align", me, two_faces, "--face", 0, "--size", 32], ["sample", "--count", 1],
+    for command in (["align", me, two_faces, "--face", 1, "--size", 32], ["sample", "--count", 1],
                     ["edit", "--seed", 1, "--set", "smile=1"], ["convert", "bundled"]):
         where = [out / "g.safetensors"] if command[0] == "convert" else ["--out", out]
         refused(*command, *where, "--overwrite", words=("No space left", "free some space"))
@@ -497,7 +574,7 @@ def huge_png() -> bytes:
     ("empty.jpg", b"", "0 bytes"),
     ("text.jpg", b"dear diary", "not a JPEG"),
     ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
-    ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+    ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "cut short"),
     ("huge.png", huge_png(), "megapixels"),
     ("truncated.jpg", None, "cut short"),
     ("missing.jpg", None, "no such file"),
@@ -522,6 +599,7 @@ def test_photos_that_cannot_be_used(name: str, data: bytes | None, word: str, me
 
 @pytest.mark.parametrize(("flags", "words"), [
     (["--set", "grin=1"], ("grin", "smile")),
+    (["--set", "grin=1"], ("grin", "the bundled controls")),
     (["--set", "hair:green=1"], ("hair:green", "hair:blond")),
     (["--set", "hair=1"], ("hair:blond",)),
     (["--set", "smile=1", "--keep", "hat"], ("hat", "age")),
@@ -567,13 +645,14 @@ def test_latents_and_recipes_that_cannot_be_used(me: Path, latent_file: Path, tw
     refused("edit", me, "--recipe", me, "--out", out, words=(me, "no recipe"))
     assert files(out) == []
     recipe_file = made_by("edit", me, *edit)[1]
-    refused("edit", two_faces, "--recipe", recipe_file, "--out", out / "a", words=("not the recipe's photo",))
+    refused("edit", two_faces, "--recipe", recipe_file, "--out", out / "a", words=("not the recipe's photo", "--like"))
     refused("edit", latent_file, "--recipe", recipe_file, "--out", out / "a", words=("give that photo",))
     refused("edit", "--recipe", recipe_file, "--out", out / "a", words=("give that photo",))
 
 
 @pytest.mark.parametrize("arguments", [
-    ["align"], ["align", "a.jpg", "--face", "0", "--all-faces"], ["invert", "a.jpg", "--preset", "best"],
+    ["align"], ["align", "a.jpg", "--face", "1", "--all-faces"], ["align", "a.jpg", "--face", "0"],
+    ["invert", "a.jpg", "--preset", "best"],
     ["invert", "a.jpg", "--steps", "0"], ["edit", "a.jpg"], ["edit", "--set", "smile=1"],
     ["edit", "a.jpg", "--set", "smile"], ["edit", "a.jpg", "--set", "smile=nan"], ["edit", "a.jpg", "--set", "=1"],
     ["edit", "a.jpg", "--set", "smile=1", "--set", "smile=2"], ["edit", "a.jpg", "--set", "smile=1", "--layers", "2-8"],
@@ -581,6 +660,10 @@ def test_latents_and_recipes_that_cannot_be_used(me: Path, latent_file: Path, tw
     ["edit", "a.jpg", "--set", "smile=1", "--step", "0"], ["edit", "--seed", "1", "--set", "smile=1", "--paste"],
     ["edit", "a.jpg", "--recipe", "r.json", "--set", "smile=1"],
     ["edit", "a.jpg", "--recipe", "r.json", "--preset", "fast"],
+    ["edit", "a.jpg", "--recipe", "r.json", "--all-faces"], ["edit", "a.jpg", "--recipe", "r.json", "--like", "s.json"],
+    ["edit", "a.jpg", "--like", "r.json", "--set", "smile=1"], ["edit", "a.jpg", "--like", "r.json", "--keep", "age"],
+    ["edit", "a.jpg", "--set", "smile=1", "--face", "1", "--all-faces"],
+    ["edit", "a.jpg", "--through", "pose", "--all-faces"],
     ["edit", "a.jpg", "--set", "smile=1", "--photo", "b.jpg"],
     ["sample", "--count", "0"], ["sample", "--device", "tpu"], ["nonsense"], ["weights", "fetch"],
 ])

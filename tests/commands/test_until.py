@@ -135,7 +135,7 @@ def test_what_is_out_of_reach_names_the_input(editor: Editor, tmp_path: Path, ou
 ])
 def test_edits_that_cannot_be_made(flags: list[str], words: str, out: Path) -> None:
     refused("edit", "--seed", SEED, *flags, "--out", out, words=words)
-    assert list(out.iterdir()) == []
+    assert not out.exists() or list(out.iterdir()) == []
 
 
 @pytest.mark.parametrize("flags", [
@@ -176,9 +176,8 @@ def test_through_the_classes_of_a_photo(editor: Editor, astronaut: Photo, astron
                        lpips=0.0, mse=0.0, identity=None, seconds=0.0, steps=0)
     latent = tmp_path / "me.latent.safetensors"
     save_inversion(latent, record.of_photo(astronaut.sha256, face.quad))
-    written, _ = fine("edit", latent, "--photo", astronaut_file, "--paste", "--through", "smile", "--out", out)
-    assert [path.name for path in written] == ["me-smile-serious-photo.png", "me-smile-smiling-photo.png",
-                                               "me-smile-strip.png"]
+    written, _ = fine("edit", latent, "--photo", astronaut_file, "--through", "smile", "--out", out)
+    assert [path.name for path in written] == ["me-smile-serious.png", "me-smile-smiling.png", "me-smile-strip.png"]
     for path, edited in zip(written, through(editor, "smile"), strict=False):
         expected = paste_back(astronaut, face, editor.render(edited)[0], original=picture)
         assert np.array_equal(pixels(path), expected)

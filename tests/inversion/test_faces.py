@@ -192,11 +192,11 @@ def test_choosing(pair: Photo, astronaut_faces: list[Face]) -> None:
     assert choose_face(astronaut_faces) is astronaut_faces[0]
     assert choose_face(faces, 2) is faces[2]
     left, top, right, bottom = faces[1].box
-    with pytest.raises(SeveralFacesError, match=r"^group\.jpg: 3 faces were found; choose one with --face N: 0: ") as e:
+    with pytest.raises(SeveralFacesError, match=r"^group\.jpg: 3 faces were found; choose one with --face N: 1: ") as e:
         choose_face(faces, name="group.jpg")
-    assert f"1: left {left} top {top} right {right} bottom {bottom}" in str(e.value)
+    assert f"2: left {left} top {top} right {right} bottom {bottom}" in str(e.value)
     for index in (3, -1):
-        with pytest.raises(SeveralFacesError, match=rf"there is no face {index}; choose one with --face N: 0: "):
+        with pytest.raises(SeveralFacesError, match=rf"there is no face {index + 1}; choose one with --face N: 1: "):
             choose_face(faces, index)
     with pytest.raises(NoFaceError):
         choose_face([])
