@@ -11,6 +11,7 @@ from weights.errors import InputError
 # Of a direction, a control, an attribute, or what is compared: letters of any script, digits and _, and of Latin capitals
 # none, since names are parts of files' names.
 NAME = re.compile(r"(?![\d_])[^\s\x00-/:-^`{-\x9f]+")
+SETS = ("ganspace",)  # Names before the colon of directions that come in sets: "ganspace:bald".
 MethodName = Literal["gradctrl", "interfacegan", "ganspace", "stylespace", "sefa"]
 Contender = Literal["gradctrl", "paper", "interfacegan", "ganspace", "stylespace"]
 CONTENDERS: tuple[Contender, ...] = get_args(Contender)
