@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -129,6 +129,16 @@ class Components:
             latents = latents - ((latents - self.mean.to(latents)) @ row)[:, None] * row
         lengths = torch.tensor(sigmas, dtype=latents.dtype) * float(self.deviations[number])
         return latents[:, None] + (lengths.to(latents)[:, None] * row)[None]
+
+
+    def truncated(self, psi: float) -> Components:
+        """For latents that are truncated after they were moved, as GANSpace's authors do: psi scales the moves too."""
+        return replace(self, deviations=psi * self.deviations)
+
+    def random(self, seed: int = 0) -> Components:
+        """As many random directions of the same lengths: the baseline that components are held against."""
+        return replace(self, directions=random_rows(len(self), self.directions.shape[1], seed),
+                       settings=replace(self.settings, seed=seed))
 
 
 def random_rows(count: int, width: int, seed: int = 0) -> Tensor:

@@ -42,7 +42,8 @@ class Direction(ABC):
     def __post_init__(self) -> None:
         outputs = self.outputs
         if not NAME.fullmatch(self.name):
-            raise ValueError(f"a direction's name must be lower-case letters, digits and _, not {self.name!r}")
+            raise ValueError(f"a direction's name must be lower-case letters of any language, digits and _, not "
+                             f"{self.name!r}")
         if self.method not in METHODS:
             raise ValueError(f"{self.name}: the method must be one of {', '.join(METHODS)}, not {self.method!r}")
         if len(self.units) != outputs or min(self.units) <= 0:
@@ -111,6 +112,10 @@ class Direction(ABC):
     def layers_of(self, target: int = 0) -> tuple[int, int]:
         """The layer range of an output."""
         return self.layers
+
+    def limits_of(self, target: int = 0) -> tuple[float, float]:
+        """The strengths of an output between which pictures stay good."""
+        return self.limits
 
     def centre_of(self, target: int = 0) -> float | None:
         """Coordinate along an output's direction of the mean of what it moves; None: it is not the same everywhere."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from weights.errors import InputError
 from weights.fingerprint import fingerprint
 
 Spaces = Mapping[str, Space]  # By what is moved: "w", "styles".
+Sets = Mapping[str, "Callable[[], Controls]"]  # Of directions, by their prefix: "ganspace" of "ganspace:bald".
 
 
 class Controls(Mapping[str, Direction]):
@@ -26,12 +27,14 @@ class Controls(Mapping[str, Direction]):
     Attributes:
         spaces: What they were found for, by what they move; empty where that is not known.
         source: Where they came from, for messages.
+        sets: What else edits may name, though it is not listed: sets of directions, read when they are first named.
     """
 
     def __init__(self, controls: Sequence[Direction], *, spaces: Spaces = MappingProxyType({}),
-                 source: str = "controls") -> None:
+                 source: str = "controls", sets: Sets = MappingProxyType({})) -> None:
         self.spaces = spaces
         self.source = source
+        self.sets = sets
         self._by_name = {control.name: control for control in controls}
         if len(self._by_name) != len(controls):
             raise InputError(source, "two controls have the same name",
@@ -61,14 +64,24 @@ class Controls(Mapping[str, Direction]):
         return sha256(f"{fingerprint(weights)}{json.dumps(settings)}".encode()).hexdigest()
 
     def find(self, name: str) -> Direction:
-        """The control with this name.
+        """The control with this name, or the set of directions.
 
         Raises:
-            InputError: there is none; the message lists those that there are.
+            InputError: there is none; the message lists those that there are. Or the set is for another space.
         """
+        if name not in self._by_name and name in self.sets:
+            return self._set(name)
         if name not in self._by_name:
             raise InputError(name, f"no such attribute in {self.source}", f"there are {', '.join(self) or 'none'}")
         return self._by_name[name]
+
+    def _set(self, name: str) -> Direction:
+        """One of the sets, for the space that these controls are for."""
+        found = self.sets[name]()
+        if not self.matches(found) or {each.width for each in self.values() if each.moves == "w"} - {found[name].width}:
+            raise InputError(name, f"is for another generator than {self.source}",
+                             "load the bundled generator, or one with its W")
+        return found[name]
 
     def control(self, name: str) -> Control:
         """The control with this name: a direction that knows classes and a score.
@@ -107,9 +120,24 @@ class Controls(Mapping[str, Direction]):
 
     def replaced(self, control: Direction) -> Controls:
         """The same, with one of them replaced by another of its name, or added."""
-        return Controls([*{**self._by_name, control.name: control}.values()], spaces=self.spaces, source=self.source)
+        return Controls([*{**self._by_name, control.name: control}.values()], spaces=self.spaces, source=self.source,
+                        sets=self.sets)
+
+    def joined(self, other: Controls) -> Controls:
+        """These and others of the same space.
+
+        Raises:
+            InputError: they are for another space, or two have one name.
+        """
+        if not self.matches(other):
+            raise InputError(other.source, f"is for another space than {self.source}", "give controls of one space")
+        return Controls([*self.values(), *other.values()], spaces={**other.spaces, **self.spaces},
+                        source=f"{self.source}+{other.source}", sets={**other.sets, **self.sets})
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Controls:
         """The same on another device, in another precision."""
+        def moved(read: Callable[[], Controls]) -> Callable[[], Controls]:
+            return lambda: read().to(device, dtype)
+
         return Controls([control.to(device, dtype) for control in self.values()], spaces=self.spaces,
-                        source=self.source)
+                        source=self.source, sets={name: moved(read) for name, read in self.sets.items()})

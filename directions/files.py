@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from directions.control import Control, Direction, GradCtrlControl
 from directions.controls import Controls, Spaces
 from directions.linear import LinearControl, LinearDirection
 from directions.methods import METHODS
+from directions.named import GANSPACE, TABLE, DirectionSet, ganspace_components, ganspace_edits
+from directions.saved_edits import import_saved_edit
 from generators import LatentStatistics, Space
 from gradctrl import Classifier
 from weights.errors import InputError
@@ -37,15 +40,21 @@ def load(source: str | os.PathLike[str] = "bundled") -> Controls:
 
     Args:
         source: "bundled", or a method's name for the bundled ones of that method; a name of the manifest; a file; or a
-            folder as the authors of GradCtrl publish it.
+            folder as the authors of GradCtrl publish it; or an edit that GANSpace's viewer saved (.pkl). Several of
+            these are joined by "+", as in "bundled+mine.safetensors".
     Returns:
-        float32, on the CPU.
+        float32, on the CPU. Edits may name the set "ganspace" (`directions.named`) too, "ganspace:bald", though it is
+        not listed unless it is asked for by that name.
 
     Raises:
         InputError: no such file, not a file of directions, of a former version, damaged or hostile; the message names
             the file and the remedy.
     """
     name = os.fspath(source)
+    if "+" in name and not Path(name).exists():
+        return reduce(Controls.joined, map(load, name.split("+")))
+    if name == TABLE:
+        return named_edits()
     name = METHODS[name].file if name in METHODS else METHODS["gradctrl"].file if name == "bundled" else name
     if name.startswith("bundled-") and not is_known(name):
         raise InputError(os.fspath(source), "no controls of this method are bundled",
@@ -53,9 +62,19 @@ def load(source: str | os.PathLike[str] = "bundled") -> Controls:
     path = path_of(name) if is_known(name) else Path(name)
     if path.name == "model.pth":  # How the authors' files are stored.
         path = path.parent
+    if path.suffix == ".pkl":
+        return Controls([import_saved_edit(path)], source=path.name, sets=NAMED)
     if path.is_dir():
-        return Controls(import_authors(path), source=os.fspath(source))
+        return Controls(import_authors(path), source=os.fspath(source), sets=NAMED)
     return _read(path)
+
+
+def named_edits() -> Controls:
+    """The named edits of GANSpace's authors, as one direction of many outputs."""
+    return Controls([ganspace_edits()], spaces={"w": ganspace_components().space}, source=TABLE)
+
+
+NAMED = {GANSPACE: named_edits}
 
 
 def save(path: str | os.PathLike[str], controls: Iterable[Direction], *, spaces: Spaces,
@@ -64,13 +83,14 @@ def save(path: str | os.PathLike[str], controls: Iterable[Direction], *, spaces:
 
     Args:
         path: The file, ending in .safetensors.
-        controls: With different names.
+        controls: With different names; of a set its members.
         spaces: `Generator.spaces` of a generator that they are for.
         dtype: Of the numbers in the file; float16 halves it.
     Raises:
         InputError: the file cannot be written, two have one name, or a number is too large for the dtype.
     """
-    controls = list(controls)
+    controls = [each for control in controls
+                for each in (control.members.values() if isinstance(control, DirectionSet) else [control])]
     Controls(controls, source=str(path))  # Refuses two of one name.
     tensors: dict[str, Tensor] = {}
     for control in controls:
@@ -124,7 +144,7 @@ def _read(path: Path) -> Controls:
         controls = [_direction(entry, tensors, statistics) for entry in json.loads(metadata["controls"])]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(path, f"damaged file of directions ({error})", REMEDY) from error
-    return Controls(controls, spaces=spaces, source=path.name)
+    return Controls(controls, spaces=spaces, source=path.name, sets=NAMED)
 
 
 def _direction(entry: Mapping[str, Any], tensors: Mapping[str, Tensor],

@@ -28,7 +28,7 @@ from directions.components import (
     save_components,
 )
 from directions.estimators import MAKERS, Estimator, Fitted, run
-from generators import ALL_LAYERS, Generator
+from generators import ALL_LAYERS, Generator, LatentStatistics, Space
 from weights.errors import InputError
 from weights.store import cache_dir
 from weights.tensors import read_tensors, write_tensors
@@ -95,6 +95,15 @@ def cached_components(generator: Generator, settings: ComponentSettings, *,
     components = find_components(generator, settings, checkpoint=path.with_suffix(".checkpoint"), on_step=on_step)
     save_components(path, components)
     return components, path
+
+
+def components_of(latents: Tensor, space: Space, count: int) -> Components:
+    """Principal components of latents w [N, w_dim] that are at hand, as of a bank."""
+    statistics = LatentStatistics.of(latents.float(), share=1.0)
+    settings = ComponentSettings(samples=len(latents), count=min(count, len(latents) - 1))
+    variance = statistics.deviations.square()
+    return Components(directions=statistics.components[:count], deviations=statistics.deviations[:count],
+                      shares=(variance / variance.sum())[:count], mean=statistics.mean, space=space, settings=settings)
 
 
 class Activations:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from weights.errors import InputError
 
-# Of a direction, a control, an attribute, or what is compared: letters of any script, digits and _, and of Latin capitals
+# Of a direction, a control, an attribute, or what is compared: letters of any script, digits and _; of Latin capitals
 # none, since names are parts of files' names.
 NAME = re.compile(r"(?![\d_])[^\s\x00-/:-^`{-\x9f]+")
 SETS = ("ganspace",)  # Names before the colon of directions that come in sets: "ganspace:bald".

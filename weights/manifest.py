@@ -22,7 +22,7 @@ else:
 
 MANIFEST = Path(__file__).with_name("manifest.toml")
 BUNDLED = Path(__file__).with_name("bundled")
-KINDS = ("generator", "controls", "classifier", "perceptual", "encoder")
+KINDS = ("generator", "controls", "components", "classifier", "perceptual", "encoder")
 
 
 @dataclass(frozen=True, kw_only=True)

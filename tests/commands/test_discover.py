@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from directions import Edit, load
 from directions.components import load_components
 from tests.commands.running import fine, refused
+from tests.directions.test_saved_edits import saved, write
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +41,86 @@ def test_what_cannot_be_found_is_refused(tmp_path: Path) -> None:
     refused("discover", "components", "--samples", 10, words="more samples")
     refused("discover", "components", "--out", tmp_path / "x.npz", words=".safetensors")
     refused("discover", "components", "--analysis", "tsne", words="Invalid value", code=2)
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Path:
+    """Components of the small generator."""
+    return fine("discover", "components", "--samples", 800, "--count", 6, "--out", tmp_path / "w.safetensors")[0][0]
+
+
+def test_sheets_of_the_mean_samples_and_random_directions(found: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made, _ = fine("discover", "sheet", found, "--components", "0-1,4", "--columns", 3, "--random", "--out", out)
+    assert {path.name for path in made} == {"w-sheet.jpg", "w-random-sheet.jpg"}
+    assert Image.open(made[0]).size == (150 + 3 * 128, 3 * 128)
+    made, _ = fine("discover", "sheet", found, "--components", 2, "--columns", 2, "--samples", 2, "--rows", "0:4",
+                   "--truncate", "after", "--centred", "--video", "gif", "--out", out)
+    assert {path.name for path in made} == {"w-2.jpg", "w-2.gif"}
+    assert Image.open(made[0]).size == (150 + 2 * 128, 2 * 128)
+    refused("discover", "sheet", found, "--components", "6", "--out", out, words="name some of 0 to 5")
+    refused("discover", "sheet", found, "--components", "a-b", words="write numbers", code=2)
+    refused("discover", "sheet", found, "--rows", "5:19", words="rows of 0 to 18", code=2)
+
+
+def test_sheets_of_z_and_of_a_face(tmp_path: Path) -> None:
+    small = ("--samples", 300, "--count", 2, "--out")
+    [z], _ = fine("discover", "components", "--latent", "z", *small, tmp_path / "z.safetensors")
+    (_, latent), _ = fine("sample", "--count", 1, "--out", tmp_path)
+    out = tmp_path / "out"
+    fine("discover", "sheet", z, "--components", "0", "--columns", 2, "--samples", 1, "--out", out)
+    refused("discover", "sheet", z, "--components", "0", "--latent", latent, "--out", out, "--overwrite", words="no z")
+    [w], _ = fine("discover", "components", *small, tmp_path / "w.safetensors")
+    fine("discover", "sheet", w, "--components", "0-1", "--columns", 2, "--latent", latent, "--out", out)
+
+
+def test_explore_ranks_and_names(found: Path, tmp_path: Path) -> None:
+    (table, sheet), told = fine("discover", "explore", found, "--samples", 4, "--top", 3, "--out", tmp_path / "out")
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert {row["component"] for row in rows} == set("012345")
+    assert {"smile", "hair:blond", "alone", "sigma"} <= rows[0].keys()
+    assert "suggested name" in told
+    assert Image.open(sheet).size == (190 + 6 * 128, 3 * 128)
+
+
+def test_saved_directions_are_controls_like_others(found: Path, tmp_path: Path) -> None:
+    nose = tmp_path / "nose.safetensors"
+    fine("discover", "save", found, "--component", 3, "--rows", "2:4", "--sigmas", -2, "--name", "nose", "--out", nose)
+    made = load(nose)["nose"]
+    assert (made.layers, made.report["component"]) == ((12, 24), 3)
+    both = f"bundled+{nose}"
+    assert list(load(both)) == [*load("bundled"), "nose"]
+    (_, recipe), _ = fine("edit", "--seed", 3, "--controls", both, "--set", "nose=1", "--set", "smile=1",
+                          "--out", tmp_path)
+    assert Edit.from_json(json.loads(recipe.read_text())["edit"]).strengths == {"nose": 1.0, "smile": 1.0}
+    refused("discover", "save", found, "--component", 9, "--name", "x", "--out", tmp_path / "x.safetensors",
+            words="there is no component 9")
+    refused("discover", "save", found, "--component", 1, "--name", "A b", words="cannot be a direction's name")
+    refused("discover", "save", found, "--component", 1, "--name", "x", "--layers", "4:8", "--rows", "0:1",
+            words="not both", code=2)
+
+
+def test_what_is_held_still_does_not_move(found: Path, tmp_path: Path) -> None:
+    still = tmp_path / "still.safetensors"
+    _, told = fine("discover", "save", found, "--component", 0, "--name", "still", "--hold-still", "smile,age",
+                   "--out", still)
+    assert "of it is left" in told
+    assert load(still)["still"].report["holds still"] == "smile, age"
+    refused("discover", "save", found, "--component", 0, "--name", "x", "--hold-still", "horns",
+            "--out", tmp_path / "x.safetensors", words="no such attribute")
+
+
+def test_saved_edits_of_the_viewer_are_imported(found: Path, tmp_path: Path) -> None:
+    components = load_components(found)
+    fitting = saved(lat_comp=components.directions[2].numpy()[None], lat_stdev=float(components.deviations[2]))
+    [made], told = fine("discover", "import", write(tmp_path / "a.pkl", fitting), "--out", tmp_path / "b.safetensors")
+    assert "nose_length: layers 24:32" in told
+    assert load(made)["nose_length"].method == "ganspace"
+    refused("discover", "import", write(tmp_path / "c.pkl", fitting | {"lat_stdev": 99.0}), "--out",
+            tmp_path / "d.safetensors", words="another network")
+
+
+def test_a_bank_has_components(tmp_path: Path) -> None:
+    fine("sample", "--bank", tmp_path / "bank", "--count", 30, "--seed", 5)
+    [sheet], _ = fine("discover", "sheet", tmp_path / "bank", "--components", "0", "--columns", 2, "--out", tmp_path)
+    assert sheet.name == "bank-sheet.jpg"

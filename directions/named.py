@@ -1,0 +1,131 @@
+"""Named edits: a set of directions under one prefix, and the set of GANSpace's authors that comes with the program."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from directions.components import Components, load_components
+from directions.control import Direction, KeepList
+from directions.linear import LinearDirection
+from directions.methods import SETS, MethodName
+from generators.stylegan2 import layers_of_rows
+from weights.errors import InputError
+from weights.store import path_of
+
+COMPONENTS, TABLE = "ganspace-components", "ganspace-edits"  # In the manifest.
+(GANSPACE,) = SETS  # The prefix of the authors' edits.
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionSet(Direction):
+    """Directions under one name, each an output with a layer range, a unit and limits of its own: "ganspace:bald".
+
+    It is used as an attribute of several classes is, and knows no more of what it does than its names tell.
+    """
+
+    members: Mapping[str, LinearDirection]  # By name, all found by one method.
+    groups: Mapping[str, str] = field(default_factory=dict)  # Of each member, for people: "hair".
+
+    def __post_init__(self) -> None:
+        if not self.members or len({each.method for each in self.members.values()}) != 1:
+            raise ValueError(f"{self.name}: a set has members, all of one method")
+        put = object.__setattr__
+        put(self, "units", tuple(each.units[0] for each in self.members.values()))
+        put(self, "limits", (min(each.limits[0] for each in self.members.values()),
+                             max(each.limits[1] for each in self.members.values())))
+        super().__post_init__()
+
+    @property
+    def method(self) -> MethodName:
+        return next(iter(self.members.values())).method
+
+    @property
+    def outputs(self) -> int:
+        return len(self.members)
+
+    @property
+    def width(self) -> int:
+        return next(iter(self.members.values())).width
+
+    @property
+    def keys(self) -> list[str]:
+        return [f"{self.name}:{name}" for name in self.members]
+
+    @property
+    def binary(self) -> bool:
+        return False
+
+    def target(self, class_name: str | None) -> int:
+        if class_name is None or class_name not in self.members:
+            given = self.name if class_name is None else f"{self.name}:{class_name}"
+            raise InputError(given, "no such direction", f"use one of {', '.join(self.keys)}")
+        return list(self.members).index(class_name)
+
+    def member(self, target: int) -> LinearDirection:
+        """The direction of an output."""
+        return list(self.members.values())[target]
+
+    def layers_of(self, target: int = 0) -> tuple[int, int]:
+        return self.member(target).layers
+
+    def limits_of(self, target: int = 0) -> tuple[float, float]:
+        return self.member(target).limits
+
+    def centre_of(self, target: int = 0) -> float | None:
+        return self.member(target).centre_of()
+
+    def direction(self, x: Tensor, target: int = 0, keep: KeepList = ()) -> Tensor:
+        return self.member(target).direction(x)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"directions": torch.cat([each.directions for each in self.members.values()])}
+
+    def settings(self) -> dict[str, Any]:
+        return {"members": [[name, each.layers, each.centre] for name, each in self.members.items()]}
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
+        return replace(self, members={name: each.to(device, dtype) for name, each in self.members.items()})
+
+
+@cache
+def ganspace_components() -> Components:
+    """The bundled components: 80 of StyleGAN2-FFHQ's W, in the order and with the signs that the authors published."""
+    return load_components(path_of(COMPONENTS))
+
+
+@cache
+def ganspace_edits() -> DirectionSet:
+    """The authors' named edits of faces, "bald" to "nose_length", by the prefix "ganspace".
+
+    Their table (`weights/bundled/ganspace-edits.csv`) holds what the authors state, component, rows, sigmas and where
+    they state it, and what was found by looking at them here: the sigmas of strength 1, the group, and what they do.
+    """
+    components = ganspace_components()
+    members: dict[str, LinearDirection] = {}
+    groups: dict[str, str] = {}
+    for row in read_table(path_of(TABLE)):
+        start, stop = layers_of_rows(int(row["row_start"]), int(row["row_stop"]))
+        stated: dict[str, object] = {
+            "stated": f"{row['sigma']} sigmas of component {row['component']}, rows {row['row_start']} to "
+                      f"{row['row_stop']} ({row['source']}: {row['title']})",
+            "group": row["group"], "does": row["does"]}
+        made = components.direction(int(row["component"]), name=row["name"], sigmas=float(row["strength"]),
+                                    layers=(int(start), int(stop)), report=stated)
+        members[row["name"]] = replace(made, limits=(float(row["low"]), float(row["high"])))
+        groups[row["name"]] = row["group"]
+    return DirectionSet(name=GANSPACE, members=members, groups=groups)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of the table of named edits."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
