@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,9 @@ class DirectionSet(Direction):
     def target(self, class_name: str | None) -> int:
         if class_name is None or class_name not in self.members:
             given = self.name if class_name is None else f"{self.name}:{class_name}"
-            raise InputError(given, "no such direction", f"use one of {', '.join(self.keys)}")
+            near = get_close_matches(class_name or "", self.members, cutoff=0.4) or list(self.members)[:3]
+            raise InputError(given, f"no such direction; there are {self.outputs}",
+                             f"use {', '.join(f'{self.name}:{each}' for each in near)} ... (`gradctrl discover edits`)")
         return list(self.members).index(class_name)
 
     def member(self, target: int) -> LinearDirection:

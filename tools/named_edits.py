@@ -1,6 +1,6 @@
 """The picture of all named edits in docs/discovery.md: each at strength 1, on two of the generator's samples.
 
-    python -m tools.named_edits docs/discovery.jpg [--seeds 3 8] [--strength 1]
+    python -m tools.named_edits docs/discovery.jpg [--seeds 3 21] [--strength 1]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from inversion import made_smaller
 
 SIDE, LINE, ACROSS = 92, 13, 7  # Of a picture in pixels; of a line of text; edits in a row.
 TRUNCATION, QUALITY = 0.7, 72
-SUBJECTS = (3, 8)  # Seeds.
+SUBJECTS = (3, 21)  # Seeds.
 
 
 def draw(seeds: Sequence[int], strength: float) -> Image.Image:

@@ -87,8 +87,8 @@ def test_named_edits_mix_with_controls(generator: Generator) -> None:
     moved = controls.to("cpu", torch.float64).find(GANSPACE)
     assert moved.tensors()["directions"].dtype == torch.float64
     assert GANSPACE not in controls  # Not listed.
-    with pytest.raises(InputError, match=r"use one of ganspace:.*ganspace:bald"):
-        displace(generator, controls, latents(generator), Edit(strengths={"ganspace:horns": 1.0}))
+    with pytest.raises(InputError, match=r"there are 85; use ganspace:bald.*discover edits"):
+        displace(generator, controls, latents(generator), Edit(strengths={"ganspace:balt": 1.0}))
     with pytest.raises(InputError, match="without classes"):
         key_of(controls, "ganspace:bald", Edit())
 
