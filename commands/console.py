@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from weights.errors import InputError, is_no_room
+from weights.files import write_new
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -31,6 +34,9 @@ class Commands(click.Group):
     """Turns an InputError into one line on stderr and exit code 1, and says how to go on after Ctrl-C."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):  # A name that a terminal cannot show must not end the work.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -38,6 +44,12 @@ class Commands(click.Group):
         except KeyboardInterrupt as error:
             note(f"Aborted: {GO_ON.get(str(ctx.invoked_subcommand), AGAIN)}")
             raise click.exceptions.Exit(1) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had too little memory; PyTorch says so by several kinds of error."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and (
+        type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)))
 
 
 def one_line(error: Exception | str) -> str:
@@ -73,8 +85,9 @@ class Outputs:
     """
 
     def __init__(self, folder: Path, inputs: Sequence[Path], overwrite: bool) -> None:
-        self.folder, self.inputs, self.overwrite = folder, inputs, overwrite
-        self.claimed: list[Path] = []
+        self.folder, self.overwrite = folder, overwrite
+        self._inputs = {mark for path in inputs for mark in _marks(path)}
+        self._claimed: set[object] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
@@ -94,13 +107,32 @@ class Outputs:
                 self._check(path)
         except OSError as error:  # A name that is too long.
             raise InputError(path, f"cannot be a file ({error.strerror or error})", "rename the input") from error
-        self.claimed += paths
+        self._claimed.update(mark for path in paths for mark in _marks(path))
         return paths
 
+    def write(self, path: Path, write: Callable[[Path], object]) -> None:
+        """Write a file whose name was claimed, and tell its path.
+
+        Where another run took the name meanwhile, the file gets another one, so that both results stay.
+
+        Args:
+            path: What `claim` gave.
+            write: Writes the file at the path that it is given.
+        """
+        if self.overwrite:
+            write(path)
+            written = path
+        else:
+            written = write_new(path, write)
+        if written != path:
+            note(f"Warning: {path}: another run has written it meanwhile; this one is {written.name}")
+        wrote(written)
+
     def _check(self, path: Path) -> None:
-        if any(_same(path, other) for other in self.inputs):
+        marks = {*_marks(path)}
+        if marks & self._inputs:
             raise InputError(path, "is an input itself and is never overwritten", "choose another folder with --out")
-        if any(_same(path, other) for other in self.claimed):
+        if marks & self._claimed:
             raise InputError(path, "is the result of another input of the same name",
                              "run them one by one, with another --out each")
         if path.is_dir():
@@ -110,8 +142,13 @@ class Outputs:
                              "choose another folder with --out, or replace it with --overwrite")
 
 
-def _same(a: Path, b: Path) -> bool:
-    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
+def _marks(path: Path) -> list[object]:
+    """What two paths of one file have in common: where they lead, and of one that is there, the file itself."""
+    marks: list[object] = [path.resolve()]
+    with suppress(FileNotFoundError, NotADirectoryError):
+        about = path.stat()
+        marks.append((about.st_dev, about.st_ino))
+    return marks
 
 
 class Run:
@@ -139,6 +176,12 @@ class Run:
                 raise
             self.failed += 1
             note(f"Error: {one_line(error)}")
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.failed += 1
+            note(f"Error: out of memory ({one_line(error) or 'of this machine'}); end other programs, give a smaller "
+                 "--batch, or compute elsewhere with --device")
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:

@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.console import Outputs, Run, note, progress_bar, wrote
+from commands.console import Outputs, Run, note, progress_bar
 from commands.edit_inputs import EditInput
 from weights.errors import InputError
 
@@ -63,39 +64,36 @@ def write_edit(editor: Editor, given: Sequence[EditInput], edit: Edit, outputs: 
                 pixels = picture = _put_back(editor, one.face, picture, pixels)
             recipes += [recipe] if recipe else []
             if "picture" in path:
-                save_picture(path["picture"], picture, metadata={RECIPE_KEY: recipe.to_json()} if recipe else None,
-                             mark=options["mark"], like=photo if pasted else None)
-                wrote(path["picture"])
+                outputs.write(path["picture"], partial(
+                    save_picture, picture=picture, metadata={RECIPE_KEY: recipe.to_json()} if recipe else None,
+                    mark=options["mark"], like=photo if pasted else None))
             if recipe is None:
                 note(f"{one.stem}: no recipe is stored, as none could make this again: the inversion was stopped, or "
                      "the latent is given without its photo (--photo) or seed (--seed)")
             elif "recipe" in path:
-                save_recipe(path["recipe"], recipe)
-                wrote(path["recipe"])
-            _write_more(editor, its_edit, path, options)
+                outputs.write(path["recipe"], partial(save_recipe, recipe=recipe))
+            _write_more(editor, its_edit, path, outputs, options)
     if whole is not None and photo is not None and pixels is not photo.pixels and pixels is not None:
         texts = {RECIPE_KEY if number == 1 else f"{RECIPE_KEY}-face{number}": recipe.to_json()
                  for number, recipe in enumerate(recipes, 1)}
-        save_picture(whole, pixels, metadata=texts, mark=options["mark"], like=photo)
-        wrote(whole)
+        outputs.write(whole, partial(save_picture, picture=pixels, metadata=texts, mark=options["mark"], like=photo))
 
 
-def _write_more(editor: Editor, edit: Edit, paths: Mapping[str, Path], options: dict[str, Any]) -> None:
+def _write_more(editor: Editor, edit: Edit, paths: Mapping[str, Path], outputs: Outputs,
+                options: dict[str, Any]) -> None:
     """The strip and the video of an edit, if they were asked for."""
     from editing import frames, save_video
     from inversion import save_picture
 
     if "strip" in paths:
-        save_picture(paths["strip"], _strips(editor, edit), mark=options["mark"])
-        wrote(paths["strip"])
+        outputs.write(paths["strip"], partial(save_picture, picture=_strips(editor, edit), mark=options["mark"]))
     if "video" in paths:
         with progress_bar(VIDEO_FRAMES, "video", unit="frame") as bar:
             def show(count: int) -> None:
                 bar.update(count - bar.n)
 
             drawn = frames(editor, edit, VIDEO_FRAMES, side=editor.generator.side_for(VIDEO_SIDE), on_frame=show)
-        save_video(paths["video"], drawn)
-        wrote(paths["video"])
+        outputs.write(paths["video"], partial(save_video, pictures=drawn))
 
 
 def check_through(editor: Editor, name: str, edit: Edit) -> None:
@@ -131,11 +129,10 @@ def write_through(editor: Editor, given: EditInput, name: str, edit: Edit, outpu
     pictures = [editor.render(edited, with_tone=control.keeps_tone)[0] for edited in through(editor, name, edit)]
     face = given.face if pasted else None
     for path, picture in zip(paths, pictures, strict=True):
-        save_picture(path, _put_back(editor, face, picture, face.photo.pixels) if face else picture,
-                     mark=options["mark"], like=face.photo if face else None)
-        wrote(path)
-    save_picture(strip_path, np.concatenate(pictures, axis=1), mark=options["mark"])
-    wrote(strip_path)
+        outputs.write(path, partial(
+            save_picture, picture=_put_back(editor, face, picture, face.photo.pixels) if face else picture,
+            mark=options["mark"], like=face.photo if face else None))
+    outputs.write(strip_path, partial(save_picture, picture=np.concatenate(pictures, axis=1), mark=options["mark"]))
 
 
 def check_targets(editor: Editor, edit: Edit, targets: Sequence[str]) -> None:

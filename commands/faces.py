@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from commands.checks import check_generator, check_inputs
-from commands.console import LATENT, Outputs, Run, note, wrote
+from commands.console import LATENT, Outputs, Run, is_out_of_memory, note
 from commands.edit_inputs import choose_in, index_of, invert_faces
 from commands.files import open_cache
 from commands.options import (
@@ -56,8 +57,7 @@ def align(photos: tuple[Path, ...], face: int | None, all_faces: bool, size: int
                 with run.attempt():
                     crop = align_face(photo, faces[number - 1], size)
                     [target] = outputs.claim(f"{path.stem}-face{number if len(faces) > 1 else ''}.png")
-                    save_picture(target, crop)
-                    wrote(target)
+                    outputs.write(target, partial(save_picture, picture=crop))
     run.finish()
 
 
@@ -94,18 +94,30 @@ def invert(photos: tuple[Path, ...], face: int | None, cache: bool | None, batch
     inverter = Inverter(Projector(open_generator(generator, device, threads)), open_cache(cache))
     waiting: list[tuple[ChosenFace, str, list[Path]]] = []
 
-    def invert_waiting() -> None:
-        batch_now = waiting.copy()
-        waiting.clear()
-        if not batch_now:
+    def invert_all(some: list[tuple[ChosenFace, str, list[Path]]]) -> None:
+        text = some[0][1] if len(some) == 1 else f"{len(some)} faces"
+        try:
+            inversions = invert_faces(run, inverter, [face for face, _, _ in some], settings, text)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or len(some) == 1:
+                raise
+            half = len(some) // 2
+            note(f"Warning: out of memory with {len(some)} faces at once; trying {max(half, len(some) - half)}")
+            for part in (some[:half], some[half:]):
+                with run.attempt():
+                    invert_all(part)
             return
-        text = batch_now[0][1] if len(batch_now) == 1 else f"{len(batch_now)} faces"
-        inversions = invert_faces(run, inverter, [face for face, _, _ in batch_now], settings, text)
-        for inversion, (_, _, paths) in zip(inversions, batch_now, strict=True):
+        for inversion, (_, _, paths) in zip(inversions, some, strict=True):
             with run.attempt():
-                save_inversion(paths[0], inversion)
-                save_picture(paths[1], inversion.picture)
-                wrote(*paths)
+                outputs.write(paths[0], partial(save_inversion, inversion=inversion))
+                outputs.write(paths[1], partial(save_picture, picture=inversion.picture))
+
+    def invert_waiting() -> None:
+        some = waiting.copy()
+        waiting.clear()
+        if some:
+            with run.attempt():
+                invert_all(some)
 
     for path in run.over(photos):
         with run.attempt():

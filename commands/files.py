@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,8 +100,10 @@ def path_of_weights(name: str | None) -> None:
     Example:
       gradctrl weights path
     """
-    from weights.store import cache_dir, path_of
+    from weights.store import NO_HOME, cache_dir, has_cache, path_of
 
+    if not name and not has_cache():
+        raise InputError(None, *NO_HOME)
     wrote(path_of(name) if name else cache_dir())
 
 
@@ -123,11 +126,11 @@ def convert_generator(source: str, out: Path, half: bool, overwrite: bool) -> No
     given = check_generator(source)
     if out.suffix != ".safetensors":
         raise InputError(out, "converted generators are safetensors", "end the name in .safetensors")
-    [path] = Outputs(out.parent, [given], overwrite).claim(out.name)
+    outputs = Outputs(out.parent, [given], overwrite)
+    [path] = outputs.claim(out.name)
     from generators import convert
 
-    convert(source, path, half=half)
-    wrote(path)
+    outputs.write(path, partial(convert, source, half=half))
 
 
 VARIABLE = "GRADCTRL_INVERSIONS"
@@ -143,11 +146,15 @@ def open_cache(wanted: bool | None) -> InversionCache | None:
         InputError: the variable's value is neither "off" nor a size.
     """
     from inversion.cache import LIMIT, InversionCache
+    from weights.store import NO_HOME, has_cache
 
     if wanted is False:
         return None
     limit = _limit()
     if limit == 0 and not wanted:
+        return None
+    if not has_cache():
+        note(f"Warning: inversions are not kept: {NO_HOME[0]}; {NO_HOME[1]}, or keep none with --no-cache")
         return None
     return InversionCache(limit=limit or LIMIT, on_note=lambda text: note(f"Warning: {one_line(text)}"))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from commands.checks import check_bank, check_controls, check_files, check_generator
-from commands.console import Outputs, note, one_line, progress_bar, wrote
+from commands.console import Outputs, note, one_line, progress_bar
 from commands.options import SEED, model_options, open_controls, open_generator, set_threads, several
 from commands.samples import BANK, chosen_scores, collecting, follower, table
 from weights.errors import InputError
@@ -90,7 +91,8 @@ def train(context: click.Context, bank: Path, out: Path, overwrite: bool, names:
     check_files(options["examples_file"])
     if method != "gradctrl":
         check_generator(generator)
-    path = _claim(out, [file for file in [options["examples_file"]] if file], overwrite)
+    outputs = _outputs(out, [file for file in [options["examples_file"]] if file], overwrite)
+    [path] = outputs.claim(out.name)
     from directions import save
     from generators import Space
     from learning.bank import open_bank
@@ -105,9 +107,8 @@ def train(context: click.Context, bank: Path, out: Path, overwrite: bool, names:
         model = open_generator(generator, device, threads)
         controls = _fit_method(opened, names, method, test_share, scorer, model)
         spaces = dict(model.spaces)
-    save(path, controls, spaces=spaces)
     _tell_accuracy(controls)
-    wrote(path)
+    outputs.write(path, partial(save, controls=controls, spaces=spaces))
 
 
 @click.command()
@@ -135,7 +136,8 @@ def tune(controls: str, bank: Path, out: Path, overwrite: bool, names: str | Non
     check_bank(bank)
     check_controls(controls, kept=_split_names(names) or ())
     check_generator(generator)
-    path = _claim(out, [Path(controls)], overwrite)
+    outputs = _outputs(out, [Path(controls)], overwrite)
+    [path] = outputs.claim(out.name)
     from directions import save
     from learning.bank import open_bank
     from learning.calibration import TuneSettings
@@ -160,9 +162,8 @@ def tune(controls: str, bank: Path, out: Path, overwrite: bool, names: str | Non
 
         tuner.on_render = follow
         tuned = tuner.tune(untuned, chosen)
-    save(path, tuned.values(), spaces=model.spaces)
     _tell_settings(tuned, chosen)
-    wrote(path)
+    outputs.write(path, partial(save, controls=tuned.values(), spaces=model.spaces))
 
 
 def _check_usage(context: click.Context, method: str, options: Mapping[str, Any]) -> None:
@@ -183,10 +184,10 @@ def _check_usage(context: click.Context, method: str, options: Mapping[str, Any]
         raise click.UsageError(f"{idle[0]} {why}")
 
 
-def _claim(out: Path, inputs: Sequence[Path], overwrite: bool) -> Path:
+def _outputs(out: Path, inputs: Sequence[Path], overwrite: bool) -> Outputs:
     if out.suffix != ".safetensors":
         raise InputError(out, "controls are safetensors", "end the name in .safetensors")
-    return Outputs(out.parent, inputs, overwrite).claim(out.name)[0]
+    return Outputs(out.parent, inputs, overwrite)
 
 
 def _split_names(names: str | None) -> list[str] | None:
@@ -349,7 +350,8 @@ def encoder(count: int, steps: int, batch: int, side: int, bank: Path | None, fa
     path = out or own_path(model)
     if path.suffix != ".safetensors":
         raise InputError(path, "encoders are safetensors", "end the name in .safetensors")
-    [path] = Outputs(path.parent, [], overwrite).claim(path.name)
+    outputs = Outputs(path.parent, [], overwrite)
+    [path] = outputs.claim(path.name)
     settings = EncoderSettings(count=count, drawn_steps=steps, drawn_batch=batch, drawn_side=side)
     checkpoint = path.with_suffix(".checkpoint")
     with progress_bar(settings.steps + steps, "encoder", unit="step") as bar:
@@ -361,11 +363,10 @@ def encoder(count: int, steps: int, batch: int, side: int, bank: Path | None, fa
                                       draw=_draw_from(bank, settings, model) if bank else None,
                                       faces=_read_faces(faces) if faces else None)
     notes = {"samples": str(count), "lpips": f"{report.lpips:.3f}", "lpips_changed": f"{report.lpips_changed:.3f}"}
-    save_encoder(path, trained, space=model.space, notes=notes)
+    outputs.write(path, partial(save_encoder, encoder=trained, space=model.space, notes=notes))
     checkpoint.unlink(missing_ok=True)
     note(f"LPIPS of its starts on new samples: {report.lpips:.3f}; on samples changed as photos may be: "
          f"{report.lpips_changed:.3f} (of the mean: {report.lpips_mean:.3f})")
-    wrote(path)
 
 
 def _draw_from(folder: Path, settings: EncoderSettings, generator: Generator) -> Draw:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,17 +96,15 @@ def _sample_files(count: int, seed: int, truncation: float, sheet: bool, outputs
             latents = model.sample(seeds[start:start + SAMPLE_BATCH], truncation=truncation)
             rendered = to_pixels(model.render(latents))
             for latent, picture, (picture_path, latent_path) in zip(latents, rendered, paths[start:], strict=False):
-                save_picture(picture_path, picture)
-                save_inversion(latent_path, Inversion(  # Its own crop: nothing was lost in finding it.
+                outputs.write(picture_path, partial(save_picture, picture=picture))
+                outputs.write(latent_path, partial(save_inversion, inversion=Inversion(  # Its own crop.
                     latent=latent.float().cpu(), space=model.space, crop=picture, picture=picture, lpips=0.0,
-                    mse=0.0, identity=None, seconds=0.0, steps=0))
-                wrote(picture_path, latent_path)
+                    mse=0.0, identity=None, seconds=0.0, steps=0)))
                 bar.update()
             if sheet:
                 pictures.extend(rendered)
     if sheet_path:
-        save_picture(sheet_path[0], _sheet(pictures))
-        wrote(*sheet_path)
+        outputs.write(sheet_path[0], partial(save_picture, picture=_sheet(pictures)))
 
 
 def _sheet(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -217,7 +216,8 @@ def prepare(bank: Path, out: Path, overwrite: bool, names: str | None, count: in
     from learning.bank import open_bank
 
     opened = open_bank(bank)
-    path = Outputs(out.parent, [], overwrite).claim(out.name)[0]
+    outputs = Outputs(out.parent, [], overwrite)
+    [path] = outputs.claim(out.name)
     examples = []
     problems: list[InputError] = []
     for item in chosen_scores(opened, names):
@@ -227,10 +227,9 @@ def prepare(bank: Path, out: Path, overwrite: bool, names: str | None, count: in
         raise problems[0]
     for problem in problems:
         note(f"left out: {one_line(problem)}")
-    save_examples(path, examples, samples=opened.settings)
     table([(item.attribute, f"{len(item.train)} to train on, {len(item.validation)} to validate: "
              + ", ".join(item.classes)) for item in examples])
-    wrote(path)
+    outputs.write(path, partial(save_examples, examples=examples, samples=opened.settings))
 
 
 def _score_pictures(bank: SampleBank, sources: Sequence[str], labelled: Iterable[Scores], batch: int,

@@ -109,7 +109,7 @@ class InversionCache:
         except FileNotFoundError:
             return None
         except _UNREADABLE as error:
-            if not path.exists():  # Another process removed it just now.
+            if not (os.path.lexists(path) or isinstance(error, PermissionError)):  # Another process removed it.
                 return None
             reason = error.problem if isinstance(error, InputError) else str(error)
             self._tell("unusable", f"{path}: this kept inversion cannot be used ({reason}); the face is inverted again")

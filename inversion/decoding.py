@@ -100,6 +100,8 @@ def decode(data: bytes, name: str) -> Decoded:
     width, height = size_of(data, kind, name)
     _check_size(width, height, kind, name)
     coding = coding_of(data, kind)
+    from PIL import Image
+
     try:
         image = open_image(data, kind)
         _check_size(*image.size, kind, name)
@@ -113,6 +115,8 @@ def decode(data: bytes, name: str) -> Decoded:
     except MemoryError as error:
         raise InputError(name, f"{width} x {height} pixels do not fit into memory",
                          "make the photo smaller, or save it as JPEG, and try again") from error
+    except Image.DecompressionBombError as error:  # A GIF's first picture may be larger than it says.
+        raise InputError(name, "it holds a picture of too many pixels", "make the photo smaller and try again") from error
     except DECODER_ERRORS as error:
         raise InputError(name, *DAMAGED) from error
     # What was brighter than white is gone: an edited copy cannot be written with these code points.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from generators import Generator, LatentStatistics, Space, fit_rows
 from weights.errors import InputError
+from weights.files import is_file
 from weights.fingerprint import fingerprint
 from weights.manifest import entries
 from weights.store import cache_dir, path_of
@@ -174,7 +175,7 @@ def find_encoder(generator: Generator) -> Encoder | None:
     trained_here = own_path(generator)
     others = sorted({*trained_here.parent.glob("*.safetensors")} - {trained_here})
     bundled = [path_of(entry.name) for entry in entries().values() if entry.kind == "encoder"]
-    for path in [trained_here] * trained_here.is_file() + others + bundled:
+    for path in [trained_here] * is_file(trained_here) + others + bundled:
         try:
             space, tensors = _read(path)
         except InputError:

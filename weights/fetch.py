@@ -14,7 +14,19 @@ from weights.errors import InputError
 from weights.files import replacing
 from weights.hashing import sha256_of
 from weights.manifest import Entry, Source, entry_of
-from weights.store import CACHE_VARIABLE, RECORDS, cache_dir, check, listing, location, path_of, recorded, verify
+from weights.store import (
+    CACHE_VARIABLE,
+    NO_HOME,
+    RECORDS,
+    cache_dir,
+    check,
+    has_cache,
+    listing,
+    location,
+    path_of,
+    recorded,
+    verify,
+)
 
 __all__ = ["fetch", "listing", "path_of", "verify"]
 
@@ -78,6 +90,8 @@ def _remedy(entry: Entry) -> str:
 def _work_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder within the cache, gone afterwards; those of fetches that were killed are cleared away."""
     cache = cache_dir()
+    if not has_cache():
+        raise InputError(None, *NO_HOME)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         for old in cache.glob(f"{WORK_PREFIX}*"):

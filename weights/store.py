@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from weights.errors import InputError
-from weights.files import replacing
+from weights.files import is_file, replacing
 from weights.hashing import sha256_of
 from weights.manifest import BUNDLED, Entry, entries, entry_of
 
 CACHE_VARIABLE = "GRADCTRL_CACHE"
 RECORDS = "checked.json"
+NOWHERE = Path(os.devnull, "gradctrl")
+NO_HOME = ("this user has no home folder", f"set {CACHE_VARIABLE} to a folder of yours")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,25 @@ class Status:
 
 
 def cache_dir() -> Path:
-    """The directory of fetched files; it need not exist yet."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    from platformdirs import user_cache_path
+    """The directory of fetched files; it need not exist yet.
 
-    return user_cache_path("gradctrl")
+    A user without a home has none, unless the variable names one: then it is a place where nothing can be.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if not chosen:
+        from platformdirs import user_cache_path
+
+        try:
+            chosen = str(user_cache_path("gradctrl"))
+        except RuntimeError:  # Older versions of platformdirs give what begins with "~".
+            return NOWHERE
+    path = Path(os.path.expanduser(chosen))  # noqa: PTH111 (Path's own raises where there is no home)
+    return NOWHERE if str(path).startswith("~") else path
+
+
+def has_cache() -> bool:
+    """Whether there is a directory for fetched files."""
+    return cache_dir() != NOWHERE
 
 
 def location(entry: Entry) -> Path:
@@ -62,7 +76,7 @@ def path_of(name: str) -> Path:
     """
     entry = entry_of(name)
     path = location(entry)
-    if not path.is_file():
+    if not is_file(path):
         remedy = "install the program again" if entry.bundled else f"run `gradctrl weights fetch {name}`"
         raise InputError(name, f"not on this machine ({path})", remedy)
     if not entry.bundled:  # Those came with the program, and are checked by `verify`.
@@ -109,7 +123,7 @@ def recorded(name: str) -> str:
 
 def listing() -> list[Status]:
     """All files of the manifest, with what is there; quick, no hash is taken."""
-    return [Status(entry=entry, path=location(entry), present=location(entry).is_file())
+    return [Status(entry=entry, path=location(entry), present=is_file(location(entry)))
             for entry in entries().values()]
 
 

@@ -347,6 +347,10 @@ def sizes() -> Iterator[tuple[str, Case]]:
             struct.pack("<I", HEIGHT), struct.pack("<I", huge[1]), 1),
         "AVIF": boxed(b"avif")[:24] + struct.pack(">I4s4xI4s4xII", 32, b"meta", 20, b"ispe", *huge),
         "HEIF": boxed(b"heic")[:24] + struct.pack(">I4s4xI4s4xII", 32, b"meta", 20, b"ispe", *huge)}
+    gif = bytearray(encoded(PICTURE, "GIF"))
+    frame = gif.index(b"\x2c\0\0\0\0")
+    gif[frame + 5:frame + 9] = struct.pack("<HH", 50_000, 50_000)
+    yield "GIF, a bomb in its first picture", Case(bytes(gif), refused="holds a picture of too many pixels")
     for kind, data in bombs.items():
         yield f"{kind}, a bomb", Case(data, refused="30000 x 20000 pixels are more than")
 
