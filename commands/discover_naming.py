@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.console import Outputs, note, wrote
-from commands.discover_options import layers_of, layers_option, rows_option
-from commands.options import model_options, open_generator
+from commands.discover_options import class_option, layers_of, layers_option, open_class, rows_option
+from commands.options import model_options
 from weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,10 +73,11 @@ def edits(group: str | None) -> None:
 @click.option("--controls", default="bundled", metavar="NAME|FILE", help="Whose attributes are held still.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where.  [default: NAME.safetensors]")
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
+@class_option
 @model_options
 def save(source: str, number: int, name: str, sigmas: float, layers: tuple[int, int] | None,
          rows: tuple[int, int] | None, hold_still: str | None, controls: str, out: Path | None, overwrite: bool,
-         generator: str, device: str, threads: int | None) -> None:
+         generator: str, device: str, threads: int | None, class_index: int | None) -> None:
     """Name a component, and write it as a direction that edits can use.
 
     \b
@@ -97,7 +98,7 @@ def save(source: str, number: int, name: str, sigmas: float, layers: tuple[int, 
         raise InputError(path, "directions are safetensors", "end the name in .safetensors")
     [path] = Outputs(path.parent, [], overwrite).claim(path.name)
     _, found = load_found(source)
-    model = open_generator(generator, device, threads)
+    model = open_class(generator, device, threads, class_index)
     found.check(model)
     made = found.direction(number, name=name, sigmas=sigmas, layers=moved)
     model.rows(made.layers)
@@ -116,9 +117,10 @@ def save(source: str, number: int, name: str, sigmas: float, layers: tuple[int, 
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE",
               help="Where the directions go (.safetensors).")
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
+@class_option
 @model_options
 def import_edits(files: tuple[Path, ...], out: Path, overwrite: bool, generator: str, device: str,
-                 threads: int | None) -> None:
+                 threads: int | None, class_index: int | None) -> None:
     """Import edits that GANSpace's viewer has saved (out/directions/*.pkl); nothing in them is run.
 
     They are refused for a generator whose W does not spread along them as they say: that is another network's.
@@ -134,7 +136,7 @@ def import_edits(files: tuple[Path, ...], out: Path, overwrite: bool, generator:
     if out.suffix != ".safetensors":
         raise InputError(out, "directions are safetensors", "end the name in .safetensors")
     [path] = Outputs(out.parent, files, overwrite).claim(out.name)
-    model = open_generator(generator, device, threads)
+    model = open_class(generator, device, threads, class_index)
     statistics = LatentStatistics.of_generator(model)
     made = [import_saved_edit(each, statistics=statistics) for each in files]
     save_directions(path, made, spaces=model.spaces)

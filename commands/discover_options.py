@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from commands.options import open_generator
+
+if TYPE_CHECKING:
+    from generators import Generator
 
 
 class Range(click.ParamType):
@@ -47,6 +52,16 @@ layers_option = click.option("--layers", type=Range(2048, "sides of features, as
 rows_option = click.option("--rows", type=Range(18, "rows of 0 to 18, as in 2:5"), metavar="START:STOP",
                            help="The same in rows of StyleGAN2 at 1024 pixels, as GANSpace's authors state them: 2:5 "
                                 "of 18.")
+
+
+class_option = click.option("--class", "class_index", type=click.IntRange(0), metavar="NUMBER",
+                            help="Which class a class-conditional generator draws.  [default: its first]")
+
+
+def open_class(generator: str, device: str, threads: int | None, class_index: int | None) -> Generator:
+    """The generator of --generator, of the class of --class."""
+    model = open_generator(generator, device, threads)
+    return model if class_index is None else model.of_class(class_index)
 
 
 def layers_of(layers: tuple[int, int] | None, rows: tuple[int, int] | None) -> tuple[int, int]:

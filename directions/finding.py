@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
@@ -82,8 +83,7 @@ def cached_components(generator: Generator, settings: ComponentSettings, *,
         The components and their file, in the folder `components` of `gradctrl weights path`.
     """
     folder = cache_dir() / "components"
-    whose = generator.space.to_text() if settings.layer == W else generator.hash
-    key = sha256(json.dumps([whose, asdict(settings)], sort_keys=True).encode()).hexdigest()[:16]
+    key = sha256(json.dumps([_whose(generator, settings), asdict(settings)], sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"{settings.layer}-{settings.analysis}-{key}.safetensors"
     with suppress(InputError):  # A damaged one is made again.
         return load_components(path), path
@@ -117,7 +117,8 @@ class Activations:
         self.plain = settings.layer == W and settings.latent == "w"  # What is analysed is what the directions move.
         self._drawn: tuple[int, Tensor] | None = None
 
-    @property
+    @cached_property
+    @torch.no_grad()
     def width(self) -> int:
         """A, numbers a row."""
         return self._of(self.z(range(1))).shape[1]
@@ -133,7 +134,11 @@ class Activations:
         """The rows [n, A] of some samples, float32 on the CPU."""
         if self.settings.layer == W:
             return self._of(self.z(samples)).float().cpu()
-        return torch.cat([self._of(part).float().cpu() for part in self.z(samples).split(self.settings.batch)])
+        rows = torch.empty(len(samples), self.width)  # Filled part by part: a list of parts would take as much again.
+        for start in range(0, len(samples), self.settings.batch):
+            part = samples[start:start + self.settings.batch]
+            rows[start:start + len(part)] = self._of(self.z(part))
+        return rows
 
     def _of(self, z: Tensor) -> Tensor:
         w = self.generator.mapping(z)
@@ -189,7 +194,7 @@ def _fit(source: Activations, settings: ComponentSettings, checkpoint: Path | No
         on_step(done, total)
         if checkpoint is not None and monotonic() >= due:
             began = monotonic()
-            write_tensors(checkpoint, estimator.state, _whose(settings, source) | {"done": str(done)})
+            write_tensors(checkpoint, estimator.state, _checkpoint_of(settings, source) | {"done": str(done)})
             due = monotonic() + max(CHECKPOINT_SECONDS, 20 * (monotonic() - began))
 
     fitted = run(estimator, lambda first, stop: source(range(first, stop)), samples=settings.samples, chunk=chunk,
@@ -199,11 +204,15 @@ def _fit(source: Activations, settings: ComponentSettings, checkpoint: Path | No
     return fitted
 
 
-def _whose(settings: ComponentSettings, source: Activations) -> dict[str, str]:
+def _whose(generator: Generator, settings: ComponentSettings) -> str:
+    """What components belong to: the space, of which each class has its own; for a layer the weights too."""
+    return generator.space.to_text() + ("" if settings.layer == W else f" {generator.hash}")
+
+
+def _checkpoint_of(settings: ComponentSettings, source: Activations) -> dict[str, str]:
     """What a checkpoint belongs to."""
-    generator = source.generator
     return {"format": CHECKPOINT, "settings": json.dumps(asdict(settings), sort_keys=True),
-            "generator": generator.space.to_text() if settings.layer == W else generator.hash}
+            "generator": _whose(source.generator, settings)}
 
 
 def _resume(checkpoint: Path | None, estimator: Estimator, settings: ComponentSettings, source: Activations) -> int:
@@ -213,7 +222,7 @@ def _resume(checkpoint: Path | None, estimator: Estimator, settings: ComponentSe
     remedy = "remove it, or give the settings that it was begun with"
     state, metadata = read_tensors(checkpoint, format=CHECKPOINT, what="a checkpoint of components", remedy=remedy)
     if not metadata.get("done", "").isdigit() or any(
-            metadata.get(name) != value for name, value in _whose(settings, source).items()):
+            metadata.get(name) != value for name, value in _checkpoint_of(settings, source).items()):
         raise InputError(checkpoint, "is the checkpoint of another search", remedy)
     estimator.state = state
     return int(metadata["done"])

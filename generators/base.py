@@ -74,7 +74,8 @@ class Generator(nn.Module, ABC):
         layers: The layers that read a row of w+, in the order of use; their columns make up the styles.
         compute_dtype: Precision of the convolutions, set by `precision`; None: that of the weights.
         mapping: The mapping network, called as mapping(z [N, z_dim], c [N, c_dim] or None, truncation=psi); gives
-            w [N, w_dim], moved towards the neutral w where psi is below 1.
+            w [N, w_dim], moved towards the neutral w where psi is below 1. Of a class-conditional generator w is of the
+            class of `of_class`, the first one where none is chosen.
         config: What an instance is built from, beside its weights.
     """
 
@@ -260,6 +261,19 @@ class Generator(nn.Module, ABC):
             module, _, weight = name.rpartition(".")
             changed = nn.Parameter(named[name] + added.to(named[name]), requires_grad=False)
             setattr(copied.get_submodule(module), weight, changed)
+        return copied
+
+    def of_class(self, index: int) -> Generator:
+        """A generator that shares all weights with this one and draws one of its classes, with a W of its own.
+
+        Raises:
+            InputError: it knows no classes, or fewer.
+        """
+        if not 0 <= index < self.c_dim:
+            raise InputError(None, f"this generator has no class {index}",
+                             f"choose one of 0 to {self.c_dim - 1}" if self.c_dim else "it draws one class alone")
+        copied = self.with_weights({})
+        copied.mapping.class_index = index  # type: ignore[assignment]
         return copied
 
     @contextmanager

@@ -30,6 +30,7 @@ class StyleGAN2Config:
     mapping_layers: int = 8              # Fully connected layers from z to w.
     mapping_lr_multiplier: float = 0.01  # Scale of the mapping network's stored weights (Karras et al. 2019, B).
     conv_clamp: float | None = None      # Activations are clamped to +-this; None: not clamped.
+    c_dim: int = 0                       # Classes; 0: none.
 
     def __post_init__(self) -> None:
         resolution = self.img_resolution
@@ -79,15 +80,19 @@ def layers_of_rows(start: int, stop: int, img_resolution: int = 1024) -> tuple[f
 
 
 class MappingNetwork(nn.Module):
-    """z to w: fully connected layers on the normalised z."""
+    """z to w: fully connected layers on the normalised z, of a class-conditional network beside its class embedded."""
 
     w_avg: Tensor
 
-    def __init__(self, *, z_dim: int, w_dim: int, layers: int, lr_multiplier: float = 1.0) -> None:
+    def __init__(self, *, z_dim: int, w_dim: int, layers: int, lr_multiplier: float = 1.0, c_dim: int = 0) -> None:
         super().__init__()
-        self.num_layers = layers
+        self.num_layers, self.c_dim = layers, c_dim
+        self.class_index = 0  # That is drawn where none is given.
+        if c_dim:
+            self.embed = FullyConnected(c_dim, w_dim)
+        inputs = z_dim + (w_dim if c_dim else 0)
         for index in range(layers):
-            self.add_module(f"fc{index}", FullyConnected(z_dim if index == 0 else w_dim, w_dim, lrelu=True,
+            self.add_module(f"fc{index}", FullyConnected(inputs if index == 0 else w_dim, w_dim, lrelu=True,
                                                          lr_multiplier=lr_multiplier))
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
@@ -96,17 +101,28 @@ class MappingNetwork(nn.Module):
 
         Args:
             z: Latents, drawn from N(0, I).
-            c: None: there are no class labels.
+            c: Of a class-conditional network the class of each [N, c_dim], one-hot; None: `class_index` for all.
             truncation: psi; w is moved towards its mean: w_avg + psi * (w - w_avg). 1 leaves it alone.
         """
         if z.ndim != 2:
             raise ValueError(f"z must be [N, z_dim], not {list(z.shape)}")
-        if c is not None:
-            raise ValueError("this generator takes no class labels")
-        w = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+        if c is not None and c.shape != (len(z), self.c_dim):
+            raise ValueError(f"class labels must be [{len(z)}, {self.c_dim}], not {list(c.shape)}" if self.c_dim else
+                             "this generator takes no class labels")
+        w = _normalised(z)
+        if self.c_dim:
+            if c is None:
+                c = z.new_zeros(len(z), self.c_dim)
+                c[:, self.class_index] = 1
+            w = torch.cat([w, _normalised(self.embed(c))], dim=1)
         for index in range(self.num_layers):
             w = getattr(self, f"fc{index}")(w)
         return w if truncation == 1 else self.w_avg.lerp(w, truncation)
+
+
+def _normalised(x: Tensor) -> Tensor:
+    """Rows [N, D] at unit mean square."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
 class SynthesisBlock(nn.Module):
@@ -192,10 +208,10 @@ class StyleGAN2(Generator):
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__(img_resolution=config.img_resolution, layers=tuple(config.layers()), z_dim=config.z_dim,
                          sides=[side for side in config.resolutions if side >= SMALLEST_PICTURE],
-                         w_dim=config.w_dim, num_ws=config.num_ws)
+                         w_dim=config.w_dim, num_ws=config.num_ws, c_dim=config.c_dim)
         self.config = config
         self.mapping = MappingNetwork(z_dim=config.z_dim, w_dim=config.w_dim, layers=config.mapping_layers,
-                                      lr_multiplier=config.mapping_lr_multiplier)
+                                      lr_multiplier=config.mapping_lr_multiplier, c_dim=config.c_dim)
         self.synthesis = SynthesisNetwork(config)
 
     def _draw(self, ws: Tensor, side: int, noise_mode: NoiseMode, style_change: Tensor | None) -> Tensor:

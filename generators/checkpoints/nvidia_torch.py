@@ -21,7 +21,7 @@ from generators.stylegan2 import StyleGAN2, StyleGAN2Config
 
 DEEPEST = 8  # Modules within modules; StyleGAN2 has five.
 CONSTANTS = ("c_dim", "architecture", "activation", "weight_gain", "bias_gain", "conv_clamp", "use_noise", "resolution")
-WORKS = "what works is an unconditional StyleGAN2 generator with skip connections"
+WORKS = "what works is a StyleGAN2 generator with skip connections"
 
 
 def read_nvidia_torch(path: Path, generator: Record) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
@@ -68,14 +68,14 @@ def _check_kind(path: Path, generator: Record, modules: dict[str, Record]) -> No
         raise refusal(path, f"a network of the class {generator.class_name}, not a StyleGAN2 generator", WORKS)
     if "synthesis.input" in modules or "layer_names" in modules["synthesis"].state:
         raise refusal(path, "a StyleGAN3 network", WORKS)
-    if generator.state.get("c_dim", 0) != 0 or "mapping.embed" in modules:
-        raise refusal(path, f"a conditional network (c_dim {generator.state.get('c_dim')})", WORKS)
+    if (generator.state.get("c_dim", 0) != 0) != ("mapping.embed" in modules):
+        raise refusal(path, f"a network of c_dim {generator.state.get('c_dim')} with classes embedded otherwise", WORKS)
     for prefix, module in modules.items():
         architecture = module.state.get("architecture", "skip")
         if architecture != "skip":
             raise refusal(path, f"a network of the architecture {architecture!r}", WORKS)
         activation = module.state.get("activation", "lrelu")
-        if activation != ("linear" if prefix.endswith(".affine") else "lrelu"):
+        if activation != ("linear" if prefix.endswith((".affine", ".embed")) else "lrelu"):
             raise refusal(path, f"{prefix} has the activation {activation!r}", WORKS)
 
 
@@ -87,7 +87,7 @@ def _lr_multiplier(path: Path, modules: dict[str, Record]) -> float:
     if not isinstance(multiplier, (int, float)) or multiplier <= 0:
         raise refusal(path, "mapping.fc0 does not tell its learning-rate multiplier (bias_gain)", WORKS)
     for prefix, (weight_gain, bias_gain, inputs) in gains.items():
-        wanted = multiplier if prefix.startswith("mapping.") else 1.0
+        wanted = multiplier if prefix.startswith("mapping.fc") else 1.0
         fits = isinstance(weight_gain, (int, float)) and isclose(weight_gain * sqrt(inputs), wanted, rel_tol=1e-5)
         if bias_gain != wanted or not fits:
             raise refusal(path, f"{prefix} has the gains {weight_gain!r} and {bias_gain!r}, which StyleGAN2 does not",

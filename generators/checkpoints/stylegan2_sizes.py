@@ -14,7 +14,7 @@ from generators.stylegan2 import StyleGAN2Config
 from weights.errors import InputError
 
 LARGEST_SIDE = 1024
-SIZES = ("img_resolution", "z_dim", "w_dim", "img_channels", "mapping_layers")
+SIZES = ("img_resolution", "z_dim", "w_dim", "img_channels", "mapping_layers", "c_dim")
 REMEDY = "convert the original checkpoint again, or use another file"
 
 
@@ -33,14 +33,15 @@ def read_config(path: Path, state: Mapping[str, Tensor], *, mapping_lr_multiplie
     if not 1 <= layers <= 64:
         raise refusal(path, f"{layers} layers in the mapping network", "use a whole StyleGAN2 generator")
 
-    size = partial(size_of, path, state)
+    size, conditional = partial(size_of, path, state), "mapping.embed.weight" in state
     resolutions = [4 * 2 ** i for i in range((sides[-1] // 4).bit_length())]
     try:
         return StyleGAN2Config(
             img_resolution=sides[-1],
             channels=tuple(size(f"synthesis.b{side}.conv1.weight", 0) for side in resolutions),
-            z_dim=size("mapping.fc0.weight", 1),
+            z_dim=size("mapping.fc0.weight", 1) - (size("mapping.embed.weight", 0) if conditional else 0),
             w_dim=size("mapping.fc0.weight", 0),
+            c_dim=size("mapping.embed.weight", 1) if conditional else 0,
             img_channels=size("synthesis.b4.torgb.weight", 0),
             mapping_layers=layers,
             mapping_lr_multiplier=mapping_lr_multiplier,
@@ -61,8 +62,6 @@ def config_of(path: Path, metadata: Mapping[str, str], state: Mapping[str, Tenso
     if "mapping_lr_multiplier" not in metadata:
         raise refusal(path, "a safetensors file without the metadata of a generator (mapping_lr_multiplier ...)",
                       REMEDY)
-    if _number(path, metadata, "c_dim", 0) != 0:
-        raise refusal(path, "a generator that needs class labels", "only one without labels (c_dim 0) can be rendered")
     clamp = _number(path, metadata, "conv_clamp") if "conv_clamp" in metadata else None
     config = read_config(path, state, mapping_lr_multiplier=_number(path, metadata, "mapping_lr_multiplier"),
                          conv_clamp=clamp)
@@ -87,7 +86,6 @@ def _number(path: Path, metadata: Mapping[str, str], name: str, default: float |
 def metadata_of(config: StyleGAN2Config) -> dict[str, str]:
     """What `config_of` needs beside the weights, and the names of sizes in NVIDIA's code."""
     result = {name: str(getattr(config, name)) for name in (*SIZES, "mapping_lr_multiplier")}
-    result["c_dim"] = "0"
     if config.conv_clamp is not None:
         result["conv_clamp"] = str(config.conv_clamp)
     base, most = config.channels[-1] * config.img_resolution, max(config.channels)

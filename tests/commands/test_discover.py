@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from directions import Edit, load
 from directions.components import load_components
 from tests.commands.running import fine, refused
 from tests.directions.test_saved_edits import saved, write
+from tests.generators.checkpoints import reader_files as files
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +126,12 @@ def test_a_bank_has_components(tmp_path: Path) -> None:
     fine("sample", "--bank", tmp_path / "bank", "--count", 30, "--seed", 5)
     [sheet], _ = fine("discover", "sheet", tmp_path / "bank", "--components", "0", "--columns", 2, "--out", tmp_path)
     assert sheet.name == "bank-sheet.jpg"
+
+
+def test_classes_have_components_of_their_own(tmp_path: Path) -> None:
+    generator = files.write_nvidia_torch(tmp_path / "a.pkl", files.nvidia_modules(replace(files.CONFIG, c_dim=3)))
+    small = ("--samples", 300, "--count", 2, "--generator", generator)
+    first, second = (load_components(fine("discover", "components", *small, "--class", each)[0][0]) for each in (0, 1))
+    assert not first.space.matches(second.space)
+    refused("discover", "components", *small, "--class", 3, words="choose one of 0 to 2")
+    refused("discover", "components", "--class", 0, words="one class alone")

@@ -111,10 +111,13 @@ def nvidia_modules(config: StyleGAN2Config = CONFIG, *, use_noise: bool = True) 
         return module
 
     mapping = Module("MappingNetwork", num_layers=config.mapping_layers)
+    embedded = config.w_dim if config.c_dim else 0
+    if config.c_dim:
+        mapping.state["_modules"]["embed"] = linear("mapping.embed", config.c_dim, config.w_dim, 1, "linear")  # type: ignore[index]
     for i in range(config.mapping_layers):
         mapping.state["_modules"][f"fc{i}"] = linear(  # type: ignore[index]
             f"mapping.fc{i}",
-            config.z_dim if i == 0 else config.w_dim,
+            config.z_dim + embedded if i == 0 else config.w_dim,
             config.w_dim,
             config.mapping_lr_multiplier,
             "lrelu",
@@ -135,7 +138,7 @@ def nvidia_modules(config: StyleGAN2Config = CONFIG, *, use_noise: bool = True) 
         parts["torgb"] = layer(f"{prefix}.torgb", "ToRGBLayer", channels, 3, 1, side)  # type: ignore[index]
         synthesis.state["_modules"][f"b{side}"] = block  # type: ignore[index]
         before = channels
-    generator = Module("Generator", z_dim=config.z_dim, c_dim=0, w_dim=config.w_dim)
+    generator = Module("Generator", z_dim=config.z_dim, c_dim=config.c_dim, w_dim=config.w_dim)
     generator.state["_modules"] |= {"synthesis": synthesis, "mapping": mapping}  # type: ignore[operator]
     return generator
 

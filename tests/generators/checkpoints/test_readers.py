@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from generators import MobileStyleGANConfig
+from generators import MobileStyleGANConfig, load
 from generators.checkpoints import read, write
 from generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from tests.generators.checkpoints import reader_files as files
@@ -274,6 +274,43 @@ def refused(path: Path, *words: str) -> None:
         assert word in message, message
 
 
+def test_a_class_conditional_network(tmp_path: Path) -> None:
+    """w is what the mapping of stylegan2-ada-pytorch makes of z and of the class's embedding, both at unit length."""
+    config = dataclasses.replace(files.CONFIG, c_dim=3)
+    path = files.write_nvidia_torch(tmp_path / "a.pkl", files.nvidia_modules(config))
+    generator = load(path)
+    assert (generator.c_dim, generator.z_dim, generator.w_dim) == (3, config.z_dim, config.w_dim)
+    z = torch.from_numpy(files.numbers("z", 2, config.z_dim))
+    state = read(path)[1]
+
+    def unit(x: torch.Tensor) -> torch.Tensor:
+        return x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
+
+    def theirs(index: int) -> torch.Tensor:
+        embedded = state["mapping.embed.weight"][:, index] / 3 ** 0.5 + state["mapping.embed.bias"]
+        x = torch.cat([unit(z), unit(embedded[None]).expand(2, -1)], dim=1)
+        for layer in range(config.mapping_layers):
+            gain = config.mapping_lr_multiplier
+            x = torch.nn.functional.linear(x, state[f"mapping.fc{layer}.weight"] * gain / x.shape[1] ** 0.5,
+                                           state[f"mapping.fc{layer}.bias"] * gain)
+            x = torch.nn.functional.leaky_relu(x, 0.2) * 2 ** 0.5
+        return x
+
+    for index in range(3):
+        of_class = generator.of_class(index)
+        torch.testing.assert_close(of_class.mapping(z), theirs(index), rtol=1e-4, atol=1e-5)
+        one_hot = torch.eye(3)[[index, index]]
+        torch.testing.assert_close(generator.mapping(z, one_hot), theirs(index), rtol=1e-4, atol=1e-5)
+        assert of_class.space.matches(generator.space) == (index == 0)
+    assert generator.of_class(2).hash == generator.hash
+    with pytest.raises(InputError, match="choose one of 0 to 2"):
+        generator.of_class(3)
+    with pytest.raises(InputError, match="one class alone"):
+        load(files.write_nvidia_torch(tmp_path / "b.pkl")).of_class(0)
+    write(tmp_path / "own.safetensors", *read(path), half=False)
+    assert load(tmp_path / "own.safetensors").of_class(1).space.matches(generator.of_class(1).space)
+
+
 def test_other_kinds_of_nvidia_networks(tmp_path: Path) -> None:
     conditional, resnet, third, relu = (files.nvidia_modules() for _ in range(4))
     conditional.state["c_dim"] = 10
@@ -282,7 +319,7 @@ def test_other_kinds_of_nvidia_networks(tmp_path: Path) -> None:
     third.state["_modules"]["synthesis"].state["_modules"]["input"] = files.Module("SynthesisInput")  # type: ignore[index]
     relu.state["_modules"]["mapping"].state["_modules"]["fc1"].state["activation"] = "relu"  # type: ignore[index]
     for generator, word in (
-        (conditional, "conditional"),
+        (conditional, "c_dim 10"),
         (resnet, "'resnet'"),
         (third, "StyleGAN3"),
         (relu, "'relu'"),
@@ -364,7 +401,7 @@ def test_own_format_with_errors(own: Path, tmp_path: Path) -> None:
     refused(change(own, out, metadata={"mapping_lr_multiplier": "nan"}), "mapping_lr_multiplier", "'nan'")
     refused(change(own, out, metadata={"img_resolution": "64"}), "img_resolution 64", "32")
     refused(change(own, out, metadata={"architecture": "resnet"}), "'resnet'", "are stylegan2")
-    refused(change(own, out, metadata={"c_dim": "3"}), "labels")
+    refused(change(own, out, metadata={"c_dim": "3"}), "c_dim 3", "0")
 
 
 def test_files_that_are_no_checkpoint(own: Path, tmp_path: Path) -> None:
