@@ -116,7 +116,8 @@ def decode(data: bytes, name: str) -> Decoded:
         raise InputError(name, f"{width} x {height} pixels do not fit into memory",
                          "make the photo smaller, or save it as JPEG, and try again") from error
     except Image.DecompressionBombError as error:  # A GIF's first picture may be larger than it says.
-        raise InputError(name, "it holds a picture of too many pixels", "make the photo smaller and try again") from error
+        raise InputError(name, "it holds a picture of too many pixels",
+                         "make the photo smaller and try again") from error
     except DECODER_ERRORS as error:
         raise InputError(name, *DAMAGED) from error
     # What was brighter than white is gone: an edited copy cannot be written with these code points.

@@ -17,6 +17,7 @@ import numpy as np
 from inversion.alignment import Face, align, blurred
 from inversion.faces import SAME_PERSON
 from inversion.photo import Photo
+from inversion.tone import Monochrome
 
 if TYPE_CHECKING:
     import torch
@@ -140,6 +141,9 @@ def limits_of_inversion(inversion: Inversion, *, generator: Generator | None = N
         digits = 2 if inversion.identity > SAME_PERSON + 0.005 else 4  # Never "0.60, below 0.6".
         texts.append(f"The result may not look like the person (identity distance {inversion.identity:.{digits}f}, "
                      f"below {SAME_PERSON} is the same person): {remedy}a sharper, more frontal photo works better")
+    if Monochrome.of(inversion.crop) is not None:
+        texts.append("The photo is black and white, or in another single colour: edits stay in it, and a change of "
+                     "colour shows as lighter or darker")
     return tuple(texts)
 
 

@@ -310,6 +310,13 @@ def test_another_person_is_told(astronaut_crop: np.ndarray, distance: Perceptual
     assert len(told(identity=0.9, stopped=True)) == 1
 
 
+def test_a_photo_of_one_colour_is_told(astronaut_crop: np.ndarray, distance: PerceptualDistance) -> None:
+    for tint in ((1, 1, 1), (1, 0.9, 0.75)):
+        grey = np.rint(astronaut_crop.mean(axis=2, keepdims=True) * tint).astype(np.uint8)
+        (text,) = limits_of_inversion(record(grey, grey), distance=distance)
+        assert "black and white" in text
+
+
 def test_the_record_carries_all_of_it_and_nothing_else_changes(astronaut: Photo, face: Face, astronaut_crop: np.ndarray,
                                                                distance: PerceptualDistance, tmp_path_factory:
                                                                pytest.TempPathFactory) -> None:
