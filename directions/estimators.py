@@ -98,7 +98,8 @@ class IncrementalPCA(Estimator):
 
     def update(self, rows: Tensor) -> None:
         if not self.state:
-            self.state = {"mean": torch.zeros(self.width), "components": torch.zeros(0, self.width),
+            # Rows for all components at once: growing them would take as much again. As many are in use as have sizes.
+            self.state = {"mean": torch.zeros(self.width), "components": torch.zeros(self.count, self.width),
                           "sizes": torch.zeros(0, dtype=torch.float64), "n": torch.zeros(1, dtype=torch.float64),
                           "total": torch.zeros(1, dtype=torch.float64)}
         for part in rows.split(ROWS):
@@ -114,7 +115,7 @@ class IncrementalPCA(Estimator):
         def stacked(columns: slice) -> Tensor:
             return torch.cat([sizes[:, None] * known[:len(sizes), columns], rows[:, columns], apart[None, columns]])
 
-        products = torch.zeros([len(known) + new + 1] * 2, dtype=torch.float64)
+        products = torch.zeros([len(sizes) + new + 1] * 2, dtype=torch.float64)
         for columns in slabs(self.width):
             part = stacked(columns)
             products += (part @ part.T).double()
@@ -122,19 +123,17 @@ class IncrementalPCA(Estimator):
         kept = min(self.count, int((squares > 1e-10 * squares[-1]).sum()))
         squares, vectors = squares.flip(0)[:kept], vectors.flip(1)[:, :kept]
         turn = (vectors / squares.sqrt()).T.float()
-        if kept > len(known):
-            known = torch.cat([known, torch.zeros(kept - len(known), self.width)])
         for columns in slabs(self.width):
             known[:kept, columns] = turn @ stacked(columns)
         self.state["total"] += products.diagonal()[len(sizes):].sum()
         self.state["mean"] += (chunk_mean - self.state["mean"]) * (new / (n + new))
         self.state["n"] += new
-        self.state |= {"components": known[:kept], "sizes": squares.sqrt()}
+        self.state["sizes"] = squares.sqrt()
 
     def result(self) -> Fitted:
         more = float(self.state["n"]) - 1
-        return _fitted(self.state["mean"], self.state["components"], self.state["sizes"].square() / more,
-                       self.state["total"][0] / more)
+        found = self.state["components"][:len(self.state["sizes"])]
+        return _fitted(self.state["mean"], found, self.state["sizes"].square() / more, self.state["total"][0] / more)
 
 
 class RandomisedPCA(Estimator):

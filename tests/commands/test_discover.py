@@ -19,7 +19,8 @@ from tests.generators.checkpoints import reader_files as files
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own."""
+    """A cache of its own, and fewer samples for regressions."""
+    monkeypatch.setattr("directions.finding.REGRESSION", 500)
     monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 

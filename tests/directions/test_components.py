@@ -21,6 +21,12 @@ SMALL = ComponentSettings(samples=3000, count=5)
 PUBLISHED = Path(__file__).parents[3] / "shared" / "directions" / "stylegan2-ffhq.safetensors"
 
 
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer samples for the regression, which the small generators have enough of."""
+    monkeypatch.setattr(finding, "REGRESSION", 1000)
+
+
 @pytest.mark.skipif(not PUBLISHED.is_file(), reason="the published components are not on this machine")
 @pytest.mark.usefixtures("bundled_models")
 def test_components_of_w_are_the_published_ones() -> None:
