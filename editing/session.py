@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ def save_session(path: str | os.PathLike[str], session: Session) -> None:
         metadata |= {_INVERSION + name: text for name, text in texts.items()}
     if session.photo is not None and session.face is not None:
         face = session.face
-        tensors |= {"photo": _as_png(session.photo.pixels), "landmarks": torch.tensor(face.landmarks),
+        tensors |= {"photo": _as_png(session.photo), "landmarks": torch.tensor(face.landmarks),
                     "quad": torch.tensor(face.quad)}
         metadata["photo"] = json.dumps({"name": session.photo.name, "sha256": session.photo.sha256, "box": face.box,
                                         "score": face.score})
@@ -110,12 +110,15 @@ def _photo(tensors: Mapping[str, Tensor], stored: Mapping[str, Any]) -> tuple[Ph
         raise ValueError("the face's points have the wrong shape")
     left, top, right, bottom = (int(value) for value in stored["box"])
     face = Face(box=(left, top, right, bottom), score=float(stored["score"]), landmarks=landmarks, quad=quad)
-    return Photo(decoded.pixels, str(stored["name"]), str(stored["sha256"])), face
+    return replace(decoded, name=str(stored["name"]), sha256=str(stored["sha256"])), face
 
 
-def _as_png(pixels: np.ndarray) -> Tensor:
+def _as_png(photo: Photo) -> Tensor:
+    """A photo as PNG, with its transparency and in its own colours."""
     from PIL import Image
 
-    data = io.BytesIO()
-    Image.fromarray(pixels).save(data, "PNG", compress_level=1)
+    data, pixels, profile = io.BytesIO(), photo.pixels, None
+    if photo.stored is not None:
+        pixels, profile = photo.stored.of(pixels, pixels)
+    Image.fromarray(pixels).save(data, "PNG", compress_level=1, **({"icc_profile": profile} if profile else {}))
     return torch.frombuffer(bytearray(data.getvalue()), dtype=torch.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from directions import Edit
 from editing import PhotoSource, SampleSource, Session, load_session, save_session
 from generators import Space
-from inversion import Face, Inversion, Photo, ProjectorSettings
+from inversion import Face, Inversion, Photo, ProjectorSettings, open_photo
+from tests.inversion.corpus import cases
 from weights.errors import InputError
 
 SETTINGS = ProjectorSettings(start="mean", steps=3)
@@ -50,6 +52,19 @@ def test_a_session_comes_back_as_it_was(session: Session, tmp_path: Path) -> Non
     assert np.array_equal(found.face.landmarks, session.face.landmarks)
     assert np.array_equal(found.face.quad, session.face.quad)
     assert (found.face.box, found.face.score) == (session.face.box, session.face.score)
+
+
+@pytest.mark.parametrize("name", ["PNG, transparent", "PNG, Display P3", "PNG, grey", "profile grey",
+                                  "PNG, grey and transparent"])
+def test_a_photo_comes_back_with_all_that_its_file_has(name: str, session: Session, tmp_path: Path) -> None:
+    photo = open_photo(io.BytesIO(cases()[name].data), name="me.png")
+    save_session(tmp_path / "s.safetensors", replace(session, photo=photo))
+    found = load_session(tmp_path / "s.safetensors").photo
+    assert np.array_equal(found.pixels, photo.pixels)
+    assert (found.name, found.sha256, found.stored.profile) == (photo.name, photo.sha256, photo.stored.profile)
+    assert np.array_equal(found.stored.pixels, photo.stored.pixels)
+    assert (found.stored.alpha is None) == (photo.stored.alpha is None)
+    assert found.stored.alpha is None or np.array_equal(found.stored.alpha, photo.stored.alpha)
 
 
 def test_without_the_photo_nothing_of_it_is_in_the_file(session: Session, tmp_path: Path) -> None:
