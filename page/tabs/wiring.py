@@ -41,7 +41,12 @@ def as_updates(handler: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(handler)
     def several(*args: Any) -> Iterator[Update]:
-        yield from map(_as_updates, handler(*args))
+        answered = False
+        for values in handler(*args):
+            answered = True
+            yield _as_updates(values)
+        if not answered:
+            yield gr.skip()  # Of a generator that yields nothing, Gradio would empty all outputs.
 
     return several if inspect.isgeneratorfunction(handler) else once
 

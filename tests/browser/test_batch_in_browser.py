@@ -35,7 +35,7 @@ def go(page: Page) -> None:
     """Set an edit on the tab Edit, and the quick preset on this one."""
     surprise(page)
     move(page, "smile", 2)
-    page.wait_for_selector("#effect >> text=smile +2")
+    page.wait_for_selector("#effect .said >> text=Smile:")
     page.get_by_role("tab", name="Batch").click()
     page.wait_for_selector("#batch-edit >> text=smile +2")
     unfold(page, "#batch-more")

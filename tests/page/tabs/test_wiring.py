@@ -74,6 +74,13 @@ def test_a_session_keeps_no_component_for_each_update(wrap: Callable[..., Any]) 
     assert (left == 0) == (wrap is as_updates)  # The second: that there is something to guard against.
 
 
+def test_a_handler_that_has_nothing_to_say_leaves_all_as_it_is() -> None:
+    def silent() -> Iterator[Update]:
+        yield from ()
+
+    assert list(as_updates(silent)()) == [gr.skip()]
+
+
 def test_values_become_updates_and_updates_and_states_stay() -> None:
     with gr.Blocks(analytics_enabled=False):
         text, state, picture = gr.HTML(), gr.State(), gr.Image()
