@@ -101,7 +101,8 @@ def displace(generator: Generator, controls: Controls, edited: EditedLatents, ed
         InputError: an unknown name or class, a layer range that the generator does not have, or a method that the
             controls are not of.
     """
-    parts = [_part(controls, edit, name, strength) for name, strength in (strengths or edit.strengths).items()]
+    parts = [_part(controls, edit, name, strength) for name, strength in (strengths or edit.strengths).items()
+             if isinstance(strength, Tensor) or strength or edit.centred]
     if edit.centred:
         edited = _centre(generator, edited, parts)
     parts = [part for part in parts if isinstance(part.length, Tensor) or part.length]

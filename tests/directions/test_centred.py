@@ -57,6 +57,7 @@ def test_an_edit_that_is_not_centred_shifts_by_sigmas(generator: Generator, comp
     shift = coordinates(components, edited, 1) - coordinates(components, given.latent, 1)
     torch.testing.assert_close(shift, torch.full_like(shift, 5.0), rtol=1e-3, atol=1e-3)
     assert torch.equal(displace(generator, controls, given, Edit(strengths={"nose": 0.0})).latent, given.latent)
+    assert torch.equal(displace(generator, controls, given, Edit(strengths={"horns": 0.0})).latent, given.latent)
 
 
 @pytest.mark.parametrize("centred", [True, False])
