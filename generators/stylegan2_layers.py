@@ -34,8 +34,9 @@ class FullyConnected(nn.Module):
         self.lrelu = lrelu
 
     def forward(self, x: Tensor) -> Tensor:  # [N, in_features] -> [N, out_features]
-        x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
-        return F.leaky_relu(x, LRELU_SLOPE) * LRELU_GAIN if self.lrelu else x
+        gain = LRELU_GAIN if self.lrelu else 1.0  # Of the activation; a factor passes through it.
+        x = F.linear(x, self.weight * (self.weight_gain * gain), self.bias * (self.bias_gain * gain))
+        return F.leaky_relu(x, LRELU_SLOPE) if self.lrelu else x
 
 
 class FrozenCache:
