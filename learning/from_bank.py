@@ -20,7 +20,7 @@ from gradctrl.fitting import FEWEST
 from gradctrl.prepare import prepare
 from learning.accuracy import accuracy_report
 from learning.bank import SampleBank
-from learning.calibration import Tuner
+from learning.calibration import FINALISTS, Tuner
 from learning.contenders import Split, fit_contender, split_bank
 from learning.fitting import fit_to_examples, fit_to_scores, outside
 from learning.scorers import ImageScorer
@@ -172,7 +172,8 @@ def renders(tuner: Tuner, controls: Controls, names: Sequence[str]) -> int:
             tried += len(control.keep) * len(settings.counts) * 2
         few, more = (len(draw_trials(tuner.scores, [name], tuner.pool, count=count, seed=settings.seed))
                      for count in (settings.samples, settings.margin_samples))
-        total += tried * few + (1 + len(settings.margins)) * more
+        finalists = min(len(settings.margins), FINALISTS)
+        total += (tried + 1 + len(settings.margins)) * few + (1 + finalists) * more
     return total
 
 
