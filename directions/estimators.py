@@ -159,7 +159,7 @@ class RandomisedPCA(Estimator):
         along = rows @ self.state["basis"].T  # [B, L]
         self.state["n"] += len(rows)
         self.state["sum"] += rows.sum(dim=0)
-        self.state["total"] += rows.square().sum(dtype=torch.float64)
+        self.state["total"] += torch.linalg.vector_norm(rows, dim=1).double().square().sum()  # No copy of the chunk.
         self.state["along"] += along.sum(dim=0, dtype=torch.float64)
         self.state["measured"] += (along.T @ along).double()
         for columns in slabs(self.width):
