@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from generators.base import Generator
@@ -79,11 +80,17 @@ def check_state(path: Path, build: Callable[[Any], Generator], config: Any,
 
 
 def set_mean_w(mapping: MappingNetwork, state: dict[str, Tensor]) -> None:
-    """Put the mean w that a file lacks into its weights: of 20,000 seeded w. `mapping` takes its weights."""
+    """Put the mean w that a file lacks into its weights: of 20,000 seeded w of all classes. `mapping` is loaded."""
     mapping.load_state_dict({name.removeprefix("mapping."): value for name, value in state.items()
                              if name.startswith("mapping.")})
     rng = torch.Generator().manual_seed(0)
-    z_dim = mapping.get_parameter("fc0.weight").shape[1]
+    z_dim, c_dim = mapping.get_parameter("fc0.weight").shape[1], getattr(mapping, "c_dim", 0)
+    if c_dim:
+        z_dim -= len(mapping.get_parameter("embed.weight"))
+    sums = []
     with torch.no_grad():
-        sums = [mapping(torch.randn(1000, z_dim, generator=rng)).double().sum(dim=0) for _ in range(AVERAGED // 1000)]
+        for _ in range(AVERAGED // 1000):
+            z = torch.randn(1000, z_dim, generator=rng)
+            c = F.one_hot(torch.randint(c_dim, (1000,), generator=rng), c_dim).float() if c_dim else None
+            sums.append(mapping(z, c).double().sum(dim=0))
     state["mapping.w_avg"] = (torch.stack(sums).sum(dim=0) / AVERAGED).float()

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from generators.checkpoints.allow_list import Record
-from generators.checkpoints.check import check_state, expected_shapes, is_plain, refusal
-from generators.checkpoints.stylegan2_sizes import read_config
+from generators.checkpoints.check import expected_shapes, is_plain, refusal
+from generators.checkpoints.stylegan2_sizes import complete, read_config
 from generators.stylegan2 import StyleGAN2, StyleGAN2Config
 
 WORKS = "what works is an unconditional StyleGAN2 generator with skip connections"
@@ -55,7 +55,7 @@ def read_nvidia_tensorflow(path: Path, network: Record) -> tuple[StyleGAN2Config
                          conv_clamp=_positive(path, kwargs, "conv_clamp") if kwargs.get("conv_clamp") else None)
     kernel = _filter(path, kwargs)
     state |= {name: kernel for name in expected_shapes(StyleGAN2, config) if name.endswith("resample_filter")}
-    return config, check_state(path, StyleGAN2, config, state)
+    return config, complete(path, config, state)
 
 
 def _arguments(path: Path, network: Record) -> dict[str, object]:

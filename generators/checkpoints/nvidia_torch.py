@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from generators.checkpoints.allow_list import Record
-from generators.checkpoints.check import check_state, is_plain, refusal
-from generators.checkpoints.stylegan2_sizes import read_config
-from generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from generators.checkpoints.check import is_plain, refusal
+from generators.checkpoints.stylegan2_sizes import complete, read_config
+from generators.stylegan2 import StyleGAN2Config
 
 DEEPEST = 8  # Modules within modules; StyleGAN2 has five.
 CONSTANTS = ("c_dim", "architecture", "activation", "weight_gain", "bias_gain", "conv_clamp", "use_noise", "resolution")
@@ -40,7 +40,7 @@ def read_nvidia_torch(path: Path, generator: Record) -> tuple[StyleGAN2Config, d
             _add_silent_noise(path, prefix, module, state)
     config = read_config(path, state, mapping_lr_multiplier=_lr_multiplier(path, modules),
                          conv_clamp=_conv_clamp(path, modules))
-    return config, check_state(path, StyleGAN2, config, state)
+    return config, complete(path, config, state)
 
 
 def _walk(path: Path, module: Record, prefix: str, depth: int = 0) -> Iterator[tuple[str, Record]]:

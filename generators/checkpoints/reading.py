@@ -15,7 +15,9 @@ from generators.checkpoints.nvidia_torch import read_nvidia_torch
 from generators.checkpoints.openvino import read_openvino
 from generators.checkpoints.own import read_own
 from generators.checkpoints.rosinality import read_rosinality
+from generators.checkpoints.stylegan2_sizes import in_colour
 from generators.checkpoints.unpickle import ZIP_START, read_pickle
+from generators.stylegan2 import StyleGAN2Config
 
 PICKLE_START = b"\x80"  # Protocols 2 and later, which all of these repositories write.
 KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (PyTorch or TensorFlow, StyleGAN2), "
@@ -35,6 +37,11 @@ def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Tensor]]:
         InputError: one line with the file, what is wrong with it, and what to do.
     """
     path = Path(path)
+    config, state = _read(path)
+    return in_colour(path, config, state) if isinstance(config, StyleGAN2Config) else (config, state)
+
+
+def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
     if path.is_dir():
         return read_openvino(path)
     start = _start(path)

@@ -11,19 +11,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from generators.checkpoints.check import check_state, expected_shapes, refusal, set_mean_w
-from generators.checkpoints.stylegan2_sizes import read_config
-from generators.stylegan2 import StyleGAN2, StyleGAN2Config
-from generators.stylegan2_layers import fir_filter
+from generators.checkpoints.check import refusal
+from generators.checkpoints.stylegan2_sizes import complete, read_config
+from generators.stylegan2 import StyleGAN2Config
 
 LR_MULTIPLIER = 0.01
 
 
 def read_rosinality(path: Path, checkpoint: Mapping[object, object]) -> tuple[StyleGAN2Config, dict[str, Tensor]]:
-    """Convert a checkpoint to sizes and weights; a missing `latent_avg` is computed, as the mean of 20,000 seeded w.
+    """Convert a checkpoint to sizes and weights.
 
     Raises:
         InputError: it has no g_ema, or its weights are not those of a StyleGAN2 generator.
@@ -37,15 +35,10 @@ def read_rosinality(path: Path, checkpoint: Mapping[object, object]) -> tuple[St
         except (RuntimeError, IndexError) as error:
             raise refusal(path, f"the weight {source} has the shape {list(value.shape)}", "use another file") from error
     config = read_config(path, state, mapping_lr_multiplier=LR_MULTIPLIER)
-    for name in expected_shapes(StyleGAN2, config):  # There the filter is stored only where something is doubled.
-        if name.endswith(("conv1.resample_filter", "b4.resample_filter")):
-            state.setdefault(name, fir_filter())
     average = checkpoint.get("latent_avg")
-    state["mapping.w_avg"] = average.reshape(-1) if isinstance(average, Tensor) else torch.zeros(config.w_dim)
-    state = check_state(path, StyleGAN2, config, state)
-    if not isinstance(average, Tensor):
-        set_mean_w(StyleGAN2(config).mapping, state)
-    return config, state
+    if isinstance(average, Tensor):
+        state["mapping.w_avg"] = average.reshape(-1)
+    return config, complete(path, config, state)
 
 
 def _weights(path: Path, checkpoint: Mapping[object, object]) -> dict[str, Tensor]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from generators.checkpoints.check import refusal, size_of
-from generators.stylegan2 import StyleGAN2Config
+from generators.checkpoints.check import check_state, expected_shapes, refusal, set_mean_w, size_of
+from generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from generators.stylegan2_layers import fir_filter
 from weights.errors import InputError
 
 LARGEST_SIDE = 1024
@@ -51,6 +54,45 @@ def read_config(path: Path, state: Mapping[str, Tensor], *, mapping_lr_multiplie
         raise
     except ValueError as error:
         raise InputError(path, str(error), "use another generator") from error
+
+
+def complete(path: Path, config: StyleGAN2Config, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Check the weights of another program's file (`check_state`), with the buffers that such files may lack.
+
+    These are the filters, of which there is one kind, the noise maps (seeded ones), and the mean w (of 20,000 seeded).
+
+    Raises:
+        InputError: as for `check_state`.
+    """
+    random, without_mean = torch.Generator().manual_seed(0), "mapping.w_avg" not in state
+    for name, shape in expected_shapes(StyleGAN2, config).items():
+        if name.endswith("resample_filter"):
+            state.setdefault(name, fir_filter())
+        elif name.endswith("noise_const") and name not in state:
+            state[name] = torch.randn(shape, generator=random)
+    state.setdefault("mapping.w_avg", torch.zeros(config.w_dim))
+    state = check_state(path, StyleGAN2, config, state)
+    if without_mean:
+        set_mean_w(StyleGAN2(config).mapping, state)
+    return state
+
+
+def in_colour(path: Path, config: StyleGAN2Config, state: dict[str, Tensor]) -> tuple[StyleGAN2Config,
+                                                                                     dict[str, Tensor]]:
+    """The generator that draws the same pictures in red, green and blue.
+
+    A grey one draws its one channel in all three. Of four channels the last, the transparency, is left out.
+
+    Raises:
+        InputError: it draws two channels, or more than four.
+    """
+    if config.img_channels not in (1, 3, 4):
+        raise refusal(path, f"pictures of {config.img_channels} channels", "use a generator of 1, 3 or 4")
+    kept = [0, 0, 0] if config.img_channels == 1 else [0, 1, 2]
+    if config.img_channels != 3:
+        state = {name: value[kept] if re.search(r"\.torgb\.(weight|bias)$", name) else value
+                 for name, value in state.items()}
+    return replace(config, img_channels=3), state
 
 
 def config_of(path: Path, metadata: Mapping[str, str], state: Mapping[str, Tensor]) -> StyleGAN2Config:

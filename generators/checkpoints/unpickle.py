@@ -27,6 +27,7 @@ from generators.checkpoints.allow_list import (
     DAMAGED,
     DamagedError,
     Global,
+    Record,
     RefusedError,
     Session,
     Storage,
@@ -41,6 +42,7 @@ ZIP_START = b"PK\x03\x04"
 STREAM_MAGIC = 0x1950A86A20F9469CFC6C  # The first pickle of torch's older files.
 STREAM_VERSION = 1001
 FREE_BYTES = 1 << 20  # What a file may make us allocate beyond a small multiple of its own size.
+DEEPEST = 100         # Values within values; a network's go about 30 deep.
 
 
 class _Source(Protocol):
@@ -68,9 +70,10 @@ def read_pickle(path: str | os.PathLike[str]) -> object:
                 raise InputError(path, "the file is empty", "download it again")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
                 session = Session(4 * size + FREE_BYTES, _read_stream)
-                if view[:4] == ZIP_START:
-                    return _read_zip(file, session)
-                return _read_stream_or_pickle(view, size, session)
+                content = (_read_zip(file, session) if view[:4] == ZIP_START else
+                           _read_stream_or_pickle(view, size, session))
+        _check_nesting(content, size + FREE_BYTES)
+        return content
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror or error})", "check the path") from error
     except RefusedError as error:
@@ -80,6 +83,35 @@ def read_pickle(path: str | os.PathLike[str]) -> object:
     except (DamagedError, zipfile.BadZipFile, *DAMAGED) as error:
         detail = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(path, f"truncated, damaged or not a checkpoint ({detail})", "download it again") from error
+
+
+def _check_nesting(content: object, most: int) -> None:
+    """Refuse what would take for ever to go through: values that are nested too deeply, or shared so often that they
+    are many more than the file's bytes."""
+    sizes: dict[int, tuple[int, int]] = {}  # Of each container: the values within, and how deep they go.
+    stack = [(content, False)]
+    while stack:
+        value, children_done = stack.pop()
+        within = _within(value)
+        if children_done:
+            known = [sizes[id(child)] for child in within if id(child) in sizes]
+            count = 1 + len(within) - len(known) + sum(size for size, _ in known)
+            depth = 1 + max((depth for _, depth in known), default=0)
+            sizes[id(value)] = min(count, most + 1), depth
+            if count > most or depth > DEEPEST:
+                raise DamagedError("values within values without end")
+        elif id(value) not in sizes:
+            sizes[id(value)] = 1, 1  # While it is on its way: of a value within itself.
+            stack.append((value, True))
+            stack += [(child, False) for child in within if isinstance(child, (list, tuple, dict, Record))]
+
+
+def _within(value: object) -> list[object]:
+    if isinstance(value, Record):
+        return [value.state]
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _read_zip(file: io.BufferedReader, session: Session) -> object:
@@ -177,6 +209,7 @@ class _Machine:
         for opcode, argument, _ in genops(source):  # type: ignore[arg-type]
             if opcode.name == "STOP":
                 return self.stack.pop()
+            self.session.charge(_COSTS.get(opcode.name, 0))
             if opcode.name in _CONSTANTS:
                 self.stack.append(argument)
             elif opcode.name in _OPCODES:
@@ -259,6 +292,10 @@ _CONSTANTS = frozenset([
     "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
     "BINBYTES8", "BYTEARRAY8",
 ])
+
+# Bytes that an opcode of a byte or two may take up.
+_COSTS = dict.fromkeys(["EMPTY_LIST", "EMPTY_DICT", "LIST", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "DICT"], 64) | (
+    dict.fromkeys(["EMPTY_SET", "FROZENSET"], 216) | dict.fromkeys(["MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"], 100))
 
 _OPCODES: dict[str, Callable[[_Machine, object], object]] = {
     "PROTO": lambda m, a: None,
