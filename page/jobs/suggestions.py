@@ -127,5 +127,5 @@ def _tried(models: EditingModels, subject: EditSubject, name: str, strength: flo
 
 
 def _known(controls: Controls, key: str) -> bool:
-    name, _, wanted = key.partition(":")
-    return name in controls and (not wanted or wanted in getattr(controls[name], "classes", ()))
+    name = key.partition(":")[0]
+    return name in controls and key in controls[name].keys

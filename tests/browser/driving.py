@@ -56,6 +56,12 @@ def move(page: Page, control: str, value: float) -> float:
     return until_changed(page, before)
 
 
+def at_rest(page: Page) -> list[str]:
+    """The pictures once they are there in full, not as previews, which come within the message."""
+    page.wait_for_function(f"{PICTURES}.every(image => image?.naturalWidth && !image.src.startsWith('data:'))")
+    return pictures(page)
+
+
 def unfold(page: Page, area: str) -> None:
     """Open what is folded."""
     page.locator(f"{area} > button").first.click()

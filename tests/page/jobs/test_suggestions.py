@@ -75,6 +75,8 @@ def test_a_surprise_is_a_few_tasteful_changes(services: Services) -> None:
     for seed in range(40):
         edit = surprise(controls, random.Random(seed))
         assert 1 <= len(edit.strengths) <= 3
+        edit.check()
+        assert all(key in controls[key.partition(":")[0]].keys for key in edit.strengths)
         for key, strength in edit.strengths.items():
             assert any(low <= strength <= high for low, high in TASTEFUL[key])
             seen.add(key)
