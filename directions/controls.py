@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from types import MappingProxyType
@@ -70,18 +70,27 @@ class Controls(Mapping[str, Direction]):
             InputError: there is none; the message lists those that there are. Or the set is for another space.
         """
         if name not in self._by_name and name in self.sets:
-            return self._set(name)
+            return self._set(name)[name]
         if name not in self._by_name:
             raise InputError(name, f"no such attribute in {self.source}", f"there are {', '.join(self) or 'none'}")
         return self._by_name[name]
 
-    def _set(self, name: str) -> Direction:
+    def sets_of(self, names: Iterable[str]) -> dict[str, Controls]:
+        """The sets that some names of strengths are of, by prefix: "ganspace" of "ganspace:bald".
+
+        Raises:
+            InputError: one is for another space.
+        """
+        prefixes = {name.partition(":")[0] for name in names}
+        return {name: self._set(name) for name in sorted(prefixes & self.sets.keys()) if name not in self}
+
+    def _set(self, name: str) -> Controls:
         """One of the sets, for the space that these controls are for."""
         found = self.sets[name]()
         if not self.matches(found) or {each.width for each in self.values() if each.moves == "w"} - {found[name].width}:
             raise InputError(name, f"is for another generator than {self.source}",
                              "load the bundled generator, or one with its W")
-        return found[name]
+        return found
 
     def control(self, name: str) -> Control:
         """The control with this name: a direction that knows classes and a score.

@@ -19,7 +19,7 @@ from directions.control import Control, Direction, GradCtrlControl
 from directions.controls import Controls, Spaces
 from directions.linear import LinearControl, LinearDirection
 from directions.methods import METHODS
-from directions.named import GANSPACE, TABLE, DirectionSet, ganspace_components, ganspace_edits
+from directions.named import COMPONENTS, GANSPACE, TABLE, DirectionSet, ganspace_components, ganspace_edits
 from directions.saved_edits import import_saved_edit
 from generators import LatentStatistics, Space
 from gradctrl import Classifier
@@ -71,7 +71,8 @@ def load(source: str | os.PathLike[str] = "bundled") -> Controls:
 
 def named_edits() -> Controls:
     """The named edits of GANSpace's authors, as one direction of many outputs."""
-    return Controls([ganspace_edits()], spaces={"w": ganspace_components().space}, source=TABLE)
+    return Controls([ganspace_edits()], spaces={"w": ganspace_components().space},
+                    source=f"{path_of(TABLE).name} with {path_of(COMPONENTS).name}")
 
 
 NAMED = {GANSPACE: named_edits}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ class DirectionSet(Direction):
     """
 
     members: Mapping[str, LinearDirection]  # By name, all found by one method.
+    sha256: str                             # Of the files that it was read from, by which recipes name it.
     groups: Mapping[str, str] = field(default_factory=dict)  # Of each member, for people: "hair".
 
     def __post_init__(self) -> None:
@@ -90,10 +93,11 @@ class DirectionSet(Direction):
         return self.member(target).direction(x)
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"directions": torch.cat([each.directions for each in self.members.values()])}
+        """None of its own: its members are computed from its files, and rounded otherwise on another processor."""
+        return {}
 
     def settings(self) -> dict[str, Any]:
-        return {"members": [[name, each.layers, each.centre] for name, each in self.members.items()]}
+        return {"sha256": self.sha256}
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
         return replace(self, members={name: each.to(device, dtype) for name, each in self.members.items()})
@@ -112,10 +116,10 @@ def ganspace_edits() -> DirectionSet:
     Their table (`weights/bundled/ganspace-edits.csv`) holds what the authors state, component, rows, sigmas and where
     they state it, and what was found by looking at them here: the sigmas of strength 1, the group, and what they do.
     """
-    components = ganspace_components()
+    components, rows = ganspace_components(), read_table(path_of(TABLE))
     members: dict[str, LinearDirection] = {}
     groups: dict[str, str] = {}
-    for row in read_table(path_of(TABLE)):
+    for row in rows:
         start, stop = layers_of_rows(int(row["row_start"]), int(row["row_stop"]))
         stated: dict[str, object] = {
             "stated": f"{row['sigma']} sigmas of component {row['component']}, rows {row['row_start']} to "
@@ -125,7 +129,13 @@ def ganspace_edits() -> DirectionSet:
                                     layers=(int(start), int(stop)), report=stated)
         members[row["name"]] = replace(made, limits=(float(row["low"]), float(row["high"])))
         groups[row["name"]] = row["group"]
-    return DirectionSet(name=GANSPACE, members=members, groups=groups)
+    return DirectionSet(name=GANSPACE, members=members, groups=groups, sha256=_sha256(path_of(COMPONENTS), rows))
+
+
+def _sha256(components: Path, rows: Iterable[Mapping[str, str]]) -> str:
+    """Of the components and of what the table says that pictures depend on; it may be worded anew."""
+    numbers = [[row[key] for key in ("name", "component", "row_start", "row_stop", "strength")] for row in rows]
+    return sha256(components.read_bytes() + json.dumps(numbers).encode()).hexdigest()
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +80,24 @@ class Recipe:
     space: str      # `Space.to_text` of its W.
     controls: str   # `Controls.hash`.
     edit: Edit
+    sets: Mapping[str, str] = field(default_factory=dict, hash=False)  # `Controls.hash` of sets it names, by prefix.
 
     @staticmethod
     def of(source: PhotoSource | SampleSource, generator: Generator, controls: Controls, edit: Edit) -> Recipe:
         """The recipe of an edit by a generator and controls."""
         return Recipe(source=source, generator=generator.hash, space=generator.space.to_text(), controls=controls.hash,
-                      edit=edit)
+                      edit=edit, sets={name: each.hash for name, each in controls.sets_of(edit.strengths).items()})
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT, "source": pack_source(self.source), "generator": self.generator,
-                           "space": self.space, "controls": self.controls, "edit": self.edit.to_json()}, indent=2)
+                           "space": self.space, "controls": self.controls, "edit": self.edit.to_json(),
+                           **({"sets": dict(self.sets)} if self.sets else {})}, indent=2)
 
     def check(self, editor: Editor) -> None:
-        """Refuse another generator or other controls than the recipe was made with.
+        """Refuse another generator, other controls or other named edits than the recipe was made with.
 
         Raises:
-            InputError: saying which of the two it is.
+            InputError: saying which of them it is.
         """
         for what, mine, theirs in (("generator", self.generator, editor.generator.hash),
                                    ("controls", self.controls, editor.controls.hash)):
@@ -103,6 +105,13 @@ class Recipe:
                 raise InputError(None,
                                  f"this recipe was made with {what} {in_words(mine)}, not with what is loaded "
                                  f"({theirs[:12]})", f"load the same {what}, or make the edit anew")
+        for name, found in editor.controls.sets_of(self.edit.strengths).items():
+            mine = self.sets.get(name, found.hash)  # Former versions' recipes do not tell.
+            if mine != found.hash:
+                raise InputError(found.source,
+                                 f"holds other {name} edits ({found.hash[:12]}) than this recipe was made with "
+                                 f"({mine[:12]})", "install the version of the program that wrote the recipe, or make "
+                                 "the edit anew")
 
     def apply(self, editor: Editor) -> np.ndarray:
         """Edit the editor's latents as the recipe says; uint8 as `Editor.edit` gives."""
@@ -122,6 +131,8 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
                              "make the edit again")
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             raise InputError(name, "not a recipe of this program", "give the JSON that an edit has written")
+        if not all(isinstance(value, str) for value in dict(data.get("sets", {})).values()):
+            raise ValueError("sets must be hashes by name")
         return Recipe(source=unpack_source(data.pop("source")), edit=Edit.from_json(data.pop("edit")), **data)
     except InputError:
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ import torch
 
 import generators
 from directions import Controls, Edit, EditedLatents, displace, key_of, load, save
+from directions.files import named_edits
 from directions.named import GANSPACE, DirectionSet, ganspace_components, ganspace_edits, read_table
+from editing import Editor, Recipe, SampleSource, parse_recipe, reproduce
 from generators import Generator
 from generators.stylegan2 import layers_of_rows
 from tests.directions.test_components import PUBLISHED
@@ -85,7 +89,8 @@ def test_named_edits_mix_with_controls(generator: Generator) -> None:
     assert not torch.equal(together, displace(generator, controls, latents(generator),
                                               edit.with_strengths({"smile": 1.0})).latent)
     moved = controls.to("cpu", torch.float64).find(GANSPACE)
-    assert moved.tensors()["directions"].dtype == torch.float64
+    assert isinstance(moved, DirectionSet)
+    assert moved.member(0).directions.dtype == torch.float64
     assert GANSPACE not in controls  # Not listed.
     with pytest.raises(InputError, match=r"there are 85; use ganspace:bald.*discover edits"):
         displace(generator, controls, latents(generator), Edit(strengths={"ganspace:balt": 1.0}))
@@ -99,6 +104,59 @@ def test_centred_named_edits_go_to_their_place(generator: Generator) -> None:
     components = ganspace_components()
     along = ((edited - components.mean) @ components.directions[21])[:, 2:5]
     torch.testing.assert_close(along, torch.zeros_like(along), rtol=0, atol=1e-3)
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the table, in place of the bundled one until the test ends."""
+    from weights import store
+
+    copy = tmp_path / "bundled" / "ganspace-edits.csv"
+    copy.parent.mkdir()
+    for file in store.BUNDLED.iterdir():
+        (copy.parent / file.name).symlink_to(file)
+    text = copy.read_text(encoding="utf-8")
+    copy.unlink()
+    copy.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(store, "BUNDLED", copy.parent)
+    ganspace_edits.cache_clear()
+    yield copy
+    ganspace_edits.cache_clear()
+
+
+def test_their_hash_is_that_of_what_pictures_depend_on(table: Path) -> None:
+    before, text = named_edits().hash, table.read_text(encoding="utf-8")
+    assert named_edits().to("cpu", torch.bfloat16).hash == before
+    hashes = []
+    for old, new in (("hair recedes", "the hair goes"), (",18.2,", ",18.1,")):
+        assert old in text
+        table.write_text(text.replace(old, new), encoding="utf-8")
+        ganspace_edits.cache_clear()
+        hashes.append(named_edits().hash == before)
+    assert hashes == [True, False]
+
+
+def test_recipes_name_them_and_refuse_others(table: Path, generator: Generator) -> None:
+    """Only where the edit names one; recipes of former versions, which do not tell, are taken."""
+    editor = Editor(generator, load("gradctrl"))
+    named, plain = (Recipe.of(SampleSource(seed=1), generator, editor.controls, Edit(strengths=strengths))
+                    for strengths in ({"ganspace:bald": 1.0, "smile": 0.5}, {"smile": 0.5}))
+    assert named.sets == {GANSPACE: named_edits().hash}
+    assert "sets" not in json.loads(plain.to_json())
+    recipe = parse_recipe(named.to_json())
+    assert recipe == named
+    recipe.check(editor)
+    table.write_text(table.read_text(encoding="utf-8").replace(",18.2,", ",18.1,"), encoding="utf-8")
+    ganspace_edits.cache_clear()
+    with pytest.raises(InputError, match=r"ganspace-edits\.csv.*other ganspace edits.*make the edit anew"):
+        reproduce(recipe, editor)
+    plain.check(editor)
+    former = json.loads(named.to_json())
+    del former["sets"]
+    parse_recipe(json.dumps(former)).check(editor)
+    for odd in (3, ["ganspace"], {"ganspace": 3}, None):
+        with pytest.raises(InputError, match=r"r\.json: damaged recipe"):
+            parse_recipe(json.dumps(former | {"sets": odd}), name="r.json")
 
 
 def test_they_are_for_one_space(tmp_path: Path) -> None:
@@ -123,5 +181,5 @@ def test_a_set_is_listed_by_its_name_and_saved_by_members(tmp_path: Path, genera
     assert list(again) == list(named.members)
     assert again["bald"].report["stated"] == "18.2 sigmas of component 21, rows 2 to 5 (edit zoo: Bald)"
     with pytest.raises(ValueError, match="members"):
-        DirectionSet(name="none", members={})
+        DirectionSet(name="none", members={}, sha256="")
     assert isinstance(load("bundled+ganspace-edits"), Controls)
