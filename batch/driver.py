@@ -45,7 +45,7 @@ from inversion import (
     save_inversion,
     save_picture,
 )
-from weights.errors import InputError, is_no_room
+from weights.errors import InputError, is_no_room, is_out_of_memory, out_of_memory
 
 State = Literal["waiting", "finding", "inverting", "editing", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
@@ -183,9 +183,12 @@ class Batch:
         except InputError as error:
             reason = self._reason(error, source)
             self._no_room = is_no_room(error)
-        except Exception:  # noqa: BLE001 (a fault that one photo meets must not cost the others)
-            traceback.print_exc(file=sys.stderr)
-            reason = FAULT
+        except Exception as error:  # noqa: BLE001 (a fault that one photo meets must not cost the others)
+            if is_out_of_memory(error):
+                reason = str(out_of_memory(error))
+            else:
+                traceback.print_exc(file=sys.stderr)
+                reason = FAULT
         for key in sorted(self._rows):
             if key[0] == index and self._rows[key].state not in ENDED:
                 self._tell(key, state=state, reason=reason)

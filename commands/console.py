@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weights.errors import InputError, is_no_room
+from weights.errors import InputError, is_no_room, is_out_of_memory, out_of_memory
 from weights.files import write_new
 
 if TYPE_CHECKING:
@@ -39,17 +39,20 @@ class Commands(click.Group):
                 stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
-        except InputError as error:
-            raise click.ClickException(one_line(error)) from error
+        except (InputError, MemoryError, RuntimeError) as error:
+            raise click.ClickException(one_line(_told(error))) from error
         except KeyboardInterrupt as error:
             note(f"Aborted: {GO_ON.get(str(ctx.invoked_subcommand), AGAIN)}")
             raise click.exceptions.Exit(1) from error
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the machine had too little memory; PyTorch says so by several kinds of error."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and (
-        type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)))
+def _told(error: Exception) -> InputError:
+    """What to tell of an error; one that is the program's own fault is raised again."""
+    if is_out_of_memory(error):
+        return out_of_memory(error, "end other programs, give a smaller --batch, or compute elsewhere with --device")
+    if not isinstance(error, InputError):
+        raise error
+    return error
 
 
 def one_line(error: Exception | str) -> str:
@@ -171,17 +174,12 @@ class Run:
     def attempt(self) -> Iterator[None]:
         try:
             yield
-        except InputError as error:
-            if is_no_room(error):
+        except (InputError, MemoryError, RuntimeError) as error:
+            told = _told(error)
+            if is_no_room(told):
                 raise
             self.failed += 1
-            note(f"Error: {one_line(error)}")
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            self.failed += 1
-            note(f"Error: out of memory ({one_line(error) or 'of this machine'}); end other programs, give a smaller "
-                 "--batch, or compute elsewhere with --device")
+            note(f"Error: {one_line(told)}")
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:

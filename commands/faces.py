@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from commands.checks import check_generator, check_inputs
-from commands.console import LATENT, Outputs, Run, is_out_of_memory, note
+from commands.console import LATENT, Outputs, Run, note
 from commands.edit_inputs import choose_in, index_of, invert_faces
 from commands.files import open_cache
 from commands.options import (
@@ -22,6 +22,7 @@ from commands.options import (
     out_options,
     settings_of,
 )
+from weights.errors import InputError, is_out_of_memory
 
 
 @click.command()
@@ -96,11 +97,13 @@ def invert(photos: tuple[Path, ...], face: int | None, cache: bool | None, batch
 
     def invert_all(some: list[tuple[ChosenFace, str, list[Path]]]) -> None:
         text = some[0][1] if len(some) == 1 else f"{len(some)} faces"
+        inversions = None
         try:
             inversions = invert_faces(run, inverter, [face for face, _, _ in some], settings, text)
-        except (MemoryError, RuntimeError) as error:
+        except (InputError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or len(some) == 1:
                 raise
+        if inversions is None:  # Behind the except: until it is left, the error keeps all that was computed.
             half = len(some) // 2
             note(f"Warning: out of memory with {len(some)} faces at once; trying {max(half, len(some) - half)}")
             for part in (some[:half], some[half:]):

@@ -15,6 +15,7 @@ from directions.control import Control
 from directions.reaching import class_of
 from generators import Generator, to_pixels
 from inversion import Inversion, Monochrome, keep_tone, made_smaller, skin_tone
+from weights.errors import is_out_of_memory, out_of_memory
 
 RENDER_BATCH = 8
 RENDER_PIXELS = 1024 ** 2  # Of the pictures that are drawn at once, where one has not more.
@@ -160,11 +161,12 @@ class Editor:
                 tuning of its last layers, so that of a tuned one whole pictures are made smaller,
             quick: unless they are to be drawn small all the same.
             with_tone: Give skin the tone that it has in the pictures of the unedited latents.
+        Raises:
+            InputError: memory does not suffice for a single picture.
         """
         edited = edited if isinstance(edited, EditedLatents) else EditedLatents(edited)
         drawn = side if quick or self._painter is self.generator else None
-        pictures = [to_pixels(self._painter.render(part.latent, drawn, style_change=part.styles))
-                    for part in edited.split(self._batch_of(drawn))]
+        pictures = [picture for part in edited.split(self._batch_of(drawn)) for picture in self._draw(part, drawn)]
         if with_tone:
             tones = cycle(self._unedited_tones(drawn))
             pictures = [np.stack([keep_tone(picture, next(tones)) for picture in part]) for part in pictures]
@@ -173,6 +175,18 @@ class Editor:
         if side is not None and drawn is None:
             pictures = [np.stack([made_smaller(picture, side) for picture in part]) for part in pictures]
         return np.concatenate(pictures)
+
+    def _draw(self, edited: EditedLatents, side: int | None) -> list[np.ndarray]:
+        """Pictures in one array, or in several where memory does not suffice for all at once."""
+        try:
+            return [to_pixels(self._painter.render(edited.latent, side, style_change=edited.styles))]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(edited.latent) == 1:
+                raise out_of_memory(error) from error
+        # Behind the except: until it is left, the error keeps all that was computed.
+        return [picture for half in edited.split((len(edited.latent) + 1) // 2) for picture in self._draw(half, side)]
 
     def _unedited_tones(self, side: int | None) -> list[np.ndarray]:
         """Of the skin in the pictures of the latents that were set."""

@@ -21,7 +21,7 @@ from inversion.search import Best, Start, Targets, compare, face_window, measure
 from inversion.settings import LEAST_SIDE, ProjectorSettings
 from inversion.tone import Monochrome
 from inversion.tuning import Tuning, tune
-from weights.errors import InputError
+from weights.errors import InputError, memory_told
 
 WARM_BATCH = 16   # Samples rendered at a time.
 WARM_SIDE = 128   # Of the samples' pictures, in pixels.
@@ -118,6 +118,7 @@ class Projector:
         """Invert one crop uint8 [R, R, 3]; see `invert_batch`."""
         return self.invert_batch([crop], settings=settings, every=every, on_step=on_step, should_stop=should_stop)[0]
 
+    @memory_told()
     def invert_batch(self, crops: Sequence[np.ndarray], *, settings: ProjectorSettings | None = None, every: int = 10,
                      on_step: Callable[[Progress], None] | None = None,
                      should_stop: Callable[[], bool] | None = None) -> list[Inversion]:
@@ -134,7 +135,8 @@ class Projector:
             A record for each crop. The same settings and seed give the same result on the same machine.
         Raises:
             ValueError: no crops, or not uint8 [R, R, 3] at the generator's resolution.
-            InputError: the settings ask for an encoder that is not there, or the generator draws nothing finite.
+            InputError: the settings ask for an encoder that is not there, the generator draws nothing finite, or memory
+                does not suffice.
         """
         settings = self.resolve(settings or self.settings)
         run = _Run(settings, len(crops), every, on_step, should_stop)

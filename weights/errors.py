@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -37,3 +39,34 @@ class InputError(ValueError):
 def is_no_room(error: InputError) -> bool:
     """Whether nothing can be written any more, so that the next of several inputs would fail as well."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_ROOM
+
+
+class OutOfMemoryError(InputError):
+    """A device or the machine had too little memory for what was asked."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had too little memory; PyTorch says so by several kinds of error."""
+    return isinstance(error, (MemoryError, OutOfMemoryError)) or (isinstance(error, RuntimeError) and (
+        type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)))
+
+
+def out_of_memory(error: BaseException,
+                  remedy: str = "end other programs, give smaller photos, or compute on another device",
+                  ) -> OutOfMemoryError:
+    """What to tell a user in place of an error of memory; to be raised from it."""
+    if isinstance(error, OutOfMemoryError):
+        return OutOfMemoryError(error.subject, error.problem, remedy)
+    detail = " ".join(str(error).split())[:200]
+    return OutOfMemoryError(None, f"out of memory ({detail or 'of this machine'})", remedy)
+
+
+@contextmanager
+def memory_told() -> Iterator[None]:
+    """Turn errors of memory into `OutOfMemoryError`, the one kind that a user is meant to read."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error) or isinstance(error, OutOfMemoryError):
+            raise
+        raise out_of_memory(error) from error

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from batch import driver
@@ -209,7 +210,7 @@ def test_states_are_told_in_their_order(make: Callable[..., Batch], photos: list
     steps = [(row.step, row.steps) for row in told if row.state == "inverting" and row.step]
     assert steps[-1] == (2, 2)
     before, after = told[-1].thumbnails
-    assert max(before.shape) <= 160
+    assert max(before.shape) <= driver.THUMBNAIL_SIDE
     assert before.shape == after.shape
     assert (before != after).any()
     assert told[-1].lpips > 0
@@ -328,6 +329,27 @@ def test_a_fault_of_the_program_costs_one_file_and_is_logged(
     rows = make(cache=kept).run(photos[:2], tmp_path / "out")
     assert [(row.state, row.reason) for row in rows] == [("failed", FAULT), ("done", "")]
     assert "RuntimeError: a secret detail" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+@pytest.mark.parametrize("place", ["find_upright", "paste_back"])
+def test_too_little_memory_costs_one_photo_and_says_what_helps(
+        place: str, error: Exception, make: Callable[..., Batch], photos: list[Path], tmp_path: Path,
+        kept: InversionCache, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    original, calls = getattr(driver, place), []
+
+    def fails_once(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(driver, place, fails_once)
+    rows = make(cache=kept).run(photos[:2], tmp_path / "out")
+    assert [row.state for row in rows] == ["failed", "done"]
+    assert rows[0].reason.startswith("out of memory (")
+    assert "smaller photos" in rows[0].reason
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_face_that_is_too_small_does_not_cost_the_others(make: Callable[..., Batch], photos: list[Path],

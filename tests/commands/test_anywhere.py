@@ -11,10 +11,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from commands.console import Outputs
+from generators import load as load_generator
 from inversion import Projector
 from inversion.settings import PRESETS
 from tests.commands.running import fine, made_by, refused, run
@@ -249,6 +251,25 @@ def test_fewer_faces_at_once_where_memory_does_not_suffice(astronaut_file: Path,
     written, told = fine("invert", *photos, "--batch", 5, "--out", tmp_path / "out")
     assert (len(written), sizes) == (10, [5, 2, 3, 1, 2])
     assert "out of memory with 5 faces at once; trying 3" in told
+
+
+def test_too_little_memory_of_other_commands_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def render(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried "
+                           "to allocate 1 bytes.")
+
+    monkeypatch.setattr("generators.base.Generator.render", render)
+    refused("sample", "--out", tmp_path, words="end other programs, give a smaller --batch")
+
+
+def test_the_library_says_what_helps_where_memory_does_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    projector = Projector(load_generator("bundled"))
+    monkeypatch.setattr(Projector, "_whole_pictures", fails)
+    with pytest.raises(InputError, match=r"^out of memory \(CUDA out of memory\.\); end other programs"):
+        projector.invert(np.zeros((1024, 1024, 3), np.uint8))
 
 
 def test_a_fault_of_the_program_is_not_taken_for_that(astronaut_file: Path, tmp_path: Path,

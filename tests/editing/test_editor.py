@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +109,25 @@ def test_a_batch_equals_singles(editor: Editor, generator: Generator) -> None:
         editor.set_latent(w[index])
         assert torch.allclose(editor.displace({"smile": 1.0}).latent[0], latents[index], atol=1e-4)
         assert np.abs(editor.edit({"smile": 1.0}).astype(int) - many[index]).max() <= 1
+
+
+def test_fewer_pictures_at_once_where_memory_does_not_suffice(editor: Editor, generator: Generator,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    editor.set_latents(generator.sample(range(5)))
+    expected, original, sizes, most = editor.edit({"smile": 1.0}), generator.render, [], 2
+
+    def render(latent: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
+        sizes.append(len(latent))
+        if len(latent) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(latent, *arguments, **named)
+
+    monkeypatch.setattr(generator, "render", render)
+    assert np.abs(editor.edit({"smile": 1.0}).astype(int) - expected).max() <= 1
+    assert sizes == [5, 3, 2, 1, 2]
+    most = 0
+    with pytest.raises(InputError, match=r"out of memory \(CUDA out of memory\); end other programs"):
+        editor.edit({"smile": 1.0})
 
 
 def test_w_plus_keeps_the_differences_between_its_rows(editor: Editor, generator: Generator) -> None:
