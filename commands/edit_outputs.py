@@ -86,7 +86,7 @@ def _write_more(editor: Editor, edit: Edit, paths: Mapping[str, Path], outputs: 
     from inversion import save_picture
 
     if "strip" in paths:
-        outputs.write(paths["strip"], partial(save_picture, picture=_strips(editor, edit), mark=options["mark"]))
+        outputs.write(paths["strip"], partial(save_picture, picture=strips(editor, edit), mark=options["mark"]))
     if "video" in paths:
         with progress_bar(VIDEO_FRAMES, "video", unit="frame") as bar:
             def show(count: int) -> None:
@@ -177,9 +177,18 @@ def _with_targets(editor: Editor, edit: Edit, targets: Sequence[str], stem: str)
 
 def warn_beyond(editor: Editor, name: str, strength: float) -> None:
     """Tell of a strength at which pictures may fall apart."""
-    low, high = editor.controls.find(name.partition(":")[0]).limits
-    if strength and not low <= strength <= high:
+    if not strength:
+        return
+    low, high = _limits(editor, name)
+    if not low <= strength <= high:
         note(f"Warning: {name}={strength:g}: beyond {low:g} to {high:g} pictures may fall apart")
+
+
+def _limits(editor: Editor, name: str) -> tuple[float, float]:
+    """The strengths between which pictures stay good, of "smile", "hair:blond" or "ganspace:bald"."""
+    attribute, _, class_name = name.partition(":")
+    direction = editor.controls.find(attribute)
+    return direction.limits_of(direction.target(class_name or None))
 
 
 def _warn_missed(editor: Editor, stem: str, targets: Sequence[str], edit: Edit) -> None:
@@ -220,7 +229,7 @@ def _put_back(editor: Editor, face: ChosenFace, edited: np.ndarray, pixels: np.n
     return replace(face, photo=photo).paste_back(editor.edit({}))(edited)
 
 
-def _strips(editor: Editor, edit: Edit) -> np.ndarray:
+def strips(editor: Editor, edit: Edit) -> np.ndarray:
     """A row for each attribute, over the strengths between which its pictures stay good."""
     import numpy as np
 
@@ -228,7 +237,7 @@ def _strips(editor: Editor, edit: Edit) -> np.ndarray:
 
     rows = []
     for name in edit.strengths:
-        low, high = editor.controls.find(name.partition(":")[0]).limits
+        low, high = _limits(editor, name)
         strengths = np.linspace(max(low, -STRIP_REACH), min(high, STRIP_REACH), STRIP_PICTURES).tolist()
         rows.append(strip(editor, name, strengths, edit, side=editor.generator.side_for(STRIP_SIDE)))
     return np.concatenate(rows)
