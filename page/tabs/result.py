@@ -59,7 +59,7 @@ class ResultSide:
             self.dialog = gr.HTML(elem_id="full-size")
         with gr.Row(elem_id="status-row"):
             self.status = gr.HTML(elem_id="status")
-            self.stop = gr.Button("Stop and keep this", variant="stop", size="sm", visible=False, scale=0,
+            self.stop = gr.Button("Stop and keep this", size="sm", visible=False, scale=0,
                                   min_width=150, elem_id="stop")
         with gr.Column(visible=False, elem_id="tools") as self.tools:
             with gr.Row(elem_id="toolbar"):
