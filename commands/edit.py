@@ -11,7 +11,14 @@ import click
 from commands.checks import check_controls, check_files, check_generator, check_inputs, is_latent
 from commands.console import Outputs, Run, note
 from commands.edit_inputs import edit_inputs
-from commands.edit_outputs import check_targets, check_through, warn_beyond, write_edit, write_through
+from commands.edit_outputs import (
+    check_centred,
+    check_targets,
+    check_through,
+    warn_beyond,
+    write_edit,
+    write_through,
+)
 from commands.options import (
     INVERSION_SETTINGS,
     all_faces_option,
@@ -32,7 +39,7 @@ if TYPE_CHECKING:
     from editing import Edit, Editor, Recipe
 
 OF_EDIT = {"assignments": "--set", "targets": "--to", "through": "--through", "method": "--method", "keep": "--keep",
-           "layers": "--layers", "step": "--step"}
+           "layers": "--layers", "step": "--step", "centred": "--centred"}
 OF_SOURCE = {"face": "--face", "all_faces": "--all-faces", "preset_name": "--preset", "truncation": "--truncation",
              **INVERSION_SETTINGS}
 
@@ -92,6 +99,8 @@ def edit(ctx: click.Context, inputs: tuple[Path, ...], recipe_file: Path | None,
              "less far")
     editor.check(edit)
     check_targets(editor, edit, options["targets"])
+    if options["centred"]:
+        check_centred(editor, edit)
     for name, strength in edit.strengths.items():
         warn_beyond(editor, name, strength)
     if options["through"]:
@@ -125,7 +134,7 @@ def _check_usage(ctx: click.Context, inputs: Sequence[Path], recipe_file: Path |
         return
     if options["through"]:
         idle = used({"assignments": "--set", "targets": "--to", "with_strip": "--strip", "video": "--video",
-                     "all_faces": "--all-faces"})
+                     "all_faces": "--all-faces", "centred": "--centred"})
         if idle:
             raise click.UsageError(f"--through writes a picture of each class and a strip, of one face; leave out "
                                    f"{', '.join(idle)}")
@@ -169,7 +178,7 @@ def _wanted(recipe_file: Path | None, like_file: Path | None, options: dict[str,
         recipe = load_recipe(file)
         return recipe, recipe.edit
     return None, Edit(strengths=dict(options["assignments"]),
-                      **{name: options[name] for name in ("keep", "layers", "step", "method")})
+                      **{name: options[name] for name in ("keep", "layers", "step", "method", "centred")})
 
 
 def _make_editor(generator: str, controls: str, device: str, threads: int | None) -> Editor:

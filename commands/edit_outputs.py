@@ -18,6 +18,7 @@ from weights.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from directions import Direction
     from editing import ChosenFace, Edit, Editor
 
 RECIPE = ".recipe.json"
@@ -94,6 +95,18 @@ def _write_more(editor: Editor, edit: Edit, paths: Mapping[str, Path], outputs: 
 
             drawn = frames(editor, edit, VIDEO_FRAMES, side=editor.generator.side_for(VIDEO_SIDE), on_frame=show)
         outputs.write(paths["video"], partial(save_video, pictures=drawn))
+
+
+def check_centred(editor: Editor, edit: Edit) -> None:
+    """Refuse an edit that --centred does not change.
+
+    Raises:
+        InputError: none of its strengths is of a direction that knows where the mean lies.
+    """
+    if all(direction.centre_of(target) is None
+           for direction, target in (_output(editor, name) for name in edit.strengths)):
+        raise InputError("--centred", "changes nothing here, where no direction knows the mean of W",
+                         "leave it out, or set one of GANSpace's (`gradctrl discover edits`)")
 
 
 def check_through(editor: Editor, name: str, edit: Edit) -> None:
@@ -179,16 +192,17 @@ def warn_beyond(editor: Editor, name: str, strength: float) -> None:
     """Tell of a strength at which pictures may fall apart."""
     if not strength:
         return
-    low, high = _limits(editor, name)
+    direction, target = _output(editor, name)
+    low, high = direction.limits_of(target)
     if not low <= strength <= high:
         note(f"Warning: {name}={strength:g}: beyond {low:g} to {high:g} pictures may fall apart")
 
 
-def _limits(editor: Editor, name: str) -> tuple[float, float]:
-    """The strengths between which pictures stay good, of "smile", "hair:blond" or "ganspace:bald"."""
+def _output(editor: Editor, name: str) -> tuple[Direction, int]:
+    """The direction that "smile", "hair:blond" or "ganspace:bald" names, and which of its outputs."""
     attribute, _, class_name = name.partition(":")
     direction = editor.controls.find(attribute)
-    return direction.limits_of(direction.target(class_name or None))
+    return direction, direction.target(class_name or None)
 
 
 def _warn_missed(editor: Editor, stem: str, targets: Sequence[str], edit: Edit) -> None:
@@ -237,7 +251,8 @@ def strips(editor: Editor, edit: Edit) -> np.ndarray:
 
     rows = []
     for name in edit.strengths:
-        low, high = _limits(editor, name)
+        direction, target = _output(editor, name)
+        low, high = direction.limits_of(target)
         strengths = np.linspace(max(low, -STRIP_REACH), min(high, STRIP_REACH), STRIP_PICTURES).tolist()
         rows.append(strip(editor, name, strengths, edit, side=editor.generator.side_for(STRIP_SIDE)))
     return np.concatenate(rows)

@@ -148,7 +148,10 @@ change_options = several(
     click.option("--method", type=click.Choice(list(METHODS)),
                  help="With the controls of this method, the bundled ones or those of --controls.  [default: those of "
                       "--controls]"),
-    click.option("--step", type=click.FloatRange(0.01, 10.0), help="Step length in W.  [default: each control's own]"))
+    click.option("--step", type=click.FloatRange(0.01, 10.0), help="Step length in W.  [default: each control's own]"),
+    click.option("--centred", is_flag=True,
+                 help="Of GANSpace's directions: take the face's own coordinate along each away first, so that "
+                      "strength 0 is the mean's, and every face arrives at the same place."))
 result_options = several(
     click.option("--paste/--crop", default=None,
                  help="Write the whole photo with the face put back, or the face alone.  [default: --paste where there "

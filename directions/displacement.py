@@ -46,6 +46,13 @@ class EditedLatents:
         styles[index] = _styles_of(others, self)
         return EditedLatents(latent, styles)
 
+    def towards(self, other: EditedLatents, part: float) -> EditedLatents:
+        """A part of the straight way to others."""
+        latent = torch.lerp(self.latent, other.latent, part)
+        if self.styles is None and other.styles is None:
+            return EditedLatents(latent)
+        return EditedLatents(latent, torch.lerp(_styles_of(self, other), _styles_of(other, self), part))
+
     @staticmethod
     def join(parts: Sequence[EditedLatents]) -> EditedLatents:
         """All latents of several, one after the other."""

@@ -44,14 +44,21 @@ def frames(editor: Editor, edit: Edit, count: int, *, side: int | None = None,
     """
     if count < 2:
         raise ValueError(f"a path needs at least 2 frames, not {count}")
-    parts = [edit.with_strengths({name: strength * index / (count - 1) for name, strength in edit.strengths.items()})
-             for index in range(count)]
+    parts = [_on_the_way(editor, edit, index / (count - 1)) for index in range(count)]
     drawn: list[np.ndarray] = []
     for start in range(0, count, RENDER_BATCH):
-        drawn.extend(edit_each(editor, parts[start:start + RENDER_BATCH], side=side)[0])
+        drawn.extend(editor.render(EditedLatents.join(parts[start:start + RENDER_BATCH]), side,
+                                   with_tone=editor.keeps_tone(edit)))
         if on_frame is not None:
             on_frame(len(drawn))
     return np.stack(drawn)
+
+
+def _on_the_way(editor: Editor, edit: Edit, part: float) -> EditedLatents:
+    """Latents after a part of an edit. Strength 0 of a centred one is not the source: it is gone to straight."""
+    if edit.centred:
+        return editor.edited.towards(editor.displace(edit), part)
+    return editor.displace(edit.with_strengths({name: part * strength for name, strength in edit.strengths.items()}))
 
 
 def edit_each(editor: Editor, edits: Sequence[Edit], *, side: int | None = None) -> np.ndarray:

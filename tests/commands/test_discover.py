@@ -7,11 +7,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+import generators
 from directions import Edit, load
 from directions.components import load_components
+from editing import Editor, load_recipe
 from tests.commands.running import fine, refused
 from tests.directions.test_saved_edits import saved, write
 from tests.generators.checkpoints import reader_files as files
@@ -96,6 +99,18 @@ def test_saved_directions_are_controls_like_others(found: Path, tmp_path: Path) 
     (_, recipe), _ = fine("edit", "--seed", 3, "--controls", both, "--set", "nose=1", "--set", "smile=1",
                           "--out", tmp_path)
     assert Edit.from_json(json.loads(recipe.read_text())["edit"]).strengths == {"nose": 1.0, "smile": 1.0}
+    (picture, recipe, *_), _ = fine("edit", "--seed", 3, "--controls", both, "--set", "nose=0", "--centred",
+                                    "--video", "gif", "--out", tmp_path / "centred")
+    assert load_recipe(recipe).edit == Edit(strengths={"nose": 0.0}, centred=True)
+    editor = Editor(generators.load("bundled"), load(both))
+    editor.set_latent(editor.generator.sample([3], truncation=0.7)[0])
+    assert np.array_equal(np.asarray(Image.open(picture)), editor.edit({"nose": 0.0}, centred=True))
+    assert not np.array_equal(np.asarray(Image.open(picture)), editor.edit({}))
+    centred = ("edit", "--seed", 3, "--controls", both, "--centred", "--out", tmp_path / "none")
+    refused(*centred, "--set", "smile=1", words="--centred: changes nothing here")
+    refused(*centred, "--to", "smile", words="--centred: changes nothing here")
+    refused(*centred, "--through", "pose", words="leave out --centred", code=2)
+    refused(*centred, "--like", recipe, words="leave out --centred", code=2)
     refused("discover", "save", found, "--component", 9, "--name", "x", "--out", tmp_path / "x.safetensors",
             words="there is no component 9")
     refused("discover", "save", found, "--component", 1, "--name", "A b", words="cannot be a direction's name")

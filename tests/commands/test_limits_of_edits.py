@@ -1,4 +1,4 @@
-"""Warnings and strips of an edit go by the limits of what it names, not by those of the whole set."""
+"""Warnings and strips go by the limits of what an edit names, not of the whole set; videos begin at the face."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from directions import Controls, Edit
 from directions.components import ComponentSettings
 from directions.finding import find_components
 from directions.named import DirectionSet
-from editing import Editor, strip
+from editing import Editor, frames, strip
 from tests.generators.made_generators import make_generator
 
 LIMITS = {"nose": (-0.5, 1.0), "jaw": (-4.0, 0.25)}
@@ -46,3 +46,13 @@ def test_each_row_of_a_strip_has_its_own_reach(editor: Editor) -> None:
     made = strips(editor, Edit(strengths={"made:nose": 0.5, "made:jaw": 0.1}))
     assert np.array_equal(made, np.concatenate(rows))
     assert not np.array_equal(rows[0], strip(editor, "made:nose", np.linspace(-2, 1, STRIP_PICTURES).tolist()))
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_the_way_to_an_edit_begins_at_the_source(centred: bool, editor: Editor) -> None:
+    edit = Edit(strengths={"made:nose": 2.0, "made:jaw": 0.0}, centred=centred)
+    way = frames(editor, edit, 3).astype(int)
+    assert np.abs(way[0] - editor.edit({})).max() <= 1
+    assert np.abs(way[2] - editor.edit(edit)).max() <= 1
+    assert np.abs(way[1] - way[0]).mean() > 0.5
+    assert np.abs(way[2] - way[1]).mean() > 0.5
