@@ -132,7 +132,7 @@ class Endpoints:
         """Find the faces of a photo, largest first, and say what is off with each of them.
 
         Args:
-            photo: JPEG, PNG or WebP.
+            photo: JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP.
         Returns:
             A list of the faces: number, box, quad, pixels (width), yaw and roll (degrees), warnings.
         """
@@ -150,9 +150,9 @@ class Endpoints:
         """Find the latent of a face in a photo, to edit it. Waits its turn among all inversions of this server.
 
         Args:
-            photo: JPEG, PNG or WebP.
+            photo: JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP.
             face: Its number, as find_faces gives it; 0 is the largest.
-            preset: fast (20 seconds on two cores, a likeness), balanced, or faithful (the same person; 75 seconds).
+            preset: fast (5 seconds on two cores, a likeness), balanced, or faithful (the same person; 90 seconds).
             with_photo: Put the photo into the session file, so that edits can be put back into it.
         Returns:
             A session file for edit, the inversion's picture, and how near it came: lpips, identity, seconds, warnings.
