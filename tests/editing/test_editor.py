@@ -443,15 +443,20 @@ def test_skin_keeps_its_tone_where_the_controls_say_so(generator: Generator, con
         return max(float(np.abs(skin_tone(one) - skin_tone(other)).max())
                    for one, other in zip(pictures, unedited, strict=True))
 
+    def is_near(one: np.ndarray, other: np.ndarray) -> bool:
+        """Sums in batches of other sizes are rounded differently: here and there by one level of 255."""
+        difference = np.abs(one.astype(int) - other)
+        return bool(difference.max() <= 1 and difference.mean() < 0.001)
+
     edited = editor.edit({"smile": 0.5, "age": -0.5})
     assert drift(edited) < 0.8 * drift(plain.edit({"smile": 0.5, "age": -0.5}))
     # Each alone, in strips and at once is the same; what is drawn quickly is as the generator draws it.
     edits = [Edit(strengths={"smile": strength}) for strength in (0.0, 1.0, 2.0)]
     together = edit_each(editor, edits)
     for number, edit in enumerate(edits):
-        assert np.array_equal(together[:, number], editor.edit(edit))
+        assert is_near(together[:, number], editor.edit(edit))
     editor.set_latent(inverted[1], picture=unedited[1])
-    assert np.array_equal(editor.edit({"smile": 2.0}), together[1, 2])
+    assert is_near(editor.edit({"smile": 2.0}), together[1, 2])
     plain.set_latent(inverted[1])
     assert np.array_equal(editor.edit({"smile": 2.0}, quick=True), plain.edit({"smile": 2.0}))
 
