@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -31,9 +32,10 @@ GREY = PICTURE[..., 1]
 OVER_WHITE = np.where(np.arange(WIDTH)[:, None] < 20, 255, PICTURE).astype(np.uint8)
 ALPHA = np.where(np.arange(WIDTH) < 20, 0, 255).astype(np.uint8) * np.ones((HEIGHT, 1), np.uint8)
 RGBA = np.dstack([PICTURE, ALPHA])
-LOSSLESS = {"PNG": {}, "WEBP": {"lossless": True, "exact": True}, "TIFF": {}, "BMP": {}}
-CLOSE = {"JPEG": {"quality": 100, "subsampling": 0}, "AVIF": {"quality": 100, "subsampling": "4:4:4"},
-         "HEIF": {"quality": 100, "chroma": 444}, "GIF": {}}
+LOSSLESS: dict[str, dict[str, Any]] = {"PNG": {}, "WEBP": {"lossless": True, "exact": True}, "TIFF": {}, "BMP": {}}
+CLOSE: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 100, "subsampling": 0}, "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+    "HEIF": {"quality": 100, "chroma": 444}, "GIF": {}}
 PHOTOGRAPHED = {"PNG": 0, "WEBP": 0, "TIFF": 0, "BMP": 0, "JPEG": 5, "AVIF": 6, "HEIF": 6, "GIF": 12}  # Levels.
 
 
@@ -49,8 +51,9 @@ class Case:
     mode: str = "RGB"    # In which an unchanged copy is saved as PNG.
 
 
-def encoded(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
+def encoded(image: Image.Image | np.ndarray | None, kind: str, **options: Any) -> bytes:
     pillow_heif.register_heif_opener()
+    assert image is not None
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     file = io.BytesIO()
     image.save(file, kind, **{**LOSSLESS.get(kind, {}), **CLOSE.get(kind, {}), **options})

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from math import log2
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class Module:
 
     def __init__(self, class_name: str, **state: object) -> None:
         self.class_name = class_name
-        self.state = {
+        self.state: dict[str, Any] = {
             "training": False,
             "_parameters": OrderedDict(),
             "_buffers": OrderedDict(),
@@ -63,7 +64,7 @@ class Module:
         full = f"{prefix}.{name}"
         value = fir() if name == "resample_filter" else torch.from_numpy(np.array(numbers(full, *shape)))
         kind = "_buffers" if buffer else "_parameters"
-        self.state[kind][name] = value if buffer else torch.nn.Parameter(value)  # type: ignore[index]
+        self.state[kind][name] = value if buffer else torch.nn.Parameter(value)
 
     def __reduce__(self) -> tuple[object, ...]:
         meta = {"type": "class", "version": 6, "module_src": SOURCE, "class_name": self.class_name, "state": self.state}
@@ -99,7 +100,7 @@ def nvidia_modules(config: StyleGAN2Config = CONFIG, *, use_noise: bool = True) 
 
     def layer(prefix: str, kind: str, inputs: int, outputs: int, kernel: int, side: int) -> Module:
         module = Module(kind, conv_clamp=config.conv_clamp)
-        module.state["_modules"]["affine"] = linear(f"{prefix}.affine", config.w_dim, inputs, 1, "linear")  # type: ignore[index]
+        module.state["_modules"]["affine"] = linear(f"{prefix}.affine", config.w_dim, inputs, 1, "linear")
         module.add("weight", outputs, inputs, kernel, kernel, prefix=prefix)
         if kind == "SynthesisLayer":
             module.state |= {"activation": "lrelu", "use_noise": use_noise, "resolution": side}
@@ -113,9 +114,9 @@ def nvidia_modules(config: StyleGAN2Config = CONFIG, *, use_noise: bool = True) 
     mapping = Module("MappingNetwork", num_layers=config.mapping_layers)
     embedded = config.w_dim if config.c_dim else 0
     if config.c_dim:
-        mapping.state["_modules"]["embed"] = linear("mapping.embed", config.c_dim, config.w_dim, 1, "linear")  # type: ignore[index]
+        mapping.state["_modules"]["embed"] = linear("mapping.embed", config.c_dim, config.w_dim, 1, "linear")
     for i in range(config.mapping_layers):
-        mapping.state["_modules"][f"fc{i}"] = linear(  # type: ignore[index]
+        mapping.state["_modules"][f"fc{i}"] = linear(
             f"mapping.fc{i}",
             config.z_dim + embedded if i == 0 else config.w_dim,
             config.w_dim,
@@ -131,15 +132,15 @@ def nvidia_modules(config: StyleGAN2Config = CONFIG, *, use_noise: bool = True) 
         block.add("resample_filter", prefix=prefix, buffer=True)
         parts = block.state["_modules"]
         if before:
-            parts["conv0"] = layer(f"{prefix}.conv0", "SynthesisLayer", before, channels, 3, side)  # type: ignore[index]
+            parts["conv0"] = layer(f"{prefix}.conv0", "SynthesisLayer", before, channels, 3, side)
         else:
             block.add("const", channels, 4, 4, prefix=prefix)
-        parts["conv1"] = layer(f"{prefix}.conv1", "SynthesisLayer", channels, channels, 3, side)  # type: ignore[index]
-        parts["torgb"] = layer(f"{prefix}.torgb", "ToRGBLayer", channels, 3, 1, side)  # type: ignore[index]
-        synthesis.state["_modules"][f"b{side}"] = block  # type: ignore[index]
+        parts["conv1"] = layer(f"{prefix}.conv1", "SynthesisLayer", channels, channels, 3, side)
+        parts["torgb"] = layer(f"{prefix}.torgb", "ToRGBLayer", channels, 3, 1, side)
+        synthesis.state["_modules"][f"b{side}"] = block
         before = channels
     generator = Module("Generator", z_dim=config.z_dim, c_dim=config.c_dim, w_dim=config.w_dim)
-    generator.state["_modules"] |= {"synthesis": synthesis, "mapping": mapping}  # type: ignore[operator]
+    generator.state["_modules"] |= {"synthesis": synthesis, "mapping": mapping}
     return generator
 
 
@@ -150,7 +151,7 @@ def write_nvidia_torch(path: Path, generator: Module | None = None, protocol: in
         def _reconstruct_persistent_obj(meta: object) -> None:
             raise AssertionError
 
-        class EasyDict(dict):  # type: ignore[type-arg]
+        class EasyDict(dict):
             pass
 
         for module, thing in ((persistence, _reconstruct_persistent_obj), (util, EasyDict)):
@@ -173,8 +174,8 @@ def state_of(module: Module, prefix: str = "") -> dict[str, Tensor]:
         prefix + name: value.detach()
         for kind in ("_parameters", "_buffers")
         for name, value in module.state[kind].items()
-    }  # type: ignore[attr-defined]
-    for name, child in module.state["_modules"].items():  # type: ignore[attr-defined]
+    }
+    for name, child in module.state["_modules"].items():
         state |= state_of(child, f"{prefix}{name}.")
     return state
 
@@ -248,7 +249,7 @@ def write_nvidia_tensorflow(
 
         class Network:
             def __init__(self, name: str, variables: object, components: object, arguments: object = None) -> None:
-                self.state = {
+                self.state: dict[str, Any] = {
                     "version": version,
                     "name": name,
                     "static_kwargs": arguments or {},
@@ -292,9 +293,11 @@ def rosinality_weights(config: StyleGAN2Config = CONFIG) -> dict[str, Tensor]:
         end()
 
     def styled(name: str, inputs: int, outputs: int) -> None:
-        conv(
-            name, inputs, outputs, 3, lambda: (add(f"{name}.noise.weight", 1), add(f"{name}.activate.bias", outputs))[0]
-        )
+        def end() -> None:
+            add(f"{name}.noise.weight", 1)
+            add(f"{name}.activate.bias", outputs)
+
+        conv(name, inputs, outputs, 3, end)
 
     for i in range(config.mapping_layers):
         add(f"style.{i + 1}.weight", config.w_dim, config.w_dim)
