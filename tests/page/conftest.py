@@ -56,7 +56,9 @@ def inverted(tab: EditTab, services: Services, astronaut_file: Path) -> Visitor:
     """A visitor with an inversion; tests do not change it."""
     visitor = Visitor()
     tab.on_upload(visitor, {"path": str(astronaut_file)})
-    list(invert(visitor, services.models, "fast", services.inversions))
+    with pytest.MonkeyPatch.context() as patch:  # This is made before each test's own presets are.
+        patch.setitem(PRESETS, "fast", QUICK)
+        list(invert(visitor, services.models, "fast", services.inversions))
     return visitor
 
 
