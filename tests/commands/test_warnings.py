@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import cli
-from inversion import PRESETS, Face, InversionCache, Photo, ProjectorSettings, load_inversion
+from inversion import Face, InversionCache, Photo, ProjectorSettings, load_inversion
 from inversion.settings import PRESETS
 from page.jobs.inverting import invert
 from page.jobs.opening import choose, take_photo
@@ -57,12 +57,6 @@ def test_the_command_line_warns_and_keeps_the_warnings(tiny: Path, tmp_path: Pat
     assert "identity distance 0.70" in told[0][-1]
 
 
-@pytest.fixture
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "fast", QUICK)
-
-
-@pytest.mark.usefixtures("_quick")
 def test_the_page_shows_the_warnings_beside_the_numbers(tiny: Path, tmp_path: Path) -> None:
     services = Services(device="cpu", cache=InversionCache(tmp_path / "kept"))
     shown = []
@@ -78,7 +72,6 @@ def test_the_page_shows_the_warnings_beside_the_numbers(tiny: Path, tmp_path: Pa
     assert shown[0][2].startswith(f"<li>{TINY}")
 
 
-@pytest.mark.usefixtures("_quick")
 def test_the_page_escapes_warnings_and_shows_no_empty_list(tiny: Path) -> None:
     services, visitor = Services(device="cpu"), Visitor()
     take_photo(visitor, str(tiny))
