@@ -19,6 +19,7 @@ from weights.manifest import Entry, entries
 from weights.store import Status, listing, location
 
 GENERATORS = (".safetensors", ".pkl", ".pt")  # Endings of generators that the importer reads.
+NAMED_EDITS = "ganspace-edits"                # What GANSpace's authors named, in the manifest.
 MOST_OWN = 4                                  # Of visitors' own generators, in memory at once.
 
 
@@ -117,6 +118,14 @@ class ModelLibrary:
             raise error.about(name) from error
         controls = Controls(list(loaded.values()), spaces=loaded.spaces, source=name)
         return models.with_controls(controls if alone else joined(models.controls, controls, name))
+
+    def with_named_edits(self, models: EditingModels) -> EditingModels:
+        """Models with GANSpace's named edits beside the controls that are there.
+
+        Raises:
+            InputError: the generator is of another space, or they are there already.
+        """
+        return models.with_controls(models.controls.joined(load_directions(NAMED_EDITS)))
 
     def _make_room(self, built: LazyGenerator) -> None:
         """Of visitors' own generators the one that was built longest ago gives its memory back; its file stays."""

@@ -55,6 +55,8 @@ class ModelsTab:
             self.how = gr.Radio([BESIDE, ALONE], value=BESIDE, label="Load them", elem_id="models-how")
             self.controls = gr.File(label="Control file (.safetensors), as the tab Teach or the command line writes it",
                                     file_types=[".safetensors"], elem_id="models-control-file", height=120)
+            self.named = gr.Button("Add GANSpace's named edits: one slider, 85 things to choose",
+                                   elem_id="models-named")
         self.restore = gr.Button("Back to the page's own generator and controls", elem_id="models-restore")
         self._wire()
 
@@ -68,6 +70,7 @@ class ModelsTab:
             self.file.upload(self.on_file, [self.visitor, self.file], [*shown, self.file], preprocess=False, **one),
             self.controls.upload(self.on_controls, [self.visitor, self.controls, self.how], [*shown, self.controls],
                                  preprocess=False, **EDITS),
+            self.named.click(self.on_named, self.visitor, shown, **EDITS),
             self.restore.click(self.on_restore, self.visitor, shown, **QUICK)]
 
     @property
@@ -120,6 +123,12 @@ class ModelsTab:
         finally:
             files.discard_upload(path)
         return {self.visitor: visitor, self.controls: None, **self.show(visitor)}
+
+    @shown_errors
+    def on_named(self, visitor: Visitor) -> Update:
+        """The edits that GANSpace's authors named, beside the controls that are there."""
+        visitor.own_models = self.library.with_named_edits(self.services.models_of(visitor))
+        return {self.visitor: visitor, **self.show(visitor)}
 
     @shown_errors
     def on_restore(self, visitor: Visitor) -> Update:

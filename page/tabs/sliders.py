@@ -135,13 +135,15 @@ class Sliders:
     def _slot(self, number: int, control: Direction, safe: tuple[float, float], edit: Edit) -> Update:
         title = words.title_of(control.name)
         key, strength = _of_control(edit, control)
+        if not isinstance(control, Control) and not control.binary:
+            safe = -1.0, 1.0  # Of a set of directions each has ends of its own; 1 is where each is as it should be.
         low, high = min(safe[0], strength), max(safe[1], strength)
         trial = "experimental" if control.name in EXPERIMENTAL else ""
         info = " · ".join(part for part in (words.scale_of(control) if control.binary else "", trial) if part)
         slider = gr.update(minimum=low, maximum=high, value=strength, elem_id=f"control-{control.name}",
                            elem_classes=_marks(low, high), info=info or None,
                            label=title if control.binary else f"{title}: how much")
-        classes = list(control.classes) if isinstance(control, Control) else []
+        classes = [key.partition(":")[2] for key in control.keys] if not control.binary else []
         target = gr.update(choices=classes, label=title, visible=not control.binary,
                            value=key.partition(":")[2] or next(iter(classes), None), elem_id=f"class-{control.name}")
         return {self.rows[number]: gr.update(visible=True), self.strengths[number]: slider,

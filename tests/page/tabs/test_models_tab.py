@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
 from directions import Control, Controls
 from directions import save as save_directions
+from editing import Edit
 from page.jobs import library
+from page.jobs.editing import edited_picture
 from page.jobs.services import Services
 from page.layout import Page
 from page.state import files
 from page.state.visitor import Visitor
 from page.tabs.models import ALONE, BESIDE, ModelsTab, card_of
-from tests.page.handling import asked, dragged, shown
+from tests.page.handling import asked, dragged, shown, sliders
 from weights.errors import InputError
 from weights.manifest import entry_of
 from weights.store import path_of
@@ -77,6 +80,29 @@ def test_the_card_tells_what_is_loaded(tab: ModelsTab, services: Services) -> No
     known = {name: words for words, name in update[tab.known]["choices"]}
     assert known["bundled-generator"].endswith("(here)")
     assert "to fetch" in known["stylegan2-ffhq"]
+
+
+@pytest.mark.slow
+def test_ganspace_s_named_edits_come_beside_the_sliders(bundled_models: None) -> None:
+    services, visitor = Services(device="cpu"), Visitor()
+    with gr.Blocks(analytics_enabled=False):
+        page = Page(services)
+    update = page.models.on_named(visitor)
+    assert "Ganspace" in update[page.models.card]
+    assert "two controls have the same name" in page.models.on_named(visitor)[page.models.notice]
+    page.edit.on_draw(visitor, 5, 0.7)
+    edit = Edit(strengths={"ganspace:bald": 1.0, "smile": 0.5})
+    values = sliders(page.edit, visitor, edit)
+    assert page.edit.sliders.read(services.models_of(visitor), values) == edit
+    assert visitor.subject is not None
+    edited = edited_picture(services.models_of(visitor), visitor.subject, edit)
+    assert np.abs(edited.astype(int) - visitor.subject.picture).mean() > 5
+
+
+def test_the_named_edits_of_another_space_are_refused(tab: ModelsTab) -> None:
+    visitor = Visitor()
+    assert "ganspace" in tab.on_named(visitor)[tab.notice]
+    assert visitor.own_models is None
 
 
 def test_the_card_tells_what_a_control_is_worth(services: Services) -> None:
