@@ -239,6 +239,8 @@ def test_of_several_faces_one_is_chosen(visit: Callable[[], Page], astronaut: Ph
     page.wait_for_selector("#faces-words >> text=Face 1 is chosen")
     page.get_by_label("2", exact=True).check()
     page.wait_for_selector("#faces-words >> text=Face 2 is chosen")
+    page.wait_for_selector("#edit", state="visible")
+    page.wait_for_function("document.querySelector('#faces img').complete")  # A click is read in its size.
     outlined = page.locator("#faces img")
     shown = outlined.bounding_box()
     assert shown is not None

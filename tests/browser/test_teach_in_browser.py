@@ -75,7 +75,7 @@ def test_a_control_is_taught_with_keys_and_buttons(visit: Callable[[], Page], tm
     page.get_by_role("tab", name="Edit").click()  # The slider is there at once, and moves the picture.
     surprise(page)
     assert move(page, "warm_light", 1.0) > 0
-    page.wait_for_selector("#effect >> text=warm light +1")
+    page.wait_for_selector("#effect .said >> text=Warm light")
     page.get_by_role("tab", name="Models").click()
     page.wait_for_selector("#models-card >> text=Warm light")
     page.click("#models-restore")
