@@ -173,7 +173,7 @@ class Load:
     async def _move(self, tab: Any, seed: int, until: float) -> None:
         rng = np.random.default_rng(seed)
         while time.monotonic() < until:
-            value = f"{rng.uniform(-2, 2):.2f}"
+            value = f"{rng.uniform(-0.7, 0.7):.2f}"  # Within the ends: beyond them, two moves would be one.
             try:
                 self.moves.append(float(await tab.evaluate(MOVE, ["#control-smile input[type=range]", value])))
             except Exception as error:  # noqa: BLE001 (an error is what is counted)

@@ -51,7 +51,8 @@ def _large(browser: Browser, address: str) -> None:
     page.wait_for_selector("#veil img")
     _take(page, "preparing")
     page.wait_for_selector("#edit", state="visible")
-    page.wait_for_selector("#status summary >> text=Ready")
+    page.wait_for_selector("#stop")
+    page.wait_for_selector("#stop", state="hidden")  # The better inversion has come.
     page.wait_for_function("getComputedStyle(document.querySelector('#control-hat'), '::after').backgroundImage"
                            ".startsWith('url')")
     _edit(page)
@@ -97,12 +98,12 @@ def _open(browser: Browser, address: str, size: tuple[int, int], theme: str) -> 
 
 
 def _edit(page: Page) -> None:
-    """Serious, and a little older."""
-    for control, strength in (("smile", -1), ("age", 1)):
+    """A little more serious, with glasses."""
+    for control, strength in (("smile", -0.5), ("eyeglasses", 1)):
         box = page.locator(f"#control-{control} input[type=number]")
         box.fill(str(strength))
         box.press("Enter")
-    page.wait_for_selector("#effect .said >> text=Age:")
+    page.wait_for_selector("#effect .said >> text=Eyeglasses:")
     page.wait_for_timeout(1500)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from page.state.visitor import EditSubject, Visitor
 
 SIDE = 96             # Of the small pictures, in pixels.
 WAY = 5.0             # Seconds that one of them waits for edits at most.
+REST = 1.5            # Seconds without a move of the visitor after which the next one is made.
+LOOK = 0.2            # Seconds between two looks at that.
 SHARES = (0.75, 0.5)  # Of a slider's safe range, that are tried where the whole is too much for a face.
 TOO_MUCH = 0.5        # By how much the classifier may see another attribute change, of 1.
 NEW_PERSON = frozenset({"gender", "age"})  # With these dlib sees another person, and is right.
@@ -81,14 +84,14 @@ def suggestions(visitor: Visitor, models: EditingModels, subject: EditSubject) -
     """
     made = Suggestions()
     for name, edit in known_looks(models.controls).items():
-        edits().give_way(WAY)
+        _until_idle(visitor)
         if visitor.subject is not subject:
             return
         made.looks[name] = made_smaller(preview_picture(models, subject, edit), SIDE)
     yield made
     for control in models.controls.values():
         for upper in (False, True):
-            edits().give_way(WAY)
+            _until_idle(visitor)
             if visitor.subject is not subject:
                 return
             if control.binary:
@@ -118,6 +121,12 @@ def bears(effect: Effect) -> bool:
     same = effect.identity < SAME_PERSON or bool(asked & NEW_PERSON)
     return same and all(measure.largest < TOO_MUCH for measure in effect.measures
                         if not measure.asked and not asked & NEW_PERSON)
+
+
+def _until_idle(visitor: Visitor) -> None:
+    while time.monotonic() - visitor.seen < REST:
+        time.sleep(LOOK)
+    edits().give_way(WAY)
 
 
 def _tried(models: EditingModels, subject: EditSubject, name: str, strength: float) -> tuple[np.ndarray, Effect]:

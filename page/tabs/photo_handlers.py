@@ -122,7 +122,7 @@ class PhotoHandlers(ABC):
         self._suggest_after(refined)
 
     def _suggest_after(self, event: Any) -> None:
-        event.then(as_updates(self.on_suggestions), self.visitor, self.suggested, concurrency_limit=4,
+        event.then(as_updates(self.on_suggestions), self.visitor, self.suggested, concurrency_limit=1,
                    concurrency_id="suggestions", **HIDDEN, **PRIVATE)
 
     @property
