@@ -104,6 +104,7 @@ def _edit(page: Page) -> None:
         box.fill(str(strength))
         box.press("Enter")
     page.wait_for_selector("#effect .said >> text=Eyeglasses:")
+    page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(1500)
 
 

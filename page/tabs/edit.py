@@ -127,7 +127,8 @@ class EditTab(PhotoHandlers):
     def subject_outputs(self) -> list[Any]:
         """What changes when there is another subject."""
         return [self.visitor, self.notice, self.photo.drop_area, self.photo.photo_area, self.edit_area, self.onward,
-                self.looks, *self.side.outputs, *self.sliders.outputs, self.sliders.preset, *self.outputs.outputs]
+                self.looks, self.sliders.ends, *self.side.outputs, *self.sliders.outputs, self.sliders.preset,
+                *self.outputs.outputs]
 
     @property
     def suggested(self) -> list[Any]:
@@ -149,7 +150,7 @@ class EditTab(PhotoHandlers):
         return {self.visitor: visitor, self.notice: "", self.photo.drop_area: gr.update(visible=False),
                 self.photo.photo_area: gr.update(visible=of_photo),
                 self.edit_area: gr.update(visible=True), self.onward: gr.update(visible=False),
-                self.looks: gr.update(visible=False), self.side.veil: gr.update(visible=False),
+                self.looks: gr.update(visible=False), self.sliders.ends: "", self.side.veil: gr.update(visible=False),
                 self.side.empty: gr.update(visible=False), self.side.area: gr.update(visible=True),
                 self.side.tools: gr.update(visible=True), self.side.status: words.numbers(subject),
                 self.side.stop: gr.update(visible=False), self.side.look: WHOLE,
@@ -410,8 +411,9 @@ class EditTab(PhotoHandlers):
 
     def _suggested(self, visitor: Visitor, models: EditingModels, subject: EditSubject, made: Suggestions) -> Update:
         pictures = [(files.for_browser(picture, visitor.folder), name) for name, picture in made.looks.items()]
-        update: Update = {self.looks: gr.update(value=pictures, visible=bool(pictures)),
-                          self.sliders.ends: words.ends_as_style(made.ends)}
+        update: Update = {self.looks: gr.update(value=pictures, visible=bool(pictures))}
+        if made.ends:  # Until then those of the inversion before are as good.
+            update[self.sliders.ends] = words.ends_as_style(made.ends)
         for name, ends in made.ends.items():
             if len(ends) == 2 and name not in subject.limits:
                 subject.limits[name] = ends[False].limit, ends[True].limit
