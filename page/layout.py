@@ -109,6 +109,6 @@ class Page:
         self.visitors.came(former, str(request.session_hash))
         shown = {self.visitor: former, **self.edit.show_subject(former, former.edit),
                  self.edit.photo.again: gr.update(visible=False)}
-        if former.photo is not None and former.subject.photo is former.photo:
+        if former.edits_photo:
             shown |= self.edit.photo.show(former, self.services.models_of(former))
         return shown

@@ -69,7 +69,12 @@ def _tidy(folder: Path, oldest: float) -> None:
 
 
 def forget(visitor: Visitor, cache: InversionCache | None) -> None:
-    """Delete all that is there of a visitor: the photo and what was made of it, kept inversions, and files."""
+    """Delete all that is there of a visitor: the photo and what was made of it, kept inversions, and files.
+
+    So too of who this was before the tab was loaded again.
+    """
+    if visitor.former is not None:
+        forget(visitor.former, cache)
     folder = visitor.folder
     for key in visitor.forget():
         if cache is not None:
@@ -98,6 +103,8 @@ class Visitors:
     def back(self, token: str | None) -> Visitor | None:
         """Who had this token before the page was loaded again; what they had is not forgotten then."""
         visitor = self._known.get(token or "")
+        if visitor is not None and visitor.subject is None and visitor.former is not None:
+            visitor = visitor.former  # Loaded twice, without going on in between.
         if visitor is not None:
             visitor.seen = time.monotonic()
         return visitor

@@ -53,7 +53,7 @@ class VisitorsCache:
 
 
 def invert(visitor: Visitor, models: EditingModels, preset: str, inversions: InversionQueue,
-           cache: InversionCache | None = None, *, improving: EditSubject | None = None,
+           cache: InversionCache | None = None, *, rather: str = "", improving: EditSubject | None = None,
            after: InversionQueue | None = None) -> Iterator[Waiting | Progress]:
     """Invert the chosen face, yielding the best so far every few steps; in the end it is the visitor's subject.
 
@@ -67,16 +67,21 @@ def invert(visitor: Visitor, models: EditingModels, preset: str, inversions: Inv
         preset: One of `PRESETS`.
         inversions: Where it waits for its turn.
         cache: Keeps inversions.
+        rather: Another of `PRESETS`, by which an inversion is taken if it is kept already.
         improving: A subject of the chosen face, whose place the inversion takes if it is nearer to the crop; the edits
             of it go on, also after another face was chosen.
         after: Whose inversions go first, between two steps of this one.
     Raises:
         InputError: no face is chosen, or too many inversions wait.
     """
-    chosen, keys, settings = visitor.chosen_face, visitor.cache_keys, PRESETS[preset]
+    chosen, keys = visitor.chosen_face, visitor.cache_keys
     stop = visitor.stop or visitor.begin_inversion()
     inverter = Inverter(models.projector, None if cache is None else VisitorsCache(cache, visitor))
-    cached = inversion = inverter.cached(chosen, settings)
+    cached = inverter.cached(chosen, PRESETS[rather]) if rather else None
+    if cached is not None:
+        preset = rather
+    settings = PRESETS[preset]
+    inversion = cached = cached or inverter.cached(chosen, settings)
     if inversion is None:
         made = yield from _in_turn(models, chosen, settings, stop, inversions, after)
         if made is None:
@@ -95,12 +100,6 @@ def invert(visitor: Visitor, models: EditingModels, preset: str, inversions: Inv
             visitor.improve(improving, subject)
     elif visitor.stop is stop:
         visitor.begin_edits(subject)
-
-
-def is_kept(visitor: Visitor, models: EditingModels, preset: str, cache: InversionCache | None) -> bool:
-    """Whether the chosen face's inversion by a preset is there already."""
-    inverter = Inverter(models.projector, None if cache is None else VisitorsCache(cache, visitor))
-    return inverter.cached(visitor.chosen_face, PRESETS[preset]) is not None
 
 
 def _nearer(inversion: Inversion, subject: EditSubject) -> bool:

@@ -13,7 +13,7 @@ from directions import Controls, Direction
 from editing import Edit
 from inversion import SAME_PERSON, made_smaller
 from page.jobs.editing import preview_picture
-from page.jobs.executors import edits
+from page.jobs.executors import edits, measurements
 from page.jobs.measuring import Effect, effect_of
 from page.state.models import EditingModels
 from page.state.visitor import EditSubject, Visitor
@@ -43,9 +43,8 @@ TASTEFUL: Mapping[str, tuple[tuple[float, float], ...]] = {
 class End:
     """What a slider leads to."""
 
-    name: str             # Of the control.
-    limit: float          # The strength at this end; nearer to 0 than the control's own where this face bears no more.
-    picture: np.ndarray   # uint8 [SIDE, SIDE, 3]
+    limit: float         # The strength at this end; nearer to 0 than the control's own where this face bears no more.
+    picture: np.ndarray  # uint8 [SIDE, SIDE, 3]
 
 
 @dataclass
@@ -80,22 +79,22 @@ def surprise(controls: Controls, rng: random.Random | None = None) -> Edit:
 def suggestions(visitor: Visitor, models: EditingModels, subject: EditSubject) -> Iterator[Suggestions]:
     """Make the looks, then the ends of the sliders, one after the other as long as nothing else is to be drawn.
 
-    Ends when the visitor goes on to another subject. What is yielded is one object, which grows.
+    Ends when the visitor goes on to another subject. What is yielded is one object, which grows: first it has all
+    looks, then the ends of one slider after the other. Of all visitors' pictures one is made at a time.
     """
     made = Suggestions()
     for name, edit in known_looks(models.controls).items():
-        _until_idle(visitor)
-        if visitor.subject is not subject:
+        if not _rests(visitor, subject):
             return
-        made.looks[name] = made_smaller(preview_picture(models, subject, edit), SIDE)
+        picture = measurements().submit(preview_picture, models, subject, edit).result()
+        made.looks[name] = made_smaller(picture, SIDE)
     yield made
-    for control in models.controls.values():
+    for control in [control for control in models.controls.values() if control.binary]:
         for upper in (False, True):
-            _until_idle(visitor)
-            if visitor.subject is not subject:
+            if not _rests(visitor, subject):
                 return
-            if control.binary:
-                made.ends.setdefault(control.name, {})[upper] = end_of(models, subject, control, upper=upper)
+            end = measurements().submit(end_of, models, subject, control, upper=upper).result()
+            made.ends.setdefault(control.name, {})[upper] = end
         yield made
 
 
@@ -112,7 +111,7 @@ def end_of(models: EditingModels, subject: EditSubject, control: Direction, *, u
             break
         limit = round(share * control.limits[int(upper)], 2)
         picture, effect = _tried(models, subject, control.name, limit)
-    return End(control.name, limit, made_smaller(picture, SIDE))
+    return End(limit, made_smaller(picture, SIDE))
 
 
 def bears(effect: Effect) -> bool:
@@ -123,10 +122,12 @@ def bears(effect: Effect) -> bool:
                         if not measure.asked and not asked & NEW_PERSON)
 
 
-def _until_idle(visitor: Visitor) -> None:
-    while time.monotonic() - visitor.seen < REST:
+def _rests(visitor: Visitor, subject: EditSubject) -> bool:
+    """Wait until a visitor rests and no edit is made; False: they went on to another subject."""
+    while visitor.subject is subject and time.monotonic() - visitor.seen < REST:
         time.sleep(LOOK)
     edits().give_way(WAY)
+    return visitor.subject is subject
 
 
 def _tried(models: EditingModels, subject: EditSubject, name: str, strength: float) -> tuple[np.ndarray, Effect]:

@@ -161,6 +161,11 @@ class Visitor:
                              "choose the photo again")
         return self.subject
 
+    @property
+    def edits_photo(self) -> bool:
+        """Whether what is edited is a face of the photo that is here."""
+        return self.subject is not None and self.photo is not None and self.subject.photo is self.photo
+
     def begin_inversion(self) -> threading.Event:
         """Announce an inversion; one that still waits or runs is ended."""
         self.end_inversion()

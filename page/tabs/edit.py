@@ -95,7 +95,8 @@ class EditTab(PhotoHandlers):
         # preprocess=False: Gradio would send each of the many values through a thread, to be left as it is.
         at_once: dict[str, Any] = {"outputs": [self.notice, *side.shown, self.moved], "trigger_mode": "always_last",
                                    "queue": False, "preprocess": False, **HIDDEN, **PRIVATE}
-        gr.on([side.compare.input, self.sliders.keep.input, *submitted], self.on_drag, settings, **at_once)
+        gr.on([side.compare.input, self.sliders.keep.input, *submitted], self.on_drag, settings,
+              **{**at_once, "outputs": [self.notice, *side.areas, self.moved]})
         self._wire_slots(at_once)
         settled: dict[str, Any] = {"fn": as_updates(self.on_settle), "inputs": [self.visitor, *side.view],
                                    "outputs": [self.visitor, self.notice, *side.areas, side.effect, *side.history],
@@ -137,8 +138,8 @@ class EditTab(PhotoHandlers):
     @property
     def all_outputs(self) -> list[Any]:
         """All that a visitor may have changed."""
-        return [*dict.fromkeys([*self.subject_outputs, *self.photo.outputs, self.photo.session, self.sliders.ends,
-                                self.side.dialog, *self.outputs.links.values()])]
+        return [*dict.fromkeys([*self.subject_outputs, *self.photo.outputs, self.photo.session, self.side.dialog,
+                                *self.outputs.links.values()])]
 
     # ---- edits
 
@@ -146,9 +147,8 @@ class EditTab(PhotoHandlers):
         """Show a visitor's subject, and open the sliders."""
         subject, models, edit = visitor.present_subject, self.services.models_of(visitor), edit or Edit()
         pasted = subject.photo is not None  # There it keeps the photo's own detail.
-        of_photo = subject.photo is not None and subject.photo is visitor.photo
         return {self.visitor: visitor, self.notice: "", self.photo.drop_area: gr.update(visible=False),
-                self.photo.photo_area: gr.update(visible=of_photo),
+                self.photo.photo_area: gr.update(visible=visitor.edits_photo),
                 self.edit_area: gr.update(visible=True), self.onward: gr.update(visible=False),
                 self.looks: gr.update(visible=False), self.sliders.ends: "", self.side.veil: gr.update(visible=False),
                 self.side.empty: gr.update(visible=False), self.side.area: gr.update(visible=True),
@@ -159,13 +159,13 @@ class EditTab(PhotoHandlers):
                 self.sliders.preset: gr.update(choices=words.presets_in_words(models), value=visitor.preset,
                                                visible=subject.inversion is not None),
                 **self.side.choices(visitor, BEFORE, pasted=pasted), **self.side.buttons(visitor),
-                **self._painted(visitor, models, edit, BEFORE, pasted, WHOLE, VIEW_SIDE),
+                **self._painted(visitor, models, edit, BEFORE, pasted, WHOLE),
                 **self._sliders(visitor, models, edit), **self.outputs.show(visitor, models)}
 
     def improved(self, visitor: Visitor) -> Update:
         models, subject = self.services.models_of(visitor), visitor.present_subject
         edit, compare, pasted, look = visitor.wanted or (visitor.edit, BEFORE, True, WHOLE)
-        return {**self._painted(visitor, models, edit, compare, pasted, look, VIEW_SIDE),
+        return {**self._painted(visitor, models, edit, compare, pasted, look),
                 self.side.status: words.numbers(subject), self.side.effect: self._effect(models, subject, edit)}
 
     def _sliders(self, visitor: Visitor, models: EditingModels, edit: Edit) -> Update:
@@ -184,11 +184,22 @@ class EditTab(PhotoHandlers):
         subject, models = visitor.present_subject, self.services.models_of(visitor)
         return models, subject, self.sliders.read(models, values)
 
-    def _painted(self, visitor: Visitor, models: EditingModels, edit: Edit, compare: str, pasted: bool, look: str,
-                 side: int) -> Update:
-        """The result's pictures: what an edit is compared with, and the edit."""
+    def _painted(self, visitor: Visitor, models: EditingModels, edit: Edit, compare: str, pasted: bool, look: str, *,
+                 of: str = WAY) -> Update:
+        """The result's pictures in full: what an edit is compared with, and the edit, as the visitor looks at them.
+
+        A strip is drawn anew. A film, of which the edit may be another by now, makes way for the picture.
+        """
         visitor.settled = None
-        return self.side.pictures(visitor, *self._drawn(visitor, models, edit, compare, pasted, side), look=look)
+        back = {self.side.look: WHOLE} if look == FILM else {}
+        look = WHOLE if look == FILM else look
+        pictures = self._drawn(visitor, models, edit, compare, pasted, VIEW_SIDE)
+        painted = {**back, **self.side.pictures(visitor, *pictures, look=look)}
+        if look == STRIP and (of != WAY or edit.changes):
+            picture, said = strip_of(models, visitor.present_subject, edit, of)
+            path = files.for_browser(picture, visitor.folder)
+            painted[self.side.strip] = gr.update(value=path, visible=True, label=said)
+        return painted
 
     def _drawn(self, visitor: Visitor, models: EditingModels, edit: Edit, compare: str, pasted: bool,
                side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -292,14 +303,9 @@ class EditTab(PhotoHandlers):
             return {self.notice: words.problem(str(error))}
 
     def _settled(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, str]) -> Update:
-        edit, compare, pasted, look = wanted
-        subject = visitor.present_subject
-        pictures = self._drawn(visitor, models, edit, compare, pasted, VIEW_SIDE)
-        picture = self.side.pictures(visitor, *pictures, look=look)
-        if look == STRIP and edit.changes:
-            picture |= self._strip(visitor, models, edit, WAY)
-        subject.edit = edit
-        subject.history.push(edit)
+        subject, picture = visitor.present_subject, self._painted(visitor, models, *wanted)
+        subject.edit = wanted[0]
+        subject.history.push(wanted[0])
         visitor.settled = wanted
         return picture
 
@@ -345,11 +351,9 @@ class EditTab(PhotoHandlers):
         """Show an edit that the sliders are to follow."""
         models, subject = self.services.models_of(visitor), visitor.present_subject
         subject.edit, visitor.wanted = edit, (edit, compare, pasted, look)
-        painted = self._painted(visitor, models, edit, compare, pasted, look, VIEW_SIDE)
-        if look == STRIP and edit.changes:
-            painted |= self._strip(visitor, models, edit, WAY)
-        return {self.visitor: visitor, **painted, self.side.effect: self._effect(models, subject, edit),
-                **self.side.buttons(visitor), **self._sliders(visitor, models, edit)}
+        return {self.visitor: visitor, **self._painted(visitor, models, edit, compare, pasted, look),
+                self.side.effect: self._effect(models, subject, edit), **self.side.buttons(visitor),
+                **self._sliders(visitor, models, edit)}
 
     @shown_errors
     def on_method(self, visitor: Visitor, compare: str, pasted: bool, look: str, *values: Any) -> Update:
@@ -367,7 +371,7 @@ class EditTab(PhotoHandlers):
         subject.pins = [*(other for other in subject.pins if other != edit), edit][-MOST_PINS:]
         newest = f"{PINNED}{len(subject.pins) - 1}"
         return {**self.side.choices(visitor, newest, pasted=pasted),
-                **self._painted(visitor, models, edit, newest, pasted, look, VIEW_SIDE)}
+                **self._painted(visitor, models, edit, newest, pasted, look)}
 
     # ---- looking
 
@@ -377,18 +381,11 @@ class EditTab(PhotoHandlers):
         models, subject, edit = self.read(visitor, *visitor.values)
         if look in (STRIP, FILM) and of == WAY and not edit.changes:
             raise InputError("nothing is changed yet", "move a slider first, or choose what the strip is of")
-        painted = self._painted(visitor, models, edit, compare, pasted, look, VIEW_SIDE)
-        if look == STRIP:
-            painted |= self._strip(visitor, models, edit, of)
+        visitor.wanted = edit, compare, pasted, look
         if look == FILM:
             path = film(models, subject, edit, of, visitor.folder, ".mp4", pasted=pasted)
-            painted[self.side.film] = gr.update(value=str(path), visible=True)
-        visitor.wanted = edit, compare, pasted, look
-        return painted
-
-    def _strip(self, visitor: Visitor, models: EditingModels, edit: Edit, of: str) -> Update:
-        picture, said = strip_of(models, visitor.present_subject, edit, of)
-        return {self.side.strip: gr.update(value=files.for_browser(picture, visitor.folder), visible=True, label=said)}
+            return {**self.side.sight(FILM), self.side.film: gr.update(value=str(path), visible=True)}
+        return self._painted(visitor, models, edit, compare, pasted, look, of=of)
 
     @shown_errors
     def on_full(self, visitor: Visitor, pasted: bool) -> Update:
@@ -410,10 +407,10 @@ class EditTab(PhotoHandlers):
             yield self._suggested(visitor, models, subject, made)
 
     def _suggested(self, visitor: Visitor, models: EditingModels, subject: EditSubject, made: Suggestions) -> Update:
-        pictures = [(files.for_browser(picture, visitor.folder), name) for name, picture in made.looks.items()]
-        update: Update = {self.looks: gr.update(value=pictures, visible=bool(pictures))}
-        if made.ends:  # Until then those of the inversion before are as good.
-            update[self.sliders.ends] = words.ends_as_style(made.ends)
+        if not made.ends:  # The looks alone; the ends of the inversion before are as good until others are there.
+            pictures = [(files.for_browser(picture, visitor.folder), name) for name, picture in made.looks.items()]
+            return {self.looks: gr.update(value=pictures, visible=bool(pictures))}
+        update: Update = {self.sliders.ends: words.ends_as_style(made.ends)}
         for name, ends in made.ends.items():
             if len(ends) == 2 and name not in subject.limits:
                 subject.limits[name] = ends[False].limit, ends[True].limit

@@ -12,7 +12,7 @@ import gradio as gr
 from editing import Edit, load_session
 from inversion import PRESETS
 from page.jobs.editing import edited_picture
-from page.jobs.inverting import Waiting, invert, is_kept
+from page.jobs.inverting import Waiting, invert
 from page.jobs.opening import choose, draw_sample, face_at, resume, take_photo, turn_photo
 from page.jobs.services import Services
 from page.jobs.views import VIEW_SIDE, lay_under
@@ -122,7 +122,7 @@ class PhotoHandlers(ABC):
         self._suggest_after(refined)
 
     def _suggest_after(self, event: Any) -> None:
-        event.then(as_updates(self.on_suggestions), self.visitor, self.suggested, concurrency_limit=1,
+        event.then(as_updates(self.on_suggestions), self.visitor, self.suggested, concurrency_limit=8,
                    concurrency_id="suggestions", **HIDDEN, **PRIVATE)
 
     @property
@@ -192,8 +192,7 @@ class PhotoHandlers(ABC):
 
     def on_onward(self, visitor: Visitor) -> Update:
         """Go back to the sliders."""
-        stage = (self.photo.show(visitor, self.services.models_of(visitor)) if visitor.photo is not None
-                 and visitor.subject is not None and visitor.subject.photo is visitor.photo
+        stage = (self.photo.show(visitor, self.services.models_of(visitor)) if visitor.edits_photo
                  else {**self.photo.free(), self.photo.drop_area: gr.update(visible=False)})
         return {self.notice: "", **stage, self.edit_area: gr.update(visible=True),
                 self.onward: gr.update(visible=False)}
@@ -223,9 +222,8 @@ class PhotoHandlers(ABC):
             if index in visitor.subjects:
                 visitor.begin_edits(visitor.subjects[index])
             else:
-                models, cache = self.services.models_of(visitor), self.services.cache
-                preset = visitor.preset if is_kept(visitor, models, visitor.preset, cache) else FIRST
-                for report in invert(visitor, models, preset, self.services.quick_inversions, cache):
+                for report in invert(visitor, self.services.models_of(visitor), FIRST, self.services.quick_inversions,
+                                     self.services.cache, rather=visitor.preset):
                     if visitor.photo is None:  # Forgotten: nothing more is to be written.
                         return
                     yield {self.side.status: waiting(report) if isinstance(report, Waiting) else preparing(report)}
@@ -269,8 +267,7 @@ class PhotoHandlers(ABC):
     def on_better_inversion(self, visitor: Visitor) -> Iterator[Update]:
         """Make the subject's inversion by the chosen preset, behind the edits; then take it in its place."""
         subject, preset = visitor.subject, visitor.preset
-        if (subject is None or subject.inversion is None or subject.photo is not visitor.photo
-                or visitor.subjects.get(-1 if visitor.chosen is None else visitor.chosen) is not subject
+        if (subject is None or visitor.chosen is None or visitor.subjects.get(visitor.chosen) is not subject
                 or nearness(subject.preset) >= nearness(preset)):
             return
         visitor.begin_inversion()

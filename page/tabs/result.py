@@ -110,7 +110,7 @@ class ResultSide:
     @property
     def areas(self) -> list[Any]:
         """What is in sight or not as one looks at a picture in another way."""
-        return [self.whole, *self.shown, self.strip, self.film]
+        return [self.look, self.whole, *self.shown, self.strip, self.film]
 
     @property
     def history(self) -> list[Any]:
@@ -119,15 +119,19 @@ class ResultSide:
 
     def pictures(self, visitor: Visitor, before: np.ndarray, after: np.ndarray, *, look: str) -> Update:
         """Two pictures: the second one, with the first behind it; one over the other; or side by side."""
-        sight = {part: gr.update(visible=name == look) for part, name in (
-            (self.whole, WHOLE), (self.strip, STRIP), (self.film, FILM))}
-        sight[self.whole] = gr.update(visible=look not in (SPLIT, BESIDE, STRIP, FILM))
         if look == BESIDE:
             path = files.for_browser(_joined(before, after), visitor.folder)
-            return {**sight, self.split: gr.update(visible=False), self.pair: gr.update(value=path, visible=True)}
+            return {**self.sight(look), self.pair: gr.update(value=path, visible=True)}
         pair = files.for_browser(before, visitor.folder), files.for_browser(after, visitor.folder)
-        return {**sight, self.before: pair[0], self.after: pair[1], self.pair: gr.update(visible=False),
-                self.split: gr.update(value=pair, visible=True) if look == SPLIT else gr.update(visible=False)}
+        shown = {**self.sight(look), self.before: pair[0], self.after: pair[1]}
+        if look == SPLIT:
+            shown[self.split] = gr.update(value=pair, visible=True)
+        return shown
+
+    def sight(self, look: str) -> Update:
+        """What is in sight as one looks at a picture in a way; the others are not."""
+        return {part: gr.update(visible=name == look) for part, name in (
+            (self.whole, WHOLE), (self.split, SPLIT), (self.pair, BESIDE), (self.strip, STRIP), (self.film, FILM))}
 
     def veiled(self, visitor: Visitor) -> Update:
         """The visitor's own photo under a veil, in the place of a picture that is being prepared."""

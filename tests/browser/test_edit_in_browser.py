@@ -319,6 +319,10 @@ def test_an_example_strip_film_and_comparison(visit: Callable[[], Page], tmp_pat
     unfold(page, "#view")
     page.wait_for_selector("#compare >> text=pinned: smile")
     move(page, "age", 0.5)
+    before = at_rest(page)
+    page.locator("#compare label", has_text="pinned").click()
+    until_changed(page, before)
+    assert at_rest(page)[0] != before[0]
     page.locator("#look label", has_text="Side by side").click()
     page.wait_for_selector("#pair img")
     size = page.locator("#pair img").evaluate("image => [image.naturalWidth, image.naturalHeight]")
@@ -330,6 +334,9 @@ def test_an_example_strip_film_and_comparison(visit: Callable[[], Page], tmp_pat
     page.wait_for_function("document.querySelectorAll('#result img').length == 2")
     page.locator("#look label", has_text="Film").click()
     page.wait_for_selector("#film video", state="attached")
+    move(page, "age", 0.25)
+    page.wait_for_selector("#film", state="detached")  # It showed the edit before.
+    assert page.locator("#look input[value=whole]").is_checked()
     unfold(page, "#more")
     film = download(page, "#save-film", tmp_path)
     assert film.read_bytes()[4:8] == b"ftyp"

@@ -236,11 +236,20 @@ def test_whoever_loads_the_tab_again_is_offered_what_they_had(keeping: Page, tab
     after = Visitor()
     update = keeping.on_load(after, token, Request("second"))
     assert update[tab.photo.again]["visible"] is True
-    assert update[keeping.token] != token
+    after_token = update[keeping.token]
+    assert after_token != token
     again = keeping.on_again(after, Request("second"))
     assert again[keeping.visitor] is visitor
     assert visitor.edit.strengths == {"smile": 1.0}
     assert again[tab.edit_area]["visible"] is True
+    once, twice = Visitor(), Visitor()  # Loaded twice, without going on in between.
+    between = keeping.on_load(once, after_token, Request("fourth"))[keeping.token]
+    assert keeping.on_load(twice, between, Request("fifth"))[tab.photo.again]["visible"] is True
+    files = shown_to(visitor)
+    assert files
+    keeping.on_forget(twice)  # Also who this was before.
+    assert visitor.subject is None
+    assert not any(path.exists() for path in files)
     stranger = Visitor()
     assert keeping.on_load(stranger, "guessed", Request("third"))[tab.photo.again]["visible"] is False
     assert "it is gone" in keeping.on_again(stranger, Request("third"))[tab.notice]

@@ -248,6 +248,9 @@ def test_a_split_has_both_pictures_and_a_strip_shows_the_way(tab: EditTab, drawn
     assert said[tab.side.split]["visible"] is False
     film = tab.on_look(drawn, WAY, BEFORE, False, FILM)[tab.side.film]
     assert Path(film["value"]).read_bytes()[4:8] == b"ftyp"
+    visible = {part: update.get("visible") for part, update in tab.on_undo(drawn, BEFORE, False, FILM).items()
+               if part in (tab.side.whole, tab.side.film)}
+    assert visible == {tab.side.whole: True, tab.side.film: False}  # It shows another edit than what is set now.
     tab.on_reset(drawn, BEFORE, False, WHOLE)
     assert "nothing is changed yet" in tab.on_look(drawn, WAY, BEFORE, False, FILM)[tab.notice]
 
