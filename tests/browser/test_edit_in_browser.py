@@ -320,7 +320,7 @@ def test_an_example_strip_film_and_comparison(visit: Callable[[], Page], tmp_pat
     page.wait_for_selector("#compare >> text=pinned: smile")
     move(page, "age", 0.5)
     before = at_rest(page)
-    page.locator("#compare label", has_text="pinned").click()
+    page.locator("#compare label", has_text="unedited").click()
     until_changed(page, before)
     assert at_rest(page)[0] != before[0]
     page.locator("#look label", has_text="Side by side").click()
