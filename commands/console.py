@@ -98,6 +98,18 @@ class Outputs:
             raise InputError(folder, f"cannot write here ({error.strerror or error})",
                              "choose another folder with --out") from error
 
+    @classmethod
+    def of_one(cls, path: Path, what: str, inputs: Sequence[Path], overwrite: bool) -> tuple[Outputs, Path]:
+        """The results of a command that writes one safetensors file, and that file, claimed.
+
+        Raises:
+            InputError: as `claim` does; or the path has another ending. `what` says what would be in it.
+        """
+        if path.suffix != ".safetensors":
+            raise InputError(path, f"{what} are safetensors", "end the name in .safetensors")
+        outputs = cls(path.parent, inputs, overwrite)
+        return outputs, outputs.claim(path.name)[0]
+
     def claim(self, *names: str) -> list[Path]:
         """Paths for files to write.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,9 +84,7 @@ def components(layer: str, latent: Latent, analysis: Analysis | None, samples: i
     from directions.components import ComponentSettings, W, save_components
     from directions.finding import cached_components
 
-    if out is not None and out.suffix != ".safetensors":
-        raise InputError(out, "components are safetensors", "end the name in .safetensors")
-    paths = Outputs(out.parent, [], overwrite).claim(out.name) if out is not None else []
+    given = Outputs.of_one(out, "components", [], overwrite) if out is not None else None
     analysis = analysis or ("exact" if layer == W else "incremental")
     settings = ComponentSettings(layer=layer, latent=latent, analysis=analysis, batch=batch, count=count, seed=seed,
                                  samples=samples or (100_000 if layer == W else 10_000))
@@ -96,13 +95,14 @@ def components(layer: str, latent: Latent, analysis: Analysis | None, samples: i
             bar.update(done - bar.n)
 
         found, path = cached_components(model, settings, on_step=show)
-    if paths:
-        save_components(paths[0], found)
     if analysis not in ("sefa", "random"):
         shares = found.shares.cumsum(0)
         note(f"{len(found)} components of {layer} hold {shares[-1]:.0%} of its variance, the first "
              f"{min(10, len(found))} {shares[min(10, len(found)) - 1]:.0%}")
-    wrote(*(paths or [path]))
+    if given is None:
+        wrote(path)
+    else:
+        given[0].write(given[1], partial(save_components, components=found))
 
 
 @discover.command()
@@ -182,13 +182,13 @@ def sheet(source: str, numbers: Sequence[int], sigmas: float, columns: int, samp
             pictures = draw(numbers, latents, steps)
             if samples:
                 for path, number, column in zip(sheets[of], numbers, pictures.swapaxes(0, 1), strict=True):
-                    save_picture(path, labelled(column, [f"{of} {number}", *[""] * (samples - 1)]))
+                    named = labelled(column, [f"{of} {number}", *[""] * (samples - 1)])
+                    outputs.write(path, partial(save_picture, picture=named))
             else:
-                save_picture(sheets[of][0], labelled(pictures[0], [f"{of} {number}" for number in numbers]))
-            wrote(*sheets[of])
+                named = labelled(pictures[0], [f"{of} {number}" for number in numbers])
+                outputs.write(sheets[of][0], partial(save_picture, picture=named))
             for path, number in zip(films[of], numbers, strict=False):
-                save_video(path, draw([number], latents[:1], frames)[0, 0])
-                wrote(path)
+                outputs.write(path, partial(save_video, pictures=draw([number], latents[:1], frames)[0, 0]))
 
 
 def _moved_latents(model: Generator, found: Components, latent_file: Path | None, samples: int, seed: int,
@@ -243,7 +243,8 @@ def explore(source: str, sigmas: float, layers: tuple[int, int] | None, rows: tu
 
     moved = layers_of(layers, rows)
     stem, found = load_found(source)
-    csv_path, sheet_path = Outputs(out, [], overwrite).claim(f"{stem}-effects.csv", f"{stem}-effects.jpg")
+    outputs = Outputs(out, [], overwrite)
+    csv_path, sheet_path = outputs.claim(f"{stem}-effects.csv", f"{stem}-effects.jpg")
     model = open_class(generator, device, threads, class_index)
     judge = load_scorer(scorer, device=model.device)
     seeds = range(seed, seed + samples)
@@ -251,17 +252,17 @@ def explore(source: str, sigmas: float, layers: tuple[int, int] | None, rows: tu
     with progress_bar(len(found), "components", unit="component") as bar:
         effects = measure_effects(model, found, judge, judge.attributes, latents, sigmas=sigmas, layers=moved,
                                   on_step=follower(bar))
-    _write_effects(csv_path, found, effects)
+    outputs.write(csv_path, partial(_write_effects, found=found, effects=effects))
     shown = effects.ranked()[:top]
     pictures = component_pictures(model, found, shown, latents[:SHOWN], [-sigmas, 0.0, sigmas],
                                   layers=moved, side=SIDE)
     by_row = pictures.swapaxes(0, 1)
-    save_picture(sheet_path, labelled(by_row.reshape(len(shown), -1, *by_row.shape[3:]),
-                                      [_in_words(effects, number) for number in shown], width=190))
+    named = labelled(by_row.reshape(len(shown), -1, *by_row.shape[3:]),
+                     [_in_words(effects, number) for number in shown], width=190)
+    outputs.write(sheet_path, partial(save_picture, picture=named))
     table([("component", "suggested name", "effect", "alone"),
            *((str(each), effects.name(each), f"{effects.strongest(each)[1]:+.2f}", f"{effects.purity(each):.0%}")
              for each in shown)])
-    wrote(csv_path, sheet_path)
 
 
 def _in_words(effects: Effects, number: int) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from commands.console import Outputs, note, wrote
+from commands.console import Outputs, note
 from commands.discover_options import class_option, layers_of, layers_option, open_class, rows_option
 from commands.options import model_options
 from weights.errors import InputError
@@ -92,11 +93,8 @@ def save(source: str, number: int, name: str, sigmas: float, layers: tuple[int, 
 
     moved = layers_of(layers, rows)
     if not NAME.fullmatch(name):
-        raise InputError(name, "cannot be a direction's name", "use lower-case letters, digits and _")
-    path = out or Path(f"{name}.safetensors")
-    if path.suffix != ".safetensors":
-        raise InputError(path, "directions are safetensors", "end the name in .safetensors")
-    [path] = Outputs(path.parent, [], overwrite).claim(path.name)
+        raise InputError(name, "cannot be a direction's name", "use lower-case letters of any language, digits and _")
+    outputs, path = Outputs.of_one(out or Path(f"{name}.safetensors"), "directions", [], overwrite)
     _, found = load_found(source)
     model = open_class(generator, device, threads, class_index)
     found.check(model)
@@ -108,8 +106,7 @@ def save(source: str, number: int, name: str, sigmas: float, layers: tuple[int, 
         kept: list[Control] = [known.control(each.strip()) for each in hold_still.split(",")]
         made = held_still(made, kept, model.sample(range(1000)).float().cpu())
         note(f"{made.report['left of it']:.0%} of it is left")
-    save_directions(path, [made], spaces=model.spaces)
-    wrote(path)
+    outputs.write(path, partial(save_directions, controls=[made], spaces=model.spaces))
 
 
 @click.command("import")
@@ -133,13 +130,10 @@ def import_edits(files: tuple[Path, ...], out: Path, overwrite: bool, generator:
     from directions.saved_edits import import_saved_edit
     from generators import LatentStatistics
 
-    if out.suffix != ".safetensors":
-        raise InputError(out, "directions are safetensors", "end the name in .safetensors")
-    [path] = Outputs(out.parent, files, overwrite).claim(out.name)
+    outputs, path = Outputs.of_one(out, "directions", files, overwrite)
     model = open_class(generator, device, threads, class_index)
     statistics = LatentStatistics.of_generator(model)
     made = [import_saved_edit(each, statistics=statistics) for each in files]
-    save_directions(path, made, spaces=model.spaces)
     for each in made:
         note(f"{each.name}: layers {each.layers[0]}:{each.layers[1]}")
-    wrote(path)
+    outputs.write(path, partial(save_directions, controls=made, spaces=model.spaces))

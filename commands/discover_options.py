@@ -7,27 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.options import open_generator
+from commands.options import SIDES, Range, open_generator
 
 if TYPE_CHECKING:
     from generators import Generator
-
-
-class Range(click.ParamType):
-    """START:STOP, of which STOP is at most so much."""
-
-    name = "start:stop"
-
-    def __init__(self, most: int, example: str) -> None:
-        self.most, self.example = most, example
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", str(value).strip())
-        if not match or not int(match[1]) < int(match[2]) <= self.most:
-            self.fail(f"{value!r}: write START:STOP, {self.example}")
-        return int(match[1]), int(match[2])
 
 
 class NumberList(click.ParamType):
@@ -47,9 +30,9 @@ class NumberList(click.ParamType):
         return tuple(dict.fromkeys(numbers))
 
 
-layers_option = click.option("--layers", type=Range(2048, "sides of features, as in 8:64"), metavar="START:STOP",
+layers_option = click.option("--layers", type=Range(SIDES, most=2048), metavar="START:STOP",
                              help="Layers that are moved, in sides of features.  [default: all]")
-rows_option = click.option("--rows", type=Range(18, "rows of 0 to 18, as in 2:5"), metavar="START:STOP",
+rows_option = click.option("--rows", type=Range("rows of 0 to 18, as in 2:5", most=18), metavar="START:STOP",
                            help="The same in rows of StyleGAN2 at 1024 pixels, as GANSpace's authors state them: 2:5 "
                                 "of 18.")
 

@@ -124,10 +124,7 @@ def convert_generator(source: str, out: Path, half: bool, overwrite: bool) -> No
       gradctrl convert ffhq.pkl ffhq.safetensors
     """
     given = check_generator(source)
-    if out.suffix != ".safetensors":
-        raise InputError(out, "converted generators are safetensors", "end the name in .safetensors")
-    outputs = Outputs(out.parent, [given], overwrite)
-    [path] = outputs.claim(out.name)
+    outputs, path = Outputs.of_one(out, "converted generators", [given], overwrite)
     from generators import convert
 
     outputs.write(path, partial(convert, source, half=half))

@@ -91,8 +91,7 @@ def train(context: click.Context, bank: Path, out: Path, overwrite: bool, names:
     check_files(options["examples_file"])
     if method != "gradctrl":
         check_generator(generator)
-    outputs = _outputs(out, [file for file in [options["examples_file"]] if file], overwrite)
-    [path] = outputs.claim(out.name)
+    outputs, path = Outputs.of_one(out, "controls", [file for file in [options["examples_file"]] if file], overwrite)
     from directions import save
     from generators import Space
     from learning.bank import open_bank
@@ -136,8 +135,7 @@ def tune(controls: str, bank: Path, out: Path, overwrite: bool, names: str | Non
     check_bank(bank)
     check_controls(controls, kept=_split_names(names) or ())
     check_generator(generator)
-    outputs = _outputs(out, [Path(controls)], overwrite)
-    [path] = outputs.claim(out.name)
+    outputs, path = Outputs.of_one(out, "controls", [Path(controls)], overwrite)
     from directions import save
     from learning.bank import open_bank
     from learning.calibration import TuneSettings
@@ -182,12 +180,6 @@ def _check_usage(context: click.Context, method: str, options: Mapping[str, Any]
         idle, why = given(OF_GRADCTRL), f"does not go with --method {method}"
     if idle:
         raise click.UsageError(f"{idle[0]} {why}")
-
-
-def _outputs(out: Path, inputs: Sequence[Path], overwrite: bool) -> Outputs:
-    if out.suffix != ".safetensors":
-        raise InputError(out, "controls are safetensors", "end the name in .safetensors")
-    return Outputs(out.parent, inputs, overwrite)
 
 
 def _split_names(names: str | None) -> list[str] | None:
@@ -347,11 +339,7 @@ def encoder(count: int, steps: int, batch: int, side: int, bank: Path | None, fa
     from inversion.encoder_training import EncoderSettings, fit_encoder
 
     model = open_generator(generator, device, threads)
-    path = out or own_path(model)
-    if path.suffix != ".safetensors":
-        raise InputError(path, "encoders are safetensors", "end the name in .safetensors")
-    outputs = Outputs(path.parent, [], overwrite)
-    [path] = outputs.claim(path.name)
+    outputs, path = Outputs.of_one(out or own_path(model), "encoders", [], overwrite)
     settings = EncoderSettings(count=count, drawn_steps=steps, drawn_batch=batch, drawn_side=side)
     checkpoint = path.with_suffix(".checkpoint")
     with progress_bar(settings.steps + steps, "encoder", unit="step") as bar:

@@ -78,6 +78,8 @@ def settings_of(options: Mapping[str, Any]) -> ProjectorSettings:
 
 
 
+SIDES = "sides of features, as in 8:64"
+
 
 class _Assignment(click.ParamType):
     """ATTRIBUTE=STRENGTH."""
@@ -114,17 +116,20 @@ class _KeepList(click.ParamType):
         return {match[1]: int(match[2]) for match in counts if match}
 
 
-class _LayerRange(click.ParamType):
-    """START:STOP."""
+class Range(click.ParamType):
+    """START:STOP of what is told in words; where STOP is at most so much, START must be less."""
 
     name = "start:stop"
+
+    def __init__(self, words: str, most: int | None = None) -> None:
+        self.words, self.most = words, most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         if isinstance(value, tuple):
             return value
         match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", str(value).strip())
-        if not match:
-            self.fail(f"{value!r}: write START:STOP in sides of features, as in 8:64")
+        if not match or (self.most is not None and not int(match[1]) < int(match[2]) <= self.most):
+            self.fail(f"{value!r}: write START:STOP in {self.words}")
         return int(match[1]), int(match[2])
 
 
@@ -141,7 +146,7 @@ change_options = several(
     click.option("--keep", type=_KeepList(), metavar="LIST",
                  help="What must stay: age,eyeglasses; or by masks of so many channels, smile:100,age:50; or none.  "
                       "[default: each control's own list]"),
-    click.option("--layers", type=_LayerRange(), metavar="START:STOP",
+    click.option("--layers", type=Range(SIDES), metavar="START:STOP",
                  help="Layers that the edit changes, by the side of their features from 4 on, STOP not among them: "
                       "coarse ones shape, fine ones colour; the second layer of a side counts half as much more, 12 of "
                       "8.  [default: each control's own]"),

@@ -130,7 +130,6 @@ class Components:
         lengths = torch.tensor(sigmas, dtype=latents.dtype) * float(self.deviations[number])
         return latents[:, None] + (lengths.to(latents)[:, None] * row)[None]
 
-
     def truncated(self, psi: float) -> Components:
         """For latents that are truncated after they were moved, as GANSpace's authors do: psi scales the moves too."""
         return replace(self, deviations=psi * self.deviations)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from directions.control import Control
-from directions.linear import LinearDirection
+from directions.linear import LinearDirection, span_of
 from weights.errors import InputError
 
 LEAST = 0.1  # Of a direction's length that must be left.
@@ -39,8 +39,7 @@ def held_still(direction: LinearDirection, kept: Sequence[Control], at: Tensor) 
             raise InputError(control.name, f"moves {control.moves}, and {direction.name} {direction.moves}",
                              "hold others still")
     gradients = torch.cat([_gradients(control, at.float()) for control in kept]).double()
-    _, sizes, span = torch.linalg.svd(F.normalize(gradients, dim=1), full_matrices=False)
-    span = span[sizes > 1e-4 * sizes[0]]  # [R, D], orthonormal.
+    span = span_of(F.normalize(gradients, dim=1))
     row = direction.directions[0].double()
     left = row - span.T @ (span @ row)
     share = float(left.norm())

@@ -18,6 +18,12 @@ UNIT_TOLERANCE = 0.02  # Of a direction's length, wide enough for bfloat16.
 RANK_TOLERANCE = 1e-4  # Kept normals whose part outside of the others' span is shorter than this add nothing to it.
 
 
+def span_of(rows: Tensor) -> Tensor:
+    """An orthonormal basis [R, D] of what unit rows [N, D] span."""
+    _, sizes, span = torch.linalg.svd(rows, full_matrices=False)
+    return span[sizes > RANK_TOLERANCE * sizes[0]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _FixedDirections(Direction):
     """What every direction has in common that is the same wherever one stands."""
@@ -106,9 +112,7 @@ class LinearControl(_FixedDirections, Control):
     def _conditional(self, keep: KeepList) -> Tensor:
         """The directions, without what they have in common with the span of the kept attributes' directions."""
         wide = torch.promote_types(self.directions.dtype, torch.float32)
-        kept_directions = torch.cat([other.directions for other, _ in keep]).to(wide)
-        _, sizes, span = torch.linalg.svd(kept_directions, full_matrices=False)
-        span = span[sizes > RANK_TOLERANCE * sizes[0]]  # [R, D], orthonormal.
+        span = span_of(torch.cat([other.directions for other, _ in keep]).to(wide))
         directions = self.directions.to(wide)
         left = directions - (directions @ span.T) @ span
         left = left - (left @ span.T) @ span  # Again, for what rounding left of a direction almost in the span.

@@ -90,15 +90,19 @@ def made(primaries: int, transfer: int) -> bytes:
     return profile
 
 
-def grey_profile(gamma: float) -> bytes:
-    """An ICC profile of grey, by a power."""
-    tone = b"curv" + struct.pack(">IIH", 0, 1, round(gamma * 256)) + b"\0\0"
+def icc(device: bytes, colours: bytes, connected: bytes, tag: bytes, content: bytes) -> bytes:
+    """An ICC profile (ICC.1:2001-04, 6 and 7) with a white point and one more tag."""
     white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
     start = 132 + 24
-    table = struct.pack(">I4sII4sII", 2, b"wtpt", start, 20, b"kTRC", start + 20, len(tone))
-    head = struct.pack(">I4sI4s4s4s", start + 20 + len(tone), b"\0\0\0\0", 0x02400000, b"mntr", b"GRAY", b"XYZ ")
+    table = struct.pack(">I4sII4sII", 2, b"wtpt", start, 20, tag, start + 20, len(content))
+    head = struct.pack(">I4sI4s4s4s", start + 20 + len(content), b"\0\0\0\0", 0x02400000, device, colours, connected)
     head += struct.pack(">6H4s", 2000, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + white[8:] + bytes(48)
-    return head + table + white + tone
+    return head + table + white + content
+
+
+def grey_profile(gamma: float) -> bytes:
+    """An ICC profile of grey, by a power."""
+    return icc(b"mntr", b"GRAY", b"XYZ ", b"kTRC", b"curv" + struct.pack(">IIH", 0, 1, round(gamma * 256)) + b"\0\0")
 
 
 def lut_profile() -> bytes:
@@ -111,12 +115,7 @@ def lut_profile() -> bytes:
     ramp = bytes(range(256))
     table = b"mft1" + bytes(4) + bytes((3, 3, 17, 0))
     table += struct.pack(">9i", *(np.eye(3, dtype=int) * 65536).ravel()) + ramp * 3 + lab.tobytes() + ramp * 3
-    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
-    start = 132 + 24
-    tags = struct.pack(">I4sII4sII", 2, b"wtpt", start, 20, b"A2B0", start + 20, len(table))
-    head = struct.pack(">I4sI4s4s4s", start + 20 + len(table), b"\0\0\0\0", 0x02400000, b"scnr", b"RGB ", b"Lab ")
-    head += struct.pack(">6H4s", 2000, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + white[8:] + bytes(48)
-    return head + tags + white + table
+    return icc(b"scnr", b"RGB ", b"Lab ", b"A2B0", table)
 
 
 def oriented(kind: str, orientation: int) -> bytes:
