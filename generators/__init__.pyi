@@ -13,6 +13,7 @@ from .pixels import from_bytes as from_bytes
 from .pixels import from_pixels as from_pixels
 from .pixels import to_bytes as to_bytes
 from .pixels import to_pixels as to_pixels
+from .shifts import WeightShift as WeightShift
 from .spaces import Space as Space
 from .spaces import fit_rows as fit_rows
 from .statistics import LatentStatistics as LatentStatistics

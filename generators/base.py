@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NoReturn, get_args
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generators.shifts import WeightShift
 from generators.spaces import SEEDS, Space
 from weights.errors import InputError
 from weights.fingerprint import fingerprint
@@ -115,6 +116,18 @@ class Generator(nn.Module, ABC):
         The coarser ones decide on shape and expression. No styles depend on them.
         """
         self._refuse("weights that can be tuned")
+
+    def convolutions(self) -> dict[str, str]:
+        """The convolutions whose weights can be shifted: each one's name, and that of its weight [O, C, k, k].
+
+        The names are those of layers. The module that holds the weight uses its `shift` wherever that is not None.
+        """
+        self._refuse("convolutions whose weights can be shifted")
+
+    def side_showing(self, convolution: str) -> int:
+        """The smallest of `sides` whose pictures a convolution of `convolutions` has a part in."""
+        of = next((layer.side for layer in self.layers if layer.name == convolution), self.img_resolution)
+        return self.side_for(of)
 
     def _refuse(self, part: str) -> NoReturn:
         raise _missing(part)
@@ -261,6 +274,33 @@ class Generator(nn.Module, ABC):
             module, _, weight = name.rpartition(".")
             changed = nn.Parameter(named[name] + added.to(named[name]), requires_grad=False)
             setattr(copied.get_submodule(module), weight, changed)
+        return copied
+
+    def shifted(self, shifts: Mapping[str, WeightShift]) -> Generator:
+        """A generator that shares all weights with this one, and draws with those of some convolutions shifted.
+
+        Making it takes a fraction of a millisecond. Each sample of a batch may have shifts of its own.
+
+        Args:
+            shifts: By the convolutions' names (`convolutions`).
+        Raises:
+            ValueError: no such convolution, or shifts of another shape.
+        """
+        weights = self.convolutions()
+        for name, shift in shifts.items():
+            if name not in weights or self.get_parameter(weights[name]).shape != shift.directions.shape[1:]:
+                raise ValueError(f"{name} {list(shift.directions.shape[1:])}: this generator has no such convolution")
+        copied = copy(self)
+        for taken in ("hash", "spaces"):
+            copied.__dict__.pop(taken, None)  # They are another one's now.
+        for name, shift in shifts.items():
+            module: nn.Module = copied
+            for part in weights[name].split(".")[:-1]:  # What lies above the convolution is copied, what beside it not.
+                module._modules = dict(module._modules)
+                child = copy(module.get_submodule(part))
+                module._modules[part] = child
+                module = child
+            module.shift = shift  # type: ignore[assignment]
         return copied
 
     def of_class(self, index: int) -> Generator:

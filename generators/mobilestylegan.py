@@ -244,3 +244,12 @@ class MobileStyleGAN(Generator):
         prefixes = tuple(f"synthesis.{layer.name}." for layer in self.layers if layer.side >= from_side)
         return {name: weight for name, weight in self.named_parameters()
                 if name.startswith(prefixes) and name.endswith((".weight", ".depthwise")) and "modulation" not in name}
+
+    def convolutions(self) -> dict[str, str]:
+        return {layer.name: f"synthesis.{layer.name}.weight" for layer in self.layers if layer.name.endswith(
+            ("conv1", "conv2"))}
+
+    def side_showing(self, convolution: str) -> int:
+        of = next(layer.side for layer in self.layers if layer.name == convolution)
+        # A readout begins with features of half its side; what comes later it has convolutions of its own for.
+        return next((side for side in self.sides if side // 2 >= of), self.img_resolution)

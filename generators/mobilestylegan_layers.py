@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from generators.shifts import WeightShift
 from generators.stylegan2_layers import LRELU_SLOPE, FrozenCache
 
 BANDS = 4
@@ -60,6 +61,7 @@ class ModulatedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("noise", torch.normal(0.0, 0.1, [side, side]))
         self.scale = 1 / sqrt(9 * inputs)
+        self.shift: WeightShift | None = None  # Of the pointwise, or the whole, convolution.
         self._cast = FrozenCache()
 
     def forward(self, x: Tensor, styles: Tensor, noise: Tensor | None) -> Tensor:
@@ -67,15 +69,22 @@ class ModulatedConv(nn.Module):
         weight = self._cast.get(self.weight, x.dtype, lambda w: w.to(x.dtype))
         bias, styles = self.bias.to(x.dtype), styles * self.scale
         if not self.separable:
-            x = F.conv2d(x * _as_scale(styles, x), weight, bias, padding=1)
+            x = self._conv(x * _as_scale(styles, x), weight, bias)
         else:
             if len(styles) == 1:  # It goes into the weights, which saves a pass over the features.
                 depthwise: Tensor = self.depthwise * styles.reshape(-1, 1, 1, 1)
             else:
                 x, depthwise = x * _as_scale(styles, x), self.depthwise
             x = F.conv2d(x, depthwise.to(x.dtype), padding=1, groups=x.shape[1])
-            x = F.conv2d(x, weight, bias)
+            x = self._conv(x, weight, bias)
         return add_noise_and_bend(x, noise)
+
+    def _conv(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        padding = weight.shape[2] // 2
+        if self.shift is None:
+            return F.conv2d(x, weight, bias, padding=padding)
+        x = self.shift.conv(lambda x, weight: F.conv2d(x, weight, padding=padding), x, self.weight)
+        return x + bias[:, None, None]
 
 
 class ToImage(nn.Module):

@@ -233,3 +233,6 @@ class StyleGAN2(Generator):
     def tunable_weights(self, from_side: int) -> dict[str, nn.Parameter]:
         names = [f"synthesis.{layer.name}.weight" for layer in self.layers if layer.side >= from_side]
         return {name: self.get_parameter(name) for name in names}
+
+    def convolutions(self) -> dict[str, str]:
+        return {layer.name: f"synthesis.{layer.name}.weight" for layer in self.layers if not layer.colours}

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from generators.base import NoiseMode
+from generators.shifts import WeightShift
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = sqrt(2)  # Keeps the variance through the leaky ReLU (He et al. 2015).
@@ -72,13 +73,18 @@ class ModulatedConv(nn.Module):
         self.affine = FullyConnected(w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.shift: WeightShift | None = None
         self._squares = FrozenCache()
         self._cast = FrozenCache()
 
     def demodulation(self, styles: Tensor) -> Tensor:  # [N, C] -> [N, O]
         wide = torch.promote_types(styles.dtype, torch.float32)  # Sums of squares need at least float32.
-        squares = self._squares.get(self.weight, wide, lambda w: w.to(wide).square().sum(dim=[2, 3]))  # [O, C]
-        return (styles.to(wide).square() @ squares.T + 1e-8).rsqrt().to(styles.dtype)
+        if self.shift is not None:
+            sums = self.shift.squares(styles.to(wide).square(), self.weight.to(wide))
+        else:
+            squares = self._squares.get(self.weight, wide, lambda w: w.to(wide).square().sum(dim=[2, 3]))  # [O, C]
+            sums = styles.to(wide).square() @ squares.T
+        return (sums + 1e-8).rsqrt().to(styles.dtype)
 
     def styles(self, w: Tensor, change: Tensor | None) -> Tensor:
         """What scales the input maps [N, C] at w [N, w_dim]: the affine layer's output, with what is added to it."""
@@ -107,13 +113,11 @@ class SynthesisLayer(ModulatedConv):
     def forward(self, x: Tensor, w: Tensor, noise_mode: NoiseMode,  # [N, C, H, W], [N, w_dim]
                 style_change: Tensor | None = None) -> Tensor:  # [N, C]
         styles = self.styles(w, style_change)
-        weight = self.weight_as(x.dtype)
         x = x * styles.to(x.dtype)[:, :, None, None]
+        x = (self._conv(x, self.weight_as(x.dtype)) if self.shift is None else
+             self.shift.conv(self._conv, x, self.weight))
         if self.up:
-            x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # [N, O, 2H + 1, 2W + 1]
             x = blur(x, self.resample_filter.to(x.dtype) * 4, padding=1)
-        else:
-            x = F.conv2d(x, weight, padding=1)
         # The leaky ReLU's gain is applied before it, which is the same for a positive factor and saves a pass.
         scale = (self.demodulation(styles) * LRELU_GAIN).to(x.dtype)[:, :, None, None]
         shift = (self.bias * LRELU_GAIN).to(x.dtype)[None, :, None, None]
@@ -121,6 +125,11 @@ class SynthesisLayer(ModulatedConv):
         noise = self._noise(x, noise_mode)
         x = F.leaky_relu_(x if noise is None else x + noise, LRELU_SLOPE)
         return x if self.conv_clamp is None else x.clamp(-self.conv_clamp, self.conv_clamp)
+
+    def _conv(self, x: Tensor, weight: Tensor) -> Tensor:
+        if self.up:
+            return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # [N, O, 2H + 1, 2W + 1]
+        return F.conv2d(x, weight, padding=1)
 
     def _noise(self, x: Tensor, noise_mode: NoiseMode) -> Tensor | None:
         if noise_mode == "none":
