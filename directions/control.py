@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from directions.methods import METHODS, NAME, MethodName
-from generators.base import ALL_LAYERS
+from directions.methods import METHODS, NAME, MethodName, Moves
+from generators.base import ALL_LAYERS, Generator
 from gradctrl.classifier import Classifier
 from gradctrl.gradients import Statistics, direction, projected_direction
 from weights.errors import InputError
@@ -26,10 +26,10 @@ RADIUS = 0.7                          # Measured: see docs/evaluation.md.
 
 @dataclass(frozen=True, kw_only=True)
 class Direction(ABC):
-    """A way to move a latent, or the styles that a generator computes from it. It needs no labels.
+    """A way to move a latent, or the styles that a generator computes from it, or its weights. It needs no labels.
 
-    What is moved is [N, D]: w, D being w_dim, or all styles. A direction may have several outputs, each a way of its
-    own: "hair:blond" and "hair:black".
+    What is moved is [N, D]: w, D being w_dim, all styles, or the weight of one convolution. A direction may have
+    several outputs, each a way of its own: "hair:blond" and "hair:black".
     """
 
     name: str                                  # Lower-case letters, digits and _: "smile".
@@ -69,7 +69,7 @@ class Direction(ABC):
         """D, the length of what it moves."""
 
     @property
-    def moves(self) -> Literal["w", "styles"]:
+    def moves(self) -> Moves:
         """What it moves."""
         return METHODS[self.method].moves
 
@@ -88,6 +88,13 @@ class Direction(ABC):
     @abstractmethod
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
         """The same on another device, in another precision."""
+
+    def check(self, generator: Generator) -> None:  # noqa: B027 (for most their space tells)
+        """Refuse a generator by more than its space.
+
+        Raises:
+            InputError: it moves the weights of another generator.
+        """
 
     @property
     def binary(self) -> bool:

@@ -87,7 +87,8 @@ class Controls(Mapping[str, Direction]):
     def _set(self, name: str) -> Controls:
         """One of the sets, for the space that these controls are for."""
         found = self.sets[name]()
-        if not self.matches(found) or {each.width for each in self.values() if each.moves == "w"} - {found[name].width}:
+        widths = {each.width for each in self.values() if each.moves == "w" == found[name].moves}
+        if not self.matches(found) or widths - {found[name].width}:
             raise InputError(name, f"is for another generator than {self.source}",
                              "load the bundled generator, or one with its W")
         return found
@@ -116,7 +117,8 @@ class Controls(Mapping[str, Direction]):
                                  f"generator has {other.short}",
                                  "load a generator of that space, or train controls for this")
         for control in self.values():
-            width = generator.spaces[control.moves].width
+            control.check(generator)
+            width = control.width if control.moves == "weights" else generator.spaces[control.moves].width
             if control.width != width:
                 raise InputError(self.source, f"the control {control.name} moves {control.moves} of {control.width} "
                                  f"numbers, and the generator has {width}", "train controls for this generator")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,9 @@ from torch import Tensor
 from directions.control import Control, Direction, GradCtrlControl, KeepList
 from directions.controls import Controls
 from directions.edit import Edit
-from generators import Generator
+from directions.named import DirectionSet
+from directions.weights import WeightDirection
+from generators import Deformation, Deformations, Generator, shifts_of
 from gradctrl import Move, walk
 from weights.errors import InputError
 
@@ -22,10 +24,11 @@ Strengths = Mapping[str, float] | Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class EditedLatents:
-    """Latents, and what edits have added to the styles that a generator computes from them."""
+    """Latents, and what edits have added to the styles that a generator computes from them, and to its weights."""
 
     latent: Tensor                # w+ [N, num_ws, w_dim]
     styles: Tensor | None = None  # Added to the styles [N, S]; None: nothing.
+    deformations: Deformations = field(default_factory=dict)  # Of the weights, with how far each latent goes, [N].
 
     def split(self, size: int) -> Iterator[EditedLatents]:
         """Parts of at most `size` latents."""
@@ -34,33 +37,53 @@ class EditedLatents:
 
     def select(self, index: Tensor | slice) -> EditedLatents:
         """Some of the latents."""
-        return EditedLatents(self.latent[index], None if self.styles is None else self.styles[index])
+        return EditedLatents(self.latent[index], None if self.styles is None else self.styles[index],
+                             {each: amounts[index] for each, amounts in self.deformations.items()})
+
+    def render(self, generator: Generator, side: int | None = None) -> Tensor:
+        """Their pictures [N, 3, side, side] by a generator, or by one that is tuned (`Generator.render`)."""
+        shifts = shifts_of(self.deformations)
+        painter = generator.shifted(shifts) if shifts else generator
+        return painter.render(self.latent, side, style_change=self.styles)
 
     def put(self, index: Tensor, others: EditedLatents) -> EditedLatents:
         """These latents, with those at some places [M] replaced by M others."""
-        latent = self.latent.clone()
-        latent[index] = others.latent
-        if self.styles is None and others.styles is None:
-            return EditedLatents(latent)
-        styles = _styles_of(self, others).clone()
-        styles[index] = _styles_of(others, self)
-        return EditedLatents(latent, styles)
+        def placed(here: Tensor, there: Tensor) -> Tensor:
+            return here.index_put((index,), there)
+
+        return self._with(others, placed)
 
     def towards(self, other: EditedLatents, part: float) -> EditedLatents:
         """A part of the straight way to others."""
-        latent = torch.lerp(self.latent, other.latent, part)
-        if self.styles is None and other.styles is None:
-            return EditedLatents(latent)
-        return EditedLatents(latent, torch.lerp(_styles_of(self, other), _styles_of(other, self), part))
+        def between(here: Tensor, there: Tensor) -> Tensor:
+            return torch.lerp(here, there, part)
+
+        return self._with(other, between)
+
+    def _with(self, other: EditedLatents, together: Callable[[Tensor, Tensor], Tensor]) -> EditedLatents:
+        """These and others, latents, styles and deformations put together in one way."""
+        styles = None
+        if self.styles is not None or other.styles is not None:
+            styles = together(_styles_of(self, other), _styles_of(other, self))
+        named = [*self.deformations, *(each for each in other.deformations if each not in self.deformations)]
+        return EditedLatents(together(self.latent, other.latent), styles, {
+            each: together(self._amounts(each, other), other._amounts(each, self)) for each in named})
+
+    def _amounts(self, deformation: Deformation, like: EditedLatents) -> Tensor:
+        """How far each latent goes along a deformation [N]; zeros, as those of another are stored, where it is none."""
+        if deformation in self.deformations:
+            return self.deformations[deformation]
+        return like.deformations[deformation].new_zeros(len(self.latent))
 
     @staticmethod
     def join(parts: Sequence[EditedLatents]) -> EditedLatents:
         """All latents of several, one after the other."""
         latent = torch.cat([part.latent for part in parts])
         with_styles = next((part for part in parts if part.styles is not None), None)
-        if with_styles is None:
-            return EditedLatents(latent)
-        return EditedLatents(latent, torch.cat([_styles_of(part, with_styles) for part in parts]))
+        styles = None if with_styles is None else torch.cat([_styles_of(part, with_styles) for part in parts])
+        with_each = {each: part for part in parts for each in part.deformations}
+        return EditedLatents(latent, styles, {each: torch.cat([part._amounts(each, like) for part in parts])
+                                              for each, like in with_each.items()})
 
 
 def _styles_of(edited: EditedLatents, like: EditedLatents) -> Tensor:
@@ -96,7 +119,8 @@ def displace(generator: Generator, controls: Controls, edited: EditedLatents, ed
     Each direction walks its trajectory (`gradctrl.walk`) from w, the mean of the rows of its layer range; what it adds
     to w is added to these rows. For a w inversion that is "the edited w replaces rows [start, stop)". Directions of the
     styles then walk from the styles of the w+ that is reached, and what they add is added to the styles of those rows.
-    In a centred edit, directions that know where the mean of W lies begin there (`Edit.centred`).
+    Directions of weights have no trajectory: their shifts are added up. In a centred edit, directions that know where
+    the mean of W lies begin there (`Edit.centred`).
 
     Args:
         generator: Whose latents they are.
@@ -115,7 +139,22 @@ def displace(generator: Generator, controls: Controls, edited: EditedLatents, ed
     parts = [part for part in parts if isinstance(part.length, Tensor) or part.length]
     for kind in ("w", "styles"):
         edited = _walk(generator, edited, [part for part in parts if part.direction.moves == kind])
-    return edited
+    return _deform(generator, edited, [part for part in parts if part.direction.moves == "weights"])
+
+
+def _deform(generator: Generator, edited: EditedLatents, parts: Sequence[_Part]) -> EditedLatents:
+    """Add directions of the weights."""
+    deformations = dict(edited.deformations)
+    for part in parts:
+        of = part.direction
+        direction = of.member(part.target) if isinstance(of, DirectionSet) else of
+        assert isinstance(direction, WeightDirection)
+        direction.check(generator)
+        amounts = edited.latent.new_zeros(len(edited.latent)) + part.length
+        if direction.deformation in deformations:
+            amounts = amounts + deformations[direction.deformation]
+        deformations[direction.deformation] = amounts
+    return replace(edited, deformations=deformations)
 
 
 def _centre(generator: Generator, edited: EditedLatents, parts: Sequence[_Part]) -> EditedLatents:
@@ -130,7 +169,7 @@ def _centre(generator: Generator, edited: EditedLatents, parts: Sequence[_Part])
             rows = latent[:, slice(*generator.rows(part.layers))]
             row = part.direction.direction(latent[:1, 0], part.target)[0]
             rows -= (rows @ row - centre)[..., None] * row
-    return EditedLatents(latent, edited.styles)
+    return replace(edited, latent=latent)
 
 
 def _walk(generator: Generator, edited: EditedLatents, parts: Sequence[_Part]) -> EditedLatents:
@@ -145,13 +184,13 @@ def _walk(generator: Generator, edited: EditedLatents, parts: Sequence[_Part]) -
         latent = edited.latent.clone()
         for (start, stop), displacement in zip(rows, added, strict=True):
             latent[:, start:stop] += displacement[:, None]
-        return EditedLatents(latent, edited.styles)
+        return replace(edited, latent=latent)
     change = torch.zeros_like(starts[0]) if edited.styles is None else edited.styles.clone()
     for (start, stop), displacement in zip(rows, added, strict=True):
         for layer in generator.layers:
             if start <= layer.row < stop:
                 change[:, layer.start:layer.stop] += displacement[:, layer.start:layer.stop]
-    return EditedLatents(edited.latent, change)
+    return replace(edited, styles=change)
 
 
 def _part(controls: Controls, edit: Edit, name: str, strength: float | Tensor) -> _Part:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,24 @@ from torch import Tensor
 
 from directions.authors import import_authors
 from directions.control import Control, Direction, GradCtrlControl
-from directions.controls import Controls, Spaces
+from directions.controls import Controls, Sets, Spaces
 from directions.linear import LinearControl, LinearDirection
 from directions.methods import METHODS
-from directions.named import COMPONENTS, GANSPACE, TABLE, DirectionSet, ganspace_components, ganspace_edits
+from directions.named import (
+    COMPONENTS,
+    GANSPACE,
+    NAVIGAN,
+    TABLE,
+    DirectionSet,
+    ganspace_components,
+    ganspace_edits,
+)
 from directions.saved_edits import import_saved_edit
-from generators import LatentStatistics, Space
+from directions.weights import WeightDirection
+from generators import Deformation, LatentStatistics, Space
 from gradctrl import Classifier
 from weights.errors import InputError
+from weights.hashing import sha256_of
 from weights.store import is_known, path_of
 from weights.tensors import read_tensors, write_tensors
 
@@ -31,7 +41,8 @@ FORMAT = "gradctrl-directions-1"
 FORMER = ("gradctrl-controls-1", "gradctrl-family-1")
 REMEDY = "get the file again"
 PARTS = {"classifier": ("hidden_weight", "hidden_bias", "out_weight", "out_bias"),
-         "linear": ("directions", "weights", "bias"), "direction": ("directions",)}
+         "linear": ("directions", "weights", "bias"), "direction": ("directions",), "weights": ("shift",)}
+DEFORMATIONS = "navigan-edits"  # In the manifest.
 STATISTICS = ("statistics.mean", "statistics.axes")  # Of W, once for all controls of the file.
 
 
@@ -43,8 +54,8 @@ def load(source: str | os.PathLike[str] = "bundled") -> Controls:
             folder as the authors of GradCtrl publish it; or an edit that GANSpace's viewer saved (.pkl). Several of
             these are joined by "+", as in "bundled+mine.safetensors".
     Returns:
-        float32, on the CPU. Edits may name the set "ganspace" (`directions.named`) too, "ganspace:bald", though it is
-        not listed unless it is asked for by that name.
+        float32, on the CPU. Edits may name the sets "ganspace" and "navigan" (`directions.named`) too, "ganspace:bald",
+        though they are not listed unless they are asked for, as "ganspace-edits" and "navigan-edits".
 
     Raises:
         InputError: no such file, not a file of directions, of a former version, damaged or hostile; the message names
@@ -53,8 +64,8 @@ def load(source: str | os.PathLike[str] = "bundled") -> Controls:
     name = os.fspath(source)
     if "+" in name and not Path(name).exists():
         return reduce(Controls.joined, map(load, name.split("+")))
-    if name == TABLE:
-        return named_edits()
+    if name in (TABLE, DEFORMATIONS):
+        return NAMED[GANSPACE if name == TABLE else NAVIGAN]()
     name = METHODS[name].file if name in METHODS else METHODS["gradctrl"].file if name == "bundled" else name
     if name.startswith("bundled-") and not is_known(name):
         raise InputError(os.fspath(source), "no controls of this method are bundled",
@@ -75,7 +86,17 @@ def named_edits() -> Controls:
                     source=f"{path_of(TABLE).name} with {path_of(COMPONENTS).name}")
 
 
-NAMED = {GANSPACE: named_edits}
+@cache
+def weight_edits() -> Controls:
+    """The bundled directions of the bundled generator's weights, as one direction of many outputs: "navigan:nose"."""
+    path = path_of(DEFORMATIONS)
+    members = dict(_read(path))
+    groups = {name: str(each.report.get("group", "")) for name, each in members.items()}
+    made = DirectionSet(name=NAVIGAN, members=members, groups=groups, sha256=sha256_of(path))
+    return Controls([made], source=path.name)
+
+
+NAMED: Sets = {GANSPACE: named_edits, NAVIGAN: weight_edits}
 
 
 def save(path: str | os.PathLike[str], controls: Iterable[Direction], *, spaces: Spaces,
@@ -110,7 +131,8 @@ def save(path: str | os.PathLike[str], controls: Iterable[Direction], *, spaces:
 
 def _kind(control: Direction) -> str:
     """What of `PARTS` it has."""
-    return ("classifier" if isinstance(control, GradCtrlControl) else
+    return ("weights" if isinstance(control, WeightDirection) else
+            "classifier" if isinstance(control, GradCtrlControl) else
             "linear" if isinstance(control, LinearControl) else "direction")
 
 
@@ -159,6 +181,10 @@ def _direction(entry: Mapping[str, Any], tensors: Mapping[str, Tensor],
                               "units": tuple(entry["units"]), "limits": (low, high), "report": entry["report"]}
     if kind == "direction":
         return LinearDirection(found_by=entry["method"], centre=entry.get("centre"), **parts, **common)
+    if kind == "weights":
+        shift = parts["shift"]
+        return WeightDirection(deformation=Deformation(entry["convolution"], shift / shift.norm().clamp_min(1e-12)),
+                               weights=entry["weights"], **common)
     common |= {"classes": tuple(entry["classes"]), "keep": entry["keep"], "margins": tuple(entry["margins"]),
                "ordered": entry["ordered"], "keeps_tone": bool(entry.get("keeps_tone", False))}
     if kind == "linear":

@@ -11,8 +11,9 @@ from weights.errors import InputError
 # Of a direction, a control, an attribute, or what is compared: letters of any script, digits and _; of Latin capitals
 # none, since names are parts of files' names.
 NAME = re.compile(r"(?![\d_])[^\s\x00-/:-^`{-\x9f]+")
-SETS = ("ganspace",)  # Names before the colon of directions that come in sets: "ganspace:bald".
-MethodName = Literal["gradctrl", "interfacegan", "ganspace", "stylespace", "sefa"]
+SETS = ("ganspace", "navigan")  # Names before the colon of directions that come in sets: "ganspace:bald".
+MethodName = Literal["gradctrl", "interfacegan", "ganspace", "stylespace", "sefa", "navigan"]
+Moves = Literal["w", "styles", "weights"]
 Contender = Literal["gradctrl", "paper", "interfacegan", "ganspace", "stylespace"]
 CONTENDERS: tuple[Contender, ...] = get_args(Contender)
 """What an evaluation compares: the methods, and GradCtrl once more as its paper describes it."""
@@ -24,7 +25,7 @@ class Method:
 
     title: str                      # As people write it.
     paper: str
-    moves: Literal["w", "styles"]   # What of a generator's latents they move.
+    moves: Moves                    # What of a generator they move: latents, or its weights.
     file: str                       # Name in the manifest of the bundled controls of this method.
 
 
@@ -38,6 +39,8 @@ METHODS: dict[str, Method] = {
     "stylespace": Method(title="StyleSpace", paper="Wu et al. 2021, arXiv 2011.12799", moves="styles",
                          file="bundled-stylespace"),
     "sefa": Method(title="SeFa", paper="Shen and Zhou 2021, arXiv 2007.06600", moves="w", file="bundled-sefa"),
+    "navigan": Method(title="NaviGAN", paper="Cherepkov et al. 2021, arXiv 2011.13786", moves="weights",
+                      file="bundled-navigan"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Named edits: a set of directions under one prefix, and the set of GANSpace's authors that comes with the program."""
+"""Named edits: a set of directions under one prefix, and the sets that come with the program."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from directions.components import Components, load_components
 from directions.control import Direction, KeepList
 from directions.linear import LinearDirection
 from directions.methods import SETS, MethodName
+from generators import Generator
 from generators.stylegan2 import layers_of_rows
 from weights.errors import InputError
 from weights.store import path_of
 
 COMPONENTS, TABLE = "ganspace-components", "ganspace-edits"  # In the manifest.
-(GANSPACE,) = SETS  # The prefix of the authors' edits.
+GANSPACE, NAVIGAN = SETS  # The prefix of the edits of GANSpace's authors, and of the bundled directions of weights.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class DirectionSet(Direction):
     It is used as an attribute of several classes is, and knows no more of what it does than its names tell.
     """
 
-    members: Mapping[str, LinearDirection]  # By name, all found by one method.
+    members: Mapping[str, Direction]        # By name, all found by one method.
     sha256: str                             # Of the files that it was read from, by which recipes name it.
     groups: Mapping[str, str] = field(default_factory=dict)  # Of each member, for people: "hair".
 
@@ -76,7 +77,11 @@ class DirectionSet(Direction):
                              f"use {', '.join(f'{self.name}:{each}' for each in near)} ... (`gradctrl discover edits`)")
         return list(self.members).index(class_name)
 
-    def member(self, target: int) -> LinearDirection:
+    def check(self, generator: Generator) -> None:
+        for member in self.members.values():
+            member.check(generator)
+
+    def member(self, target: int) -> Direction:
         """The direction of an output."""
         return list(self.members.values())[target]
 

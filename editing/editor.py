@@ -79,7 +79,8 @@ class Editor:
         """
         edited = latents if isinstance(latents, EditedLatents) else EditedLatents(latents)
         latent = self.generator.broadcast(edited.latent.to(self.generator.device, self.generator.dtype))
-        self._edited = EditedLatents(latent, None if edited.styles is None else edited.styles.to(latent))
+        self._edited = EditedLatents(latent, None if edited.styles is None else edited.styles.to(latent),
+                                     {each: amounts.to(latent) for each, amounts in edited.deformations.items()})
         self._painter, self._monochrome, self._single = self.generator, None, False
         self._picture, self._tones = None, {}
 
@@ -165,21 +166,21 @@ class Editor:
             InputError: memory does not suffice for a single picture.
         """
         edited = edited if isinstance(edited, EditedLatents) else EditedLatents(edited)
-        drawn = side if quick or self._painter is self.generator else None
+        drawn = self._side_showing(edited, side) if quick or self._painter is self.generator else None
         pictures = [picture for part in edited.split(self._batch_of(drawn)) for picture in self._draw(part, drawn)]
         if with_tone:
             tones = cycle(self._unedited_tones(drawn))
             pictures = [np.stack([keep_tone(picture, next(tones)) for picture in part]) for part in pictures]
         if self._monochrome is not None:
             pictures = [self._monochrome(part) for part in pictures]
-        if side is not None and drawn is None:
+        if side is not None and side != drawn:
             pictures = [np.stack([made_smaller(picture, side) for picture in part]) for part in pictures]
         return np.concatenate(pictures)
 
     def _draw(self, edited: EditedLatents, side: int | None) -> list[np.ndarray]:
         """Pictures in one array, or in several where memory does not suffice for all at once."""
         try:
-            return [to_pixels(self._painter.render(edited.latent, side, style_change=edited.styles))]
+            return [to_pixels(edited.render(self._painter, side))]
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -187,6 +188,12 @@ class Editor:
                 raise out_of_memory(error) from error
         # Behind the except: until it is left, the error keeps all that was computed.
         return [picture for half in edited.split((len(edited.latent) + 1) // 2) for picture in self._draw(half, side)]
+
+    def _side_showing(self, edited: EditedLatents, side: int | None) -> int | None:
+        """The side to draw at: small pictures know nothing of shifts in later convolutions."""
+        if side is None:
+            return None
+        return max([side, *(self.generator.side_showing(each.layer) for each in edited.deformations)])
 
     def _unedited_tones(self, side: int | None) -> list[np.ndarray]:
         """Of the skin in the pictures of the latents that were set."""

@@ -5,8 +5,8 @@ Symbols: N samples, K directions, O output and C input feature maps, k the side 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -66,3 +66,38 @@ class WeightShift:
         """Each sample's weight [1 or N, O, C, k, k]."""
         return weight + torch.einsum("nk,kocij->nocij", self.amounts.to(weight), self.directions.to(weight))
 
+
+
+@dataclass(frozen=True, eq=False)
+class Deformation:
+    """A direction in the weight of one convolution. Two are the same only if they are one object."""
+
+    layer: str         # The convolution's name.
+    direction: Tensor  # [O, C, k, k]
+    _moved: dict[tuple[str, torch.dtype], Deformation] = field(default_factory=dict, repr=False)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Deformation:
+        """The same on another device, in another precision; always the same object."""
+        key = str(device), dtype
+        if key not in self._moved:
+            moved = self.direction.to(device, dtype)
+            self._moved[key] = self if moved is self.direction else Deformation(self.layer, moved)
+        return self._moved[key]
+
+
+Deformations = Mapping[Deformation, Tensor]  # With how far each sample goes along it, [N].
+
+
+def shifts_of(deformations: Deformations) -> dict[str, WeightShift]:
+    """The shifts of each convolution; what all samples share, or none has, costs nothing more than an unshifted one."""
+    by_layer: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    for deformation, amounts in deformations.items():
+        if bool(amounts.any()):
+            by_layer.setdefault(deformation.layer, []).append((deformation.direction, amounts))
+    shifts = {}
+    for layer, parts in by_layer.items():
+        together = torch.stack([amounts for _, amounts in parts], dim=1)  # [N, K]
+        alike = bool((together == together[:1]).all())
+        shifts[layer] = WeightShift(torch.stack([direction for direction, _ in parts]),
+                                    together[:1] if alike else together)
+    return shifts

@@ -104,8 +104,8 @@ class Lanczos(Solver):
         self.tolerance, self._most = tolerance, most or 20 * count
         self.kept = min(count + max(LEAST_EXTRA, count // 2), width)
         self.state = {"rows": torch.zeros(self.kept + 1, width),
-                      "projected": torch.zeros(self.kept, self.kept).double(), "known": torch.zeros(1, dtype=torch.int64),
-                      "products": torch.zeros(1, dtype=torch.int64), "residual": torch.zeros(1).double()}
+                      "projected": torch.zeros(self.kept, self.kept).double(), "residual": torch.zeros(1).double(),
+                      "known": torch.zeros(1, dtype=torch.int64), "products": torch.zeros(1, dtype=torch.int64)}
         self.state["rows"][0] = self._random(0)
 
     @property
