@@ -9,6 +9,7 @@ folder; after each, every file with the name of a result must open. In the end t
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import signal
@@ -19,13 +20,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from batch.driver import Batch
-from batch.files import load_edit
+from batch import BatchJob, run
+from batch.edits import load_edit
 from directions import Edit
-from directions import load as load_controls
 from editing import load_recipe
-from generators import load
-from inversion import Projector, ProjectorSettings, load_inversion, open_photo
+from inversion import ProjectorSettings, load_inversion, open_photo
 from weights.errors import InputError
 
 QUICK = ProjectorSettings(steps=2, start="samples", samples=2, plateau=0.0)
@@ -34,7 +33,7 @@ QUICK = ProjectorSettings(steps=2, start="samples", samples=2, plateau=0.0)
 def broken(folder: Path) -> list[str]:
     """Results that cannot be read; what begins with a dot is unfinished, and nobody's result."""
     readers: dict[str, Callable[[Path], object]] = {
-        ".png": open_photo, ".safetensors": load_inversion, ".csv": rows_of,
+        ".png": open_photo, ".jpg": open_photo, ".safetensors": load_inversion, ".csv": rows_of, ".jsonl": lines_of,
         ".json": lambda path: load_edit(path) if path.name == "edit.json" else load_recipe(path)}
     found = []
     for path in folder.rglob("*"):
@@ -57,11 +56,24 @@ def rows_of(path: Path) -> None:
             raise InputError(path, "is cut short")
 
 
+def lines_of(path: Path) -> None:
+    """Read lines of JSON; the journal's last one may be torn, as the next run removes it.
+
+    Raises:
+        InputError: a line is no JSON.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        for line in lines[:-1]:
+            json.loads(line)
+    except ValueError as error:
+        raise InputError(path, "is cut short") from error
+
+
 def edit_batch(photo: Path, folder: Path) -> None:
     """Edit a photo twice, as the page does with a batch: each in a new folder."""
-    batch = Batch(Projector(load()), load_controls("bundled"), Edit(strengths={"smile": 1.0}), QUICK)
     folder.mkdir(exist_ok=True)
-    batch.run([photo, photo], tempfile.mkdtemp(dir=folder))
+    run(BatchJob(edit=Edit(strengths={"smile": 1.0}), settings=QUICK), [photo, photo], tempfile.mkdtemp(dir=folder))
 
 
 def main(count: int, photo: Path) -> int:

@@ -7,6 +7,8 @@ from .loading import convert as convert
 from .loading import fastest_dtype as fastest_dtype
 from .loading import fetch as fetch
 from .loading import load as load
+from .mapped import load_mapped as load_mapped
+from .mapped import write_mapped as write_mapped
 from .mobilestylegan import MobileStyleGAN as MobileStyleGAN
 from .mobilestylegan import MobileStyleGANConfig as MobileStyleGANConfig
 from .pixels import from_bytes as from_bytes

@@ -57,7 +57,8 @@ class Projector:
     """
 
     def __init__(self, generator: Generator, settings: ProjectorSettings | None = None, *,
-                 distance: PerceptualDistance | None = None, encoder: Encoder | None = None) -> None:
+                 distance: PerceptualDistance | None = None, encoder: Encoder | None = None,
+                 pivot: Inversion | None = None) -> None:
         """Take a built generator.
 
         Args:
@@ -65,11 +66,17 @@ class Projector:
             settings: Of inversions that are given none.
             distance: None: LPIPS with AlexNet.
             encoder: None: the one that `find_encoder` finds.
+            pivot: An inversion of the same person, at which all searches begin and whose tuning all share, as the
+                frames of a film in "Stitch it in Time" (Tzaban et al. 2022): no other tuning is made. None: none.
+        Raises:
+            InputError: the pivot does not fit the generator.
         """
         self.generator = generator
         self.settings = settings or ProjectorSettings()
+        self.pivot = pivot
         self._distance = distance
         self._encoder = encoder
+        self._painter = generator if pivot is None else pivot.generator_of(generator)  # Draws what is compared.
 
     @cached_property
     def distance(self) -> PerceptualDistance:
@@ -99,6 +106,11 @@ class Projector:
         if settings.precision == "auto":
             pays = fastest_dtype(self.generator.device) == torch.bfloat16
             settings = replace(settings, precision="bfloat16" if pays else "float32")
+        if self.pivot is not None:
+            return replace(settings, start=f"pivot {self.pivot.name}", tuning_steps=0)
+        if settings.start.startswith("pivot"):
+            raise InputError(None, f"this inversion began at another one ({settings.start})",
+                             "edit its stored latent, or invert the photo by itself")
         if settings.start in ("samples", "mean"):
             return settings
         if self.encoder is None:
@@ -146,7 +158,7 @@ class Projector:
             targets = self._targets(whole, settings.side, settings)
             start = self._start(targets, settings, run)
         run.started()
-        with self.generator.precision(precision):
+        with self._painter.precision(precision):
             best = self._search(whole, targets, start, settings, run)
             if not best.loss.isfinite().all():
                 raise InputError(None, f"generator {self.generator.hash[:12]} draws no finite picture here",
@@ -163,12 +175,12 @@ class Projector:
         first = settings.coarse_steps if side < targets.side else 0
         if first:
             coarse = self._targets(whole, side, settings)
-            best = search(self.generator, self.distance, self.statistics, coarse, start, settings, run.watch,
+            best = search(self._painter, self.distance, self.statistics, coarse, start, settings, run.watch,
                           range(first))
             if run.stopped:
                 return best
             start = Start.at(best.latent, self.statistics)
-        return search(self.generator, self.distance, self.statistics, targets, start, settings, run.watch,
+        return search(self._painter, self.distance, self.statistics, targets, start, settings, run.watch,
                       range(first, settings.steps))
 
     def _whole_pictures(self, crops: Sequence[np.ndarray]) -> Tensor:
@@ -187,6 +199,9 @@ class Projector:
     def _start(self, targets: Targets, settings: ProjectorSettings, run: _Run) -> Start:
         """Where the search begins."""
         num_ws = self.generator.num_ws
+        if self.pivot is not None:
+            latent = self.generator.broadcast(self.pivot.latent[None].to(self.statistics.mean))
+            return Start.at(latent.repeat(len(targets.pictures), 1, 1), self.statistics)
         if settings.start not in ("mean", "samples"):
             assert self.encoder is not None  # `resolve` has seen to it.
             return Start(*encode(self.encoder, targets.pictures, targets.features, self.statistics, num_ws))
@@ -214,7 +229,7 @@ class Projector:
               run: _Run) -> _Result:
         """Fit the generator to one crop; its picture takes the place of the search's."""
         if not settings.tuning_steps or run.stopped:
-            return _Result({}, run.searched, run.stopped)
+            return _Result({} if self.pivot is None else self.pivot.tuning, run.searched, run.stopped)
         before = run.step
         tuning = tune(self.generator, self.distance, targets.select(n), whole[n:n + 1], best, n, settings, run.watch)
         return _Result(tuning, run.searched + run.step - before, run.stopped)

@@ -19,6 +19,7 @@ from inversion.settings import ProjectorSettings
 from inversion.tone import Monochrome
 from inversion.tuning import Tuning
 from weights.errors import InputError
+from weights.fingerprint import fingerprint
 from weights.tensors import read_tensors, write_tensors
 
 FORMAT = "gradctrl-inversion-3"
@@ -45,6 +46,11 @@ class Inversion:
     settings: ProjectorSettings = field(default_factory=ProjectorSettings)
     photo_hash: str | None = None               # SHA-256 of the photo's file.
     quad: tuple[tuple[float, float], ...] = ()  # The face's FFHQ quad in photo pixels.
+
+    @cached_property
+    def name(self) -> str:
+        """12 hexadecimal digits that tell its latent and its tuning from others."""
+        return fingerprint({"latent": self.latent, **self.tuning})[:12]
 
     @cached_property
     def monochrome(self) -> Monochrome | None:

@@ -19,7 +19,8 @@ class ProjectorSettings:
     """How a crop is inverted. Distances in W are in standard scores: whitened by the covariance of w."""
 
     start: str = "auto"          # "encoder", "samples" (the nearest of some) or "mean"; "auto": the encoder if the
-                                 # generator has one, else samples. A record names the encoder: "encoder 0a1b2c3d4e5f".
+                                 # generator has one, else samples. A record names the encoder: "encoder 0a1b2c3d4e5f",
+                                 # or the inversion that it began at and shares the tuning of: "pivot 0a1b2c3d4e5f".
     samples: int = 48            # Start "samples": how many.
     space: Space = "w"           # "w": one w for all layers; "w+": then a row for each layer, held near that w.
     side: int = 256              # Of the pictures that the search compares, in pixels; the next larger one of the
@@ -57,7 +58,7 @@ class ProjectorSettings:
     def __post_init__(self) -> None:
         if self.space not in ("w", "w+"):
             raise InputError(self.space, "no such latent space", "use w or w+")
-        if self.start not in STARTS and not re.fullmatch(r"encoder [0-9a-f]{12}", self.start):
+        if self.start not in STARTS and not re.fullmatch(r"(encoder|pivot) [0-9a-f]{12}", self.start):
             raise InputError(self.start, "no such start of an inversion", f"use {', '.join(STARTS)}")
         if self.precision not in get_args(Precision):
             raise InputError(self.precision, "no such precision", f"use {', '.join(get_args(Precision))}")

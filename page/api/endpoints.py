@@ -18,8 +18,8 @@ import numpy as np
 from gradio.data_classes import FileData
 from pydantic import FiniteFloat
 
-from batch.driver import BatchOptions
-from batch.files import MOST_PHOTOS
+from batch import BatchJob
+from batch.zips import MOST_PHOTOS
 from directions import Control, Controls, Direction
 from directions import load as load_directions
 from directions import save as save_directions
@@ -29,7 +29,7 @@ from inversion import Photo, find_faces, limits_of_face, open_photo, save_pictur
 from inversion import preset as preset_of
 from learning.from_labels import POOL, fit_from_labels
 from page.api.arguments import OWNER, Upload, Whole, checked, own_copies, received
-from page.jobs.batches import BatchJob
+from page.jobs.batches import VisitorBatch
 from page.jobs.editing import edited_picture, recipe_of, session_of
 from page.jobs.inverting import invert
 from page.jobs.measuring import effect_of
@@ -250,11 +250,12 @@ class Endpoints:
             raise InputError("photos", f"{len(photos)} files were given",
                              f"give 1 to {MOST_PHOTOS} photos, or ZIPs of them")
         wanted, visitor = _edit(strengths, keep), Visitor()
-        options = BatchOptions(faces="all" if all_faces else "largest", paste=put_back, mark=True)
+        wanted_job = BatchJob(edit=wanted, settings=preset_of(preset), faces="all" if all_faces else "largest",
+                              outputs=("photo" if put_back else "crop", "latent"), mark=True, thumbnails=False)
         try:
             with own_copies(photos) as paths:
-                job = BatchJob(visitor, self.services.models, wanted, preset_of(preset), options, paths,
-                               threading.Event(), self.services.inversions)
+                job = VisitorBatch(visitor, self.services.models, wanted_job, paths, threading.Event(),
+                                   self.services.inversions)
                 for _ in job.run():
                     pass
             if job.zip is None:

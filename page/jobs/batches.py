@@ -14,9 +14,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from batch.driver import Batch, BatchOptions, Row, run_to_zip
-from editing import Edit
-from inversion import InversionCache, ProjectorSettings, save_picture
+from batch import BatchJob, Models, Row, Serial
+from batch.driver import run_to_zip
+from batch.models import check_models
+from batch.photo_work import Hooks
+from editing import Editor, Inverter
+from inversion import InversionCache, save_picture
 from page.jobs.executors import InversionQueue, background
 from page.jobs.inverting import VisitorsCache
 from page.state import files
@@ -30,13 +33,13 @@ ZIP_NAME = "edited-faces.zip"
 FAULT = "the batch was ended by a fault of the program; its log says more. What was done is lost: begin again"
 
 
-class BatchJob:
+class VisitorBatch:
     """A batch that runs.
 
     Args:
         visitor: Whose it is.
         models: The generator and the controls.
-        edit, settings, options: As for `Batch`.
+        job: What is done to each photo.
         paths: Of the visitor's photos and ZIPs; they are removed when they were read.
         stop: Ends it after the step that is running.
         inversions: Where each of its inversions waits for its turn.
@@ -48,12 +51,11 @@ class BatchJob:
         error: Why there is no result at all.
         zip: The results, once all has ended.
     Raises:
-        InputError: as for `Batch`.
+        InputError: the edit cannot be made with the visitor's controls, or the photos are gone.
     """
 
-    def __init__(self, visitor: Visitor, models: EditingModels, edit: Edit, settings: ProjectorSettings,
-                 options: BatchOptions, paths: Sequence[str], stop: threading.Event, inversions: InversionQueue,
-                 cache: InversionCache | None = None) -> None:
+    def __init__(self, visitor: Visitor, models: EditingModels, job: BatchJob, paths: Sequence[str],
+                 stop: threading.Event, inversions: InversionQueue, cache: InversionCache | None = None) -> None:
         self.visitor, self.stop, self.inversions = visitor, stop, inversions
         self.pictures: dict[tuple[int, int], tuple[Path, Path]] = {}
         self.ahead = 0
@@ -65,9 +67,11 @@ class BatchJob:
         self._pace = 0.0      # Seconds of the last inversion.
         self._begun = time.monotonic()
         self._changed = threading.Event()
-        self._batch = Batch(models.projector, models.controls_of(edit.method), edit, settings, options=options,
-                            cache=VisitorsCache(cache, visitor) if cache is not None else None,
-                            turn=self._turn, on_row=self._on_row, should_stop=self._should_stop)
+        self._job = job
+        loaded = Models(Inverter(models.projector, VisitorsCache(cache, visitor) if cache is not None else None),
+                        Editor(models.generator, models.controls_of(job.edit.method)))
+        check_models(job, loaded)
+        self._executor = Serial(loaded, Hooks(should_stop=self._should_stop, turn=self._turn))
         self._folder = files.private_dir() / self._owner / f"{files.BATCH}{secrets.token_hex(8)}"
         self._paths = files.moved(paths, self._folder / "chosen")
 
@@ -106,8 +110,10 @@ class BatchJob:
 
     def _work(self) -> None:
         try:
-            run_to_zip(self._batch, self._paths, self._folder / "work", self._folder / ZIP_NAME, own=True)
-            self.zip = self._folder / ZIP_NAME
+            zip_path = self._folder / ZIP_NAME
+            run_to_zip(self._job, self._paths, self._folder / "work", zip_path, executor=self._executor,
+                       on_row=self._on_row, should_stop=self._should_stop, own=True)
+            self.zip = zip_path
         except InputError as error:
             self.error = str(self._as_told(error))
         except Exception:  # noqa: BLE001 (told to the visitor, and in the log)

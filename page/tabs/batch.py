@@ -9,12 +9,13 @@ from typing import Any
 
 import gradio as gr
 
-from batch.driver import BatchOptions
-from batch.files import MOST_PHOTOS, load_edit
+from batch import BatchJob
+from batch.edits import load_edit
+from batch.zips import MOST_PHOTOS
 from editing import Edit, Editor, Recipe
 from inversion import DEFAULT_PRESET, PRESETS
 from page import KEPT_SECONDS
-from page.jobs.batches import BatchJob
+from page.jobs.batches import VisitorBatch
 from page.jobs.services import Services
 from page.state import files
 from page.state.models import EditingModels
@@ -26,7 +27,8 @@ from page.tabs.words import presets_in_words, problem
 from weights.errors import InputError
 
 INTRO = (f"One edit for many photos: choose up to {MOST_PHOTOS} photos, or ZIPs of them. Each is inverted and edited "
-         "by itself; a file that cannot be used is named and stops nothing.")
+         "by itself; a file that cannot be used is named and stops nothing. Stored latents "
+         "(`.latent.safetensors`, or the ZIP of an earlier batch) need no inversion: their faces alone are edited.")
 OF_PAGE, OF_RECIPE = "page", "recipe"
 RUNNING: dict[str, Any] = {"concurrency_limit": 16, "concurrency_id": "batch", **HIDDEN, **PRIVATE}
 # On a phone the progress stands below the button; where it is in sight already, nothing moves.
@@ -73,8 +75,8 @@ class BatchTab:
     # ---- layout
 
     def _photos_side(self) -> None:
-        self.files = gr.File(label="Photos or ZIPs", file_count="multiple", height=190, elem_id="batch-files",
-                             file_types=[".jpg", ".jpeg", ".png", ".webp", ".zip"])
+        self.files = gr.File(label="Photos, ZIPs or latents", file_count="multiple", height=190, elem_id="batch-files",
+                             file_types=[".jpg", ".jpeg", ".png", ".webp", ".zip", ".safetensors"])
         self.chosen_words = gr.HTML("", elem_id="batch-chosen")
         self.clear = gr.Button("Remove them", size="sm", visible=False, elem_id="batch-clear")
 
@@ -239,10 +241,11 @@ class BatchTab:
             yield {self.status: words.progress([], 0), self.table: words.EMPTY, self.results: ""}
             if preset not in PRESETS:
                 raise InputError(preset, "no such preset", f"choose one of {', '.join(PRESETS)}")
-            options = BatchOptions(faces="all" if faces == "all" else "largest", paste=paste, ending=ending,
-                                   mark=True)
-            job = BatchJob(visitor, self.services.models_of(visitor), self._edit(visitor, edit_from, recipe),
-                           PRESETS[preset], options, chosen, stop, self.services.inversions, self.services.cache)
+            wanted = BatchJob(edit=self._edit(visitor, edit_from, recipe), settings=PRESETS[preset], ending=ending,
+                              faces="all" if faces == "all" else "largest", mark=True, thumbnails=False,
+                              outputs=("photo" if paste else "crop", "latent"))
+            job = VisitorBatch(visitor, self.services.models_of(visitor), wanted, chosen, stop,
+                               self.services.inversions, self.services.cache)
             yield {self.visitor: visitor, **self._chosen([])}  # They are removed as they are read.
             for changed in job.run():
                 if job.forgotten:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from batch.driver import ENDED, Row
+from batch.job import ENDED, Row
 from editing import Edit
 from page.tabs.words import address, edit_in_words, identity_in_words
 
@@ -39,8 +39,9 @@ def chosen_line(names: Sequence[str]) -> str:
     if not names:
         return ""
     zips = sum(name.lower().endswith(".zip") for name in names)
-    photos = len(names) - zips
-    parts = [_many(count, word) for count, word in ((photos, "photo"), (zips, "ZIP")) if count]
+    latents = sum(name.lower().endswith(".safetensors") for name in names)
+    photos = len(names) - zips - latents
+    parts = [_many(count, word) for count, word in ((photos, "photo"), (zips, "ZIP"), (latents, "latent")) if count]
     listed = ", ".join(escape(name) for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f"<p class='batch-chosen' role='status'><b>{' and '.join(parts)} chosen</b>: {listed}</p>"
 

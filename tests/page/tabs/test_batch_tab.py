@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from batch.driver import Row
+from batch import Row
 from editing import Edit, PhotoSource, Recipe, SampleSource, save_recipe
 from inversion import PRESETS, InversionCache, ProjectorSettings, read_picture_metadata
 from page import KEPT_SECONDS
@@ -114,8 +114,8 @@ def test_from_photos_to_a_zip(tab: BatchTab, visitor: Visitor, uploads: Callable
     assert any("inverting" in str(update.get(tab.table)) for update in updates)
     link = tab.on_download(last[tab.results])[tab.link]
     with zipfile.ZipFile(link) as archive:
-        assert sorted(archive.namelist()) == ["batch.csv", "edit.json", "latents/me.latent.safetensors",
-                                              "pictures/me-edited.png"]
+        assert sorted(archive.namelist()) == ["batch.csv", "batch.jsonl", "edit.json",
+                                              "latents/me.latent.safetensors", "pictures/me-edited.png"]
         archive.extract("pictures/me-edited.png", Path(link).parent)
     texts = read_picture_metadata(Path(link).parent / "pictures" / "me-edited.png")
     assert b"compositeWithTrainedAlgorithmicMedia" in (Path(link).parent / "pictures" / "me-edited.png").read_bytes()

@@ -1,94 +1,36 @@
-"""The files of a batch: photos out of a ZIP that may be meant to harm, results under names of their own, and a ZIP."""
+"""ZIPs of photos taken apart, trusting nothing that they say of themselves; and results packed into one."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-import re
 import shutil
 import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from directions import Controls, Edit
-from editing.recipe import FORMAT as RECIPE_FORMAT
-from editing.recipe import Recipe, SampleSource, load_recipe, parse_recipe
-from generators import Generator
-from inversion import ProjectorSettings
+from batch.job import JOURNAL, LATENTS, BatchPhoto
 from inversion.cache import in_words
 from inversion.formats import format_of
 from weights.errors import InputError
-from weights.files import replacing
+from weights.files import write_new
 
 MOST_PHOTOS = 500
 MOST_BYTES = 64 * 10**6        # Of one photo in a ZIP.
 MOST_UNPACKED = 10**9          # Of all of them.
-PICTURES, LATENTS, TABLE, EDIT = "pictures", "latents", "batch.csv", "edit.json"  # What a batch's folder holds.
-EDIT_FORMAT = "gradctrl-edit-2"
+LATENT = ".latent.safetensors"
 
 _ENTRY_BYTES = 1024            # Of a ZIP's list of its files, for each that there may be; a name has about 100.
 _PIECE = 2**16
 _HEAD = 4096                   # Bytes from which a photo is told from another file.
 _ENCRYPTED = 0x1
 _WRONG = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
-_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-@dataclass(frozen=True, kw_only=True)
-class BatchPhoto:
-    """A file of a batch: a photo, or what is none, with the reason."""
-
-    name: str                 # As people are told of it: with the folders that it has in a ZIP.
-    path: Path | None = None  # None: it cannot be read, for the reason.
-    reason: str = ""
-    own: bool = False         # Whether the file is the batch's own copy, which is removed once it was read.
-
-
-def gather(paths: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[str], *, most: int = MOST_PHOTOS,
-           own: bool = False) -> list[BatchPhoto]:
-    """The photos among files, with those in ZIPs. A ZIP that cannot be opened is listed with the reason.
-
-    Args:
-        paths: Photos and ZIPs, told apart by what they hold.
-        folder: Where what is in ZIPs goes.
-        most: How many photos there may be, all in all.
-        own: Whether the files are copies, which may be removed once they were read.
-    Raises:
-        InputError: there are more photos, or nothing that could be one; with the reason, if it is one ZIP alone.
-    """
-    photos: list[BatchPhoto] = []
-    left = MOST_UNPACKED
-    for path in map(Path, paths):
-        if not _is_zip(path):
-            photos.append(BatchPhoto(name=path.name, path=path, own=own))
-            continue
-        try:
-            unpacked = unpack_photos(path, folder, most=most, most_unpacked=left)
-        except InputError as error:
-            photos.append(BatchPhoto(name=path.name, reason=reason_of(error, path.name)))
-        else:
-            photos += unpacked
-            left -= sum(source.path.stat().st_size for source in unpacked if source.path)
-        if own:
-            path.unlink(missing_ok=True)
-    if len(photos) > most:
-        raise InputError(None, f"{len(photos)} photos are more than the {most} of a batch",
-                         "make several batches of them")
-    if len(photos) == 1 and photos[0].path is None:
-        raise InputError(photos[0].name, photos[0].reason)
-    if not photos:
-        raise InputError(None, "there are no photos to edit", "choose some first")
-    return photos
-
-
-def _is_zip(path: Path) -> bool:
+def is_zip(path: Path) -> bool:
+    """Whether a file is a ZIP, by its name or its first bytes."""
     try:
         with open(path, "rb") as file:
             return path.suffix.lower() == ".zip" or file.read(4) in (b"PK\3\4", b"PK\5\6")
@@ -102,7 +44,8 @@ def unpack_photos(path: str | os.PathLike[str], folder: str | os.PathLike[str], 
 
     The files get names of their own, so that none can be written outside the folder or over another. What computers put
     beside photos (folders, `__MACOSX`, names that begin with a dot) is left out; anything else that is no photo is
-    listed with the reason: a link, a file with a password, one that is too large.
+    listed with the reason: a link, a file with a password, one that is too large. Of a ZIP with stored latents, as a
+    batch gives it, these alone are taken.
 
     Args:
         path: The ZIP.
@@ -122,6 +65,7 @@ def unpack_photos(path: str | os.PathLike[str], folder: str | os.PathLike[str], 
         _check_directory(path, most)
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not _hidden(member)]
+            members = [member for member in members if member.filename.endswith(LATENT)] or members
             _check_count(path, members, most)
             folder.mkdir(parents=True, exist_ok=True)
             own = Path(tempfile.mkdtemp(prefix="zip-", dir=folder))
@@ -183,8 +127,9 @@ def _hidden(member: zipfile.ZipInfo) -> bool:
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, most: int,
             left: int) -> tuple[BatchPhoto, int]:
-    """Unpack one photo; what it is called, and how many bytes were unpacked."""
+    """Unpack one photo or latent; what it is called, and how many bytes were unpacked."""
     name = _shown(member.filename)
+    is_latent = name.endswith(LATENT)
     reason = _why_refused(member)
     if reason:
         return BatchPhoto(name=name, reason=reason), 0
@@ -193,7 +138,8 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, mos
         with archive.open(member) as file:
             piece = file.read(_HEAD)
             used = len(piece)
-            format_of(piece, name)
+            if not is_latent:
+                format_of(piece, name)
             with open(target, "xb") as photo:
                 while piece and used <= min(most, left):
                     photo.write(piece)
@@ -209,7 +155,12 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, mos
     if used > most:
         target.unlink()
         return BatchPhoto(name=name, reason=f"is larger than {in_words(most)}; make the photo smaller"), used
-    return BatchPhoto(name=name, path=target, own=True), used
+    return (of_latent(target, name, own=True) if is_latent else BatchPhoto(name=name, path=target, own=True)), used
+
+
+def of_latent(path: Path, name: str, *, own: bool = False) -> BatchPhoto:
+    """A stored latent in place of a photo, called as what it was inverted from."""
+    return BatchPhoto(name=name.removeprefix(f"{LATENTS}/").removesuffix(LATENT), latents=(path,), own=own)
 
 
 def _why_refused(member: zipfile.ZipInfo) -> str:
@@ -235,97 +186,33 @@ def _shown(name: str) -> str:
     return clean[-200:] or "photo"
 
 
-class Names:
-    """Names for results, of which no two are the same, not even where A and a are one letter."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def claim(self, name: str) -> str:
-        """A name for what comes of a photo: its own, made safe, with a number where it is taken."""
-        path = PurePosixPath(name.replace("\\", "/"))
-        stem = _NOT_IN_NAMES.sub("-", path.stem).strip("-.")[:60] or "photo"
-        number, chosen = 1, stem
-        while chosen.casefold() in self._taken:
-            number += 1
-            chosen = f"{stem}-{number}"
-        self._taken.add(chosen.casefold())
-        return chosen
-
-
-def write_table(path: Path, rows: Iterable[Mapping[str, Any]], fields: Iterable[str]) -> None:
-    """Write rows as CSV; texts that a spreadsheet would run as a formula begin with an apostrophe.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace",
-                                            newline="") as file:
-        writer = csv.DictWriter(file, list(fields))
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-                             for name, value in row.items()})
-
-
-def save_edit(path: Path, edit: Edit, settings: ProjectorSettings, *, generator: Generator,
-              controls: Controls) -> None:
-    """Write an edit apart from any photo as JSON: a recipe whose source is only how photos are inverted.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    recipe = json.loads(Recipe.of(SampleSource(seed=0), generator, controls, edit).to_json())
-    del recipe["source"]
-    data = {**recipe, "format": EDIT_FORMAT, "inversion": asdict(settings)}
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-
-
-def load_edit(path: str | os.PathLike[str]) -> Recipe:
-    """Read what is to be repeated: a recipe's JSON, a picture that holds one, or the `edit.json` of a batch.
-
-    Returns:
-        A recipe whose `edit`, `generator` and `controls` are the file's; the source of an `edit.json`'s means nothing.
-    Raises:
-        InputError: none of these, or damaged.
-    """
-    path = Path(path)
-    data = _json_of(path) if path.suffix.lower() == ".json" else None
-    if data is not None and data.get("format") == EDIT_FORMAT:
-        data.pop("inversion", None)
-        data |= {"format": RECIPE_FORMAT, "source": {"kind": "sample", "seed": 0}}
-        return parse_recipe(json.dumps(data), name=path.name)
-    try:
-        return load_recipe(path)
-    except InputError as error:  # The page's folders mean nothing to its visitors.
-        raise error.about(path.name) from error
-
-
-def _json_of(path: Path) -> dict[str, Any] | None:
-    """What is in a JSON file; None: nothing that `load_recipe` would not refuse better."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None
-
-
 def pack(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
-    """Put all files of a batch's folder into a ZIP, which is there only once it is whole.
+    """Put all results in a batch's folder into a ZIP, which is there only once it is whole.
 
     Pictures and latents do not become smaller by compression, so that they are stored as they are.
 
+    Args:
+        folder: The batch's; what is hidden in it, and its journal, is left out.
+        path: Of the ZIP. Where something is there already, NAME-2, NAME-3 and so on are tried.
+    Returns:
+        The path that it has.
     Raises:
         InputError: the ZIP cannot be written.
     """
     folder, path = Path(folder), Path(path)
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    return write_new(path, lambda temporary: _pack(folder, _results_in(folder), temporary))
+
+
+def _results_in(folder: Path) -> list[Path]:
+    files = (file for file in folder.rglob("*") if file.is_file() and file.name != JOURNAL)
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+
+
+def _pack(folder: Path, files: Iterable[Path], path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
         for file in files:
-            how = zipfile.ZIP_DEFLATED if file.suffix in (".csv", ".json") else zipfile.ZIP_STORED
-            member = zipfile.ZipInfo.from_file(file, file.relative_to(folder).as_posix())
+            how = zipfile.ZIP_DEFLATED if file.suffix in (".csv", ".json", ".jsonl") else zipfile.ZIP_STORED
+            member = zipfile.ZipInfo.from_file(file, file.relative_to(folder).as_posix(), strict_timestamps=False)
             member.compress_type = how
             with open(file, "rb") as source, archive.open(member, "w", force_zip64=True) as target:
                 shutil.copyfileobj(source, target, _PIECE)
-    return path

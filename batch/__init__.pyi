@@ -1,0 +1,11 @@
+from .driver import BatchResult as BatchResult
+from .driver import run as run
+from .inputs import find_inverted as find_inverted
+from .inputs import find_photos as find_photos
+from .job import BatchJob as BatchJob
+from .job import BatchPhoto as BatchPhoto
+from .job import Row as Row
+from .processes import Processes as Processes
+from .ray_cluster import RayCluster as RayCluster
+from .worker import Models as Models
+from .worker import Serial as Serial
