@@ -75,6 +75,16 @@ class Controls(Mapping[str, Direction]):
             raise InputError(name, f"no such attribute in {self.source}", f"there are {', '.join(self) or 'none'}")
         return self._by_name[name]
 
+    def output_of(self, name: str) -> tuple[Direction, int]:
+        """The direction that "smile", "hair:blond" or "ganspace:bald" names, and which of its outputs.
+
+        Raises:
+            InputError: there is none.
+        """
+        attribute, _, class_name = name.partition(":")
+        direction = self.find(attribute)
+        return direction, direction.target(class_name or None)
+
     def sets_of(self, names: Iterable[str]) -> dict[str, Controls]:
         """The sets that some names of strengths are of, by prefix: "ganspace" of "ganspace:bald".
 

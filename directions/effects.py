@@ -72,21 +72,39 @@ def measure_effects(generator: Generator, components: Components, judge: Judge, 
         on_step: Called with the components that are done and in all.
     """
     components.check(generator)
-    names = [(name, index) for name, of in classes.items() for index in ([1] if len(of) == 2 else range(len(of)))]
-    outputs = tuple(name if len(classes[name]) == 2 else f"{name}:{classes[name][index]}" for name, index in names)
+    asked = Asked(judge, classes)
 
     def told(ws: Tensor) -> Tensor:
-        pictures = [judge(generator.render(part, generator.side_for(side))) for part in ws.split(batch)]
-        odds = {name: torch.cat([log_odds(each[name].float().cpu()) for each in pictures]) for name in classes}
-        return torch.stack([odds[name][:, index] for name, index in names], dim=1)
+        return torch.cat([asked(generator.render(part, generator.side_for(side))) for part in ws.split(batch)])
 
     spread = told(moved_rows(generator, components, latents, 0, [0.0], layers)[:, 0]).std(dim=0).clamp_min(1e-6)
-    values = torch.zeros(len(components), len(names))
+    values = torch.zeros(len(components), len(asked.outputs))
     for number in range(len(components)):
         low, high = moved_rows(generator, components, latents, number, [-sigmas, sigmas], layers).unbind(dim=1)
         values[number] = (told(high) - told(low)).mean(dim=0) / (2 * spread)
         on_step(number + 1, len(components))
-    return Effects(outputs=outputs, attributes=tuple(name for name, _ in names), values=values, sigmas=sigmas)
+    return Effects(outputs=asked.outputs, attributes=asked.attributes, values=values, sigmas=sigmas)
+
+
+class Asked:
+    """What a classifier tells of pictures, as one row each: the log-odds of each class, of two the second.
+
+    Attributes:
+        outputs: What the columns are: "smile", "hair:blond".
+        attributes: The attribute of each.
+    """
+
+    def __init__(self, judge: Judge, classes: Mapping[str, Sequence[str]]) -> None:
+        self._judge, self._names = judge, [(name, index) for name, of in classes.items()
+                                           for index in ([1] if len(of) == 2 else range(len(of)))]
+        self.attributes = tuple(name for name, _ in self._names)
+        self.outputs = tuple(name if len(classes[name]) == 2 else f"{name}:{classes[name][index]}"
+                             for name, index in self._names)
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Log-odds [N, outputs] of pictures [N, 3, s, s]."""
+        told = {name: log_odds(logits.float().cpu()) for name, logits in self._judge(pictures).items()}
+        return torch.stack([told[name][:, index] for name, index in self._names], dim=1)
 
 
 def moved_rows(generator: Generator, components: Components, latents: Tensor, number: int, sigmas: Sequence[float],

@@ -193,7 +193,7 @@ class Editor:
         """The side to draw at: small pictures know nothing of shifts in later convolutions."""
         if side is None:
             return None
-        return max([side, *(self.generator.side_showing(each.layer) for each in edited.deformations)])
+        return max([side, *(self.generator.side_showing(each.layer, side) for each in edited.deformations)])
 
     def _unedited_tones(self, side: int | None) -> list[np.ndarray]:
         """Of the skin in the pictures of the latents that were set."""

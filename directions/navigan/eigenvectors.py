@@ -121,10 +121,11 @@ class Lanczos(Solver):
     def converged(self) -> int:
         """How many of the leading eigenvectors are exact enough."""
         known = int(self.state["known"])
-        if known < min(self.count + 1, self.width):
+        residual = float(self.state["residual"])
+        if known < min(self.count + 1, self.width) or residual < 0:
             return 0
         values, turn = self._eigen()
-        off = float(self.state["residual"]) * turn[-1].abs()
+        off = residual * turn[-1].abs()
         wrong = (off > self.tolerance * values.abs()).nonzero()[:, 0]
         return int(wrong[0]) if len(wrong) else known
 
@@ -161,6 +162,7 @@ class Lanczos(Solver):
         self.state["projected"].zero_()
         self.state["projected"][range(keep), range(keep)] = values[:keep]
         self.state["known"].fill_(keep)
+        self.state["residual"].fill_(-1)  # Not known until the next product.
 
     def _eigen(self) -> tuple[Tensor, Tensor]:
         known = int(self.state["known"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
@@ -23,6 +23,7 @@ from directions.navigan.basis import (
 )
 from directions.navigan.eigenvectors import Lanczos, Power, Solver
 from directions.navigan.hessian import PerceptualHessian
+from directions.navigan.lengths import measure_lengths
 from directions.navigan.network import Network, weight_of
 from generators import Generator
 from inversion.perceptual import PerceptualDistance
@@ -31,6 +32,7 @@ from weights.store import cache_dir
 from weights.tensors import read_tensors, write_tensors
 
 CHECKPOINT = "gradctrl-weight-directions-checkpoint-1"
+MEASURED, MEASURED_SIDE, MEASURED_TRUNCATION = 4, 64, 0.7  # Samples by which lengths are measured.
 CHECKPOINT_SECONDS = 10.0  # From one to the next, at least, and 20 times what the last one took.
 
 OnProduct = Callable[[int, int], None]
@@ -101,7 +103,7 @@ def singular_directions(network: Network, settings: BasisSettings) -> WeightBasi
                        weights=network.hash, found=as_found(settings))
 
 
-def run(solver: Solver, hessian: PerceptualHessian, belonging: str, checkpoint: Path | None,
+def run(solver: Solver, hessian: PerceptualHessian, belonging: str, checkpoint: Path | None = None,
         on_product: OnProduct = lambda done, most: None) -> None:
     """Make products until a solver is done; what it is in the middle of is kept whatever happens.
 
@@ -144,11 +146,22 @@ def _resume(solver: Solver, checkpoint: Path, belonging: str) -> None:
 
 
 def cached_basis(generator: Generator, settings: BasisSettings, *, batch: int = 8,
-                 on_product: OnProduct = lambda done, most: None) -> tuple[WeightBasis, Path]:
+                 on_product: OnProduct = lambda done, most: None,
+                 on_length: OnProduct = lambda done, total: None) -> tuple[WeightBasis, Path]:
     """Find a basis for a generator, or read one that was found before with the same settings, and keep it.
 
+    Args:
+        generator: The generator.
+        settings: How.
+        batch: Pictures that are drawn at once.
+        on_product: As of `find_basis`.
+        on_length: Called with the directions whose recommended length was measured, and all.
     Returns:
-        The basis and its file, in the folder `weight-directions` of `gradctrl weights path`.
+        The basis with recommended lengths, and its file, in the folder `weight-directions` of `gradctrl weights path`.
+
+    Raises:
+        InputError: as of `find_basis`.
+        NotFiniteError: what was found until then is in the file that it names.
     """
     folder = cache_dir() / "weight-directions"
     key = sha256(_belonging(generator, settings).encode()).hexdigest()[:16]
@@ -162,10 +175,27 @@ def cached_basis(generator: Generator, settings: BasisSettings, *, batch: int = 
                          "be written") from error
     weight_of(generator, settings.layer)
     inputs = inputs_of(generator, settings) if settings.basis == "hessian" else None
-    basis = find_basis(generator, settings, inputs, batch=batch, checkpoint=path.with_suffix(".checkpoint"),
-                       on_product=on_product)
+    try:
+        basis = find_basis(generator, settings, inputs, batch=batch, checkpoint=path.with_suffix(".checkpoint"),
+                           on_product=on_product)
+    except NotFiniteError as error:
+        if error.basis is None:
+            raise
+        partly = path.with_name(f"{path.stem}-partly.safetensors")
+        save_basis(partly, error.basis)
+        raise NotFiniteError(error.subject, f"{error.problem}; what was found until then is in {partly}",
+                             error.remedy) from error
+    basis = with_lengths(generator, basis, on_length=on_length)
     save_basis(path, basis)
     return basis, path
+
+
+def with_lengths(generator: Generator, basis: WeightBasis, *,
+                 on_length: OnProduct = lambda done, total: None) -> WeightBasis:
+    """A basis with its recommended lengths, measured on a few samples (`measure_lengths`)."""
+    distance = PerceptualDistance(device=generator.device, dtype=generator.dtype, max_side=MEASURED_SIDE)
+    samples = generator.sample(range(MEASURED), truncation=MEASURED_TRUNCATION)
+    return replace(basis, lengths=measure_lengths(generator, basis, samples, distance, on_direction=on_length))
 
 
 def _belonging(network: Network, settings: BasisSettings) -> str:

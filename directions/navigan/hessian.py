@@ -36,7 +36,7 @@ class PerceptualHessian:
         self.network, self.layer, self.distance, self.batch = network, layer, distance, batch
         self.inputs, self.weight = inputs, weight_of(network, layer)
         self.step = step * float(self.weight.double().square().mean().sqrt())
-        self.side = network.side_showing(layer)
+        self.side = network.side_showing(layer, distance.max_side)
         self._kept: dict[int, Features] = {}
         first = self._features(network, inputs[:1])
         if not all(bool(each.isfinite().all()) for each in first):

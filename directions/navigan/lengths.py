@@ -32,7 +32,7 @@ def measure_lengths(network: Network, basis: WeightBasis, inputs: Tensor, distan
         on_direction: Called with how many directions are done, and of how many.
     """
     weight = weight_of(network, basis.layer)
-    side, most = network.side_showing(basis.layer), FARTHEST * float(weight.norm())
+    side, most = network.side_showing(basis.layer, distance.max_side), FARTHEST * float(weight.norm())
     unmoved = distance.features(network.render(inputs, side))
     unmoved = [torch.cat([each, each]) for each in unmoved]
     both = torch.cat([inputs, inputs])

@@ -26,8 +26,8 @@ class Network(Protocol):
     def convolutions(self) -> dict[str, str]:
         """The convolutions that can be shifted, with the names of their weights [O, C, k, k]."""
 
-    def side_showing(self, convolution: str, /) -> int:
-        """The smallest side of pictures that a convolution has a part in."""
+    def side_showing(self, convolution: str, least: int = 0, /) -> int:
+        """The smallest side, of at least so many pixels, of pictures that a convolution has a part in."""
 
     def get_parameter(self, target: str, /) -> nn.Parameter:
         """A weight by its name."""

@@ -100,7 +100,7 @@ class Rectifying:
         self.coefficients = start.to(weight).requires_grad_()
         self.optimiser = torch.optim.Adam([self.coefficients, *self.predictor.parameters()],
                                           lr=self.settings.learning_rate)
-        self.side = max(self.network.side_showing(self.basis.layer), 1)
+        self.side = self.network.side_showing(self.basis.layer, self.settings.side)
 
     def directions(self) -> Tensor:
         """The directions [K, A] as they are now, of unit length."""
@@ -112,6 +112,7 @@ class Rectifying:
         Raises:
             NotFiniteError: the loss is not finite; nothing has changed.
         """
+        before_step = self.rng.get_state(), {name: each.clone() for name, each in self.predictor.named_buffers()}
         chosen, amounts = self._draw_shifts()
         x = self.inputs(self.settings.batch, self.rng).to(self.rows)
         own = self.directions()[chosen].reshape(-1, *self.shape)  # [N, O, C, k, k]
@@ -123,6 +124,9 @@ class Rectifying:
         off = (predicted - amounts / self.settings.scale).abs().mean()
         loss = F.cross_entropy(logits, chosen) + self.settings.weight * self.settings.scale * off
         if not bool(loss.isfinite()):
+            self.rng.set_state(before_step[0])
+            for name, each in self.predictor.named_buffers():  # Running means of the normalisation.
+                each.copy_(before_step[1][name])
             raise NotFiniteError(self.basis.layer, f"the loss is not finite after {self.step} steps",
                                  "give a smaller --scale, or a lower --learning-rate")
         self.optimiser.zero_grad()
