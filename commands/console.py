@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 GO_ON = {  # After Ctrl-C, by command.
     "sample": "the samples that were written stay; go on with the next --seed",
-    "encoder": "the same command goes on where it was",
+    "batch": "what is finished stays, what was in hand is begun again; the same command goes on",
+    **dict.fromkeys(("encoder", "discover"), "the same command goes on where it was"),
     **dict.fromkeys(("align", "invert", "edit"), "what is finished stays; the same command goes on with the rest"),
 }
 AGAIN = "nothing is left half-made; the same command begins again"

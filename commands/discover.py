@@ -1,4 +1,4 @@
-"""The commands of discover: directions that nobody labelled."""
+"""The commands of discover: directions that nobody labelled, in W and in layers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from commands.console import Outputs, note, progress_bar, wrote
 from commands.discover_naming import edits, import_edits, load_found, save
 from commands.discover_options import NumberList, class_option, layers_of, layers_option, open_class, rows_option
+from commands.discover_weights import rectify, survey, weights
 from commands.options import SEED, model_options, out_options
 from commands.samples import follower, table
 from directions.analyses import ANALYSES, Analysis, Latent
@@ -32,7 +33,7 @@ SAMPLES, SHOWN = 24, 2  # By which components are measured, and of which some ar
 
 @click.group()
 def discover() -> None:
-    """Find directions that nobody labelled, look at them, name them (GANSpace; SeFa).
+    """Find directions that nobody labelled, look at them, name them (GANSpace; SeFa; NaviGAN).
 
     \b
     Examples:
@@ -42,10 +43,12 @@ def discover() -> None:
       gradctrl discover explore ganspace                      what each of them does
       gradctrl discover save ganspace --component 11 --rows 1:4 --name chin
       gradctrl edit me.jpg --controls bundled+chin.safetensors --set chin=1
+      gradctrl discover weights --layer layers.2.conv2        the same in the generator's weights
+      gradctrl discover survey FILE                           what each of these does
     """
 
 
-for _command in (edits, save, import_edits):
+for _command in (edits, save, import_edits, weights, rectify, survey):
     discover.add_command(_command)
 SOURCE = click.argument("source", metavar="ganspace|FILE")
 

@@ -14,8 +14,9 @@ from commands.options import model_options
 from weights.errors import InputError
 
 if TYPE_CHECKING:
-    from directions import Control
+    from directions import Control, Direction
     from directions.components import Components
+    from generators import Generator
 
 OF_BANK = 80  # Components that are taken of a bank's samples.
 
@@ -41,32 +42,39 @@ def load_found(source: str) -> tuple[str, Components]:
 @click.command()
 @click.option("--group", help="Only those of this group.")
 def edits(group: str | None) -> None:
-    """List the edits that GANSpace's authors named, and what each does to faces here.
+    """List the edits that GANSpace's authors named, and directions of weights, and what each does to faces here.
 
     \b
     Example:
       gradctrl discover edits --group hair
       gradctrl edit me.jpg --set ganspace:bald=1
     """
-    from directions.named import ganspace_edits
+    from directions.files import NAMED
+    from directions.named import DirectionSet
 
-    named = ganspace_edits()
-    groups = list(dict.fromkeys(named.groups.values()))
+    sets = [each for read in NAMED.values() for each in read().values() if isinstance(each, DirectionSet)]
+    groups = list(dict.fromkeys(of for named in sets for of in named.groups.values()))
     if group is not None and group not in groups:
         raise InputError(group, "no such group", f"there are {', '.join(groups)}")
-    for each in [group] if group is not None else groups:
-        click.echo(each)
-        for key, (name, member) in zip(named.keys, named.members.items(), strict=True):
-            if named.groups[name] == each:
-                click.echo(f"  {key}\n      {member.report['does']}; {member.limits[0]:g} to {member.limits[1]:g}")
+    for of in [group] if group is not None else groups:
+        click.echo(of)
+        for named in sets:
+            for key, (name, member) in zip(named.keys, named.members.items(), strict=True):
+                if named.groups[name] == of:
+                    click.echo(f"  {key}\n      {member.report['does']}; {member.limits[0]:g} to "
+                               f"{member.limits[1]:g}")
 
 
 @click.command()
 @click.argument("source", metavar="ganspace|FILE")
-@click.option("--component", "number", type=click.IntRange(0), required=True, help="Which component, from 0.")
+@click.option("--component", "number", type=click.IntRange(0), required=True,
+              help="Which component, or direction of weights, from 0.")
 @click.option("--name", required=True, help="What it is to be called: lower-case letters, digits and _.")
-@click.option("--sigmas", type=float, default=3.0, metavar="NUMBER",
-              help="Standard deviations that strength 1 moves by; below 0 the other way.")
+@click.option("--sigmas", type=float, metavar="NUMBER",
+              help="Standard deviations that strength 1 moves by; below 0 the other way.  [default: 3]")
+@click.option("--lengths", type=float, metavar="NUMBER",
+              help="Of a direction of weights: recommended lengths that strength 1 moves by; below 0 the other way.  "
+                   "[default: 1]")
 @layers_option
 @rows_option
 @click.option("--hold-still", metavar="A,B",
@@ -76,10 +84,10 @@ def edits(group: str | None) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
 @class_option
 @model_options
-def save(source: str, number: int, name: str, sigmas: float, layers: tuple[int, int] | None,
-         rows: tuple[int, int] | None, hold_still: str | None, controls: str, out: Path | None, overwrite: bool,
+def save(source: str, number: int, name: str, sigmas: float | None, lengths: float | None,
+         layers: tuple[int, int] | None, rows: tuple[int, int] | None, hold_still: str | None, controls: str, out: Path | None, overwrite: bool,
          generator: str, device: str, threads: int | None, class_index: int | None) -> None:
-    """Name a component, and write it as a direction that edits can use.
+    """Name a component, or a direction of weights, and write it as a direction that edits can use.
 
     \b
     Example:
@@ -95,10 +103,19 @@ def save(source: str, number: int, name: str, sigmas: float, layers: tuple[int, 
     if not NAME.fullmatch(name):
         raise InputError(name, "cannot be a direction's name", "use lower-case letters of any language, digits and _")
     outputs, path = Outputs.of_one(out or Path(f"{name}.safetensors"), "directions", [], overwrite)
+    if is_weight_basis(source):
+        if sigmas is not None or layers or rows or hold_still:
+            raise click.UsageError("directions of weights have --lengths, and no --sigmas, --layers, --rows or "
+                                   "--hold-still")
+        _save_weights(source, number, name, 1.0 if lengths is None else lengths,
+                      open_class(generator, device, threads, class_index), outputs, path)
+        return
+    if lengths is not None:
+        raise click.UsageError("components have --sigmas, and no --lengths")
     _, found = load_found(source)
     model = open_class(generator, device, threads, class_index)
     found.check(model)
-    made = found.direction(number, name=name, sigmas=sigmas, layers=moved)
+    made = found.direction(number, name=name, sigmas=3.0 if sigmas is None else sigmas, layers=moved)
     model.rows(made.layers)
     if hold_still:
         known = load(controls)
@@ -109,8 +126,31 @@ def save(source: str, number: int, name: str, sigmas: float, layers: tuple[int, 
     outputs.write(path, partial(save_directions, controls=[made], spaces=model.spaces))
 
 
+def is_weight_basis(source: str) -> bool:
+    """Whether a file is one of directions of weights, by its header alone."""
+    from directions.navigan.basis import FORMAT
+
+    try:
+        with open(source, "rb") as file:
+            return FORMAT.encode() in file.read(min(int.from_bytes(file.read(8), "little"), 1 << 20))
+    except OSError:
+        return False  # What reads it says so.
+
+
+def _save_weights(source: str, number: int, name: str, lengths: float, model: Generator, outputs: Outputs,
+                  path: Path) -> None:
+    """Write a direction of weights by a name."""
+    from directions import save as save_directions
+    from directions.navigan.basis import load_basis
+
+    found = load_basis(source)
+    found.check(model)
+    made = found.direction(number, name=name, lengths=lengths)
+    outputs.write(path, partial(save_directions, controls=[made], spaces=model.spaces))
+
+
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.pkl...")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.pkl|FILE.pt...")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE",
               help="Where the directions go (.safetensors).")
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
@@ -118,22 +158,31 @@ def save(source: str, number: int, name: str, sigmas: float, layers: tuple[int, 
 @model_options
 def import_edits(files: tuple[Path, ...], out: Path, overwrite: bool, generator: str, device: str,
                  threads: int | None, class_index: int | None) -> None:
-    """Import edits that GANSpace's viewer has saved (out/directions/*.pkl); nothing in them is run.
+    """Import what the authors' programs have saved: GANSpace's edits (.pkl), NaviGAN's deformations (.pt).
 
-    They are refused for a generator whose W does not spread along them as they say: that is another network's.
+    Nothing in them is run. Edits are refused for a generator whose W does not spread along them as they say: that is
+    another network's; deformations for one whose weights have another shape.
 
     \b
     Example:
       gradctrl discover import stylegan2-nose-ffhq-ipca-w-style-comp51-range4-5.pkl --out nose.safetensors
     """
     from directions import save as save_directions
-    from directions.saved_edits import import_saved_edit
+    from directions.saved_edits import import_saved_edit, slug
+    from directions.weights import import_deformation
     from generators import LatentStatistics
 
     outputs, path = Outputs.of_one(out, "directions", files, overwrite)
     model = open_class(generator, device, threads, class_index)
-    statistics = LatentStatistics.of_generator(model)
-    made = [import_saved_edit(each, statistics=statistics) for each in files]
-    for each in made:
-        note(f"{each.name}: layers {each.layers[0]}:{each.layers[1]}")
+    statistics = LatentStatistics.of_generator(model) if any(each.suffix != ".pt" for each in files) else None
+    made: list[Direction] = []
+    for file in files:
+        if file.suffix == ".pt":
+            deformation = import_deformation(file, model, name=slug(file.stem))
+            note(f"{deformation.name}: the weight of {deformation.deformation.layer}, strength 1 is "
+                 f"{deformation.units[0]:.4g}")
+            made.append(deformation)
+        else:
+            made.append(import_saved_edit(file, statistics=statistics))
+            note(f"{made[-1].name}: layers {made[-1].layers[0]}:{made[-1].layers[1]}")
     outputs.write(path, partial(save_directions, controls=made, spaces=model.spaces))

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from directions.navigan.network import Network
+from directions.weights import WeightDirection, weight_direction
 from weights.errors import InputError
 from weights.tensors import read_tensors, write_tensors
 
@@ -71,6 +72,26 @@ class WeightBasis:
         if self.weights != network.hash:
             raise InputError(None, f"these directions are of the weights {self.weights[:12]}, and the loaded generator "
                              f"has {network.hash[:12]}", "load that generator, or find them again")
+
+    def direction(self, number: int, *, name: str, lengths: float = 1.0,
+                  report: Mapping[str, object] | None = None) -> WeightDirection:
+        """One of them as a direction of edits.
+
+        Args:
+            number: Which, from 0.
+            name: What it is to be called.
+            lengths: Recommended lengths that strength 1 moves by; below 0: the other way.
+            report: What else is known of it.
+        Raises:
+            InputError: there is none of this number, lengths is 0, or no lengths are recommended.
+        """
+        if not 0 <= number < len(self):
+            raise InputError(None, f"there is no direction {number}", f"name one of 0 to {len(self) - 1}")
+        if not len(self.lengths) or not lengths:
+            raise InputError(name, "strength 1 has no length", "find the directions again, or give other --lengths")
+        made = {"direction": number, "lengths": lengths, "found in": self.in_words}
+        return weight_direction(self.directions[number], layer=self.layer, weights=self.weights, name=name,
+                                length=lengths * float(self.lengths[number]), report=made | dict(report or {}))
 
     @property
     def in_words(self) -> str:
