@@ -36,3 +36,5 @@ from .reaching import lengths_to as lengths_to
 from .reaching import strengths_to as strengths_to
 from .saved_edits import import_saved_edit as import_saved_edit
 from .stylespace import stylespace_candidates as stylespace_candidates
+from .weights import WeightDirection as WeightDirection
+from .weights import import_deformation as import_deformation

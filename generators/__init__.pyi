@@ -15,7 +15,10 @@ from .pixels import from_bytes as from_bytes
 from .pixels import from_pixels as from_pixels
 from .pixels import to_bytes as to_bytes
 from .pixels import to_pixels as to_pixels
+from .shifts import Deformation as Deformation
+from .shifts import Deformations as Deformations
 from .shifts import WeightShift as WeightShift
+from .shifts import shifts_of as shifts_of
 from .spaces import Space as Space
 from .spaces import fit_rows as fit_rows
 from .statistics import LatentStatistics as LatentStatistics
