@@ -10,6 +10,7 @@ import os
 
 import click
 
+from commands.batch import batch
 from commands.checks import check_controls, check_generator
 from commands.console import Commands
 from commands.controls import attributes, controls_group
@@ -39,6 +40,7 @@ def main() -> None:
     \b
     Examples:
       gradctrl edit me.jpg --set smile=1             the photo, with the face smiling
+      gradctrl batch holiday --set smile=1 --out out all photos of a folder
       gradctrl attributes                            what can be changed
       gradctrl app                                   the same in a page in your browser
 
@@ -78,7 +80,7 @@ def start_app(port: int, host: str, share: bool, cache: bool | None, own_models:
            cache=kept, own_models=own_models, upload_limit=upload_limit, mcp=mcp)
 
 
-for _command in (align, invert, edit, attributes, discover, sample, score, prepare, train, tune, evaluate,
+for _command in (align, invert, edit, batch, attributes, discover, sample, score, prepare, train, tune, evaluate,
                  controls_group, demo, encoder, cache_group, weights_group, convert_generator, start_app):
     main.add_command(_command)
 

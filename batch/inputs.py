@@ -38,21 +38,24 @@ def find_photos(sources: Iterable[str | os.PathLike[str]], *, without: Sequence[
     """
     left_out = [path.resolve() for path in without]
     given = [Path(path) for source in sources for path in _matches(source)]
-    several = sum(path.is_dir() for path in given) > 1
+    folders = [path for path in given if path.is_dir()]
+    zips = [path for path in given if not path.is_dir() and is_zip(path)]
+    others = {*folders, *zips}
+    files = [path for path in given if path not in others]
     found: dict[Path, BatchPhoto] = {}
-    for path in given:
-        if path.is_dir():
-            for photo in _in_folder(path, left_out, f"{path.resolve().name}/" if several else ""):
-                assert photo.path is not None
-                found.setdefault(photo.path.resolve(), photo)
-        elif is_zip(path):
-            if unpacked is None:
-                raise InputError(path, "is a ZIP", "unpack it first")
-            free = shutil.disk_usage(unpacked.parent).free
-            for photo in unpack_photos(path, unpacked, most=10**6, most_bytes=10**9, most_unpacked=free // 2):
-                found[photo.file or Path(path, photo.name)] = photo
-        else:
-            found.setdefault(path.resolve(), BatchPhoto(name=_name_of(path, given), path=path))
+    for folder in folders:
+        for path in _in_folder(folder, left_out):
+            name = path.relative_to(folder).as_posix()
+            found.setdefault(path.resolve(), BatchPhoto(
+                name=f"{folder.resolve().name}/{name}" if len(folders) > 1 else name, path=path))
+    for path, name in zip(files, _names_of(files), strict=True):
+        found.setdefault(path.resolve(), BatchPhoto(name=name, path=path))
+    for path in zips:
+        if unpacked is None:
+            raise InputError(path, "is a ZIP", "unpack it first")
+        free = shutil.disk_usage(unpacked.parent).free
+        for photo in unpack_photos(path, unpacked, most=10**6, most_bytes=10**9, most_unpacked=free // 2):
+            found[photo.file or path / photo.name] = photo
     if not found:
         raise InputError(None, "there are no photos to edit", "give a folder with photos, or photos")
     return sorted(found.values(), key=lambda photo: natural(photo.name))
@@ -72,14 +75,12 @@ def _matches(source: str | os.PathLike[str]) -> list[str]:
     return matches
 
 
-def _in_folder(folder: Path, left_out: Sequence[Path], prefix: str) -> Iterator[BatchPhoto]:
+def _in_folder(folder: Path, left_out: Sequence[Path]) -> Iterator[Path]:
+    """What may be photos, in a folder and all below it."""
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders
                       if not name.startswith(".") and Path(place, name).resolve() not in left_out]
-        for name in files:
-            path = Path(place, name)
-            if not name.startswith(".") and _may_be_photo(path):
-                yield BatchPhoto(name=f"{prefix}{path.relative_to(folder).as_posix()}", path=path)
+        yield from (path for name in files if not name.startswith(".") and _may_be_photo(path := Path(place, name)))
 
 
 def _may_be_photo(path: Path) -> bool:
@@ -96,13 +97,14 @@ def _may_be_photo(path: Path) -> bool:
     return True
 
 
-def _name_of(path: Path, given: Sequence[Path]) -> str:
-    """A single file's name, with the folders below the one that it shares with the others."""
+def _names_of(files: Sequence[Path]) -> list[str]:
+    """The names of single files, with the folders below the one that all of them share."""
+    whole = [path.resolve().parent / path.name for path in files]
     try:
-        shared = os.path.commonpath([str(other.resolve().parent) for other in given if not other.is_dir()])
-        return path.resolve().parent.joinpath(path.name).relative_to(shared).as_posix()
+        shared = os.path.commonpath([str(path.parent) for path in whole]) if whole else ""
     except ValueError:  # On two drives.
-        return path.name
+        return [path.name for path in files]
+    return [path.relative_to(shared).as_posix() for path in whole]
 
 
 def with_own_names(photos: Iterable[BatchPhoto]) -> Iterator[BatchPhoto]:

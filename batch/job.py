@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from directions import Edit
+from directions.methods import METHODS
 from inversion.settings import DEFAULT_PRESET, PRESETS, ProjectorSettings
 from weights.errors import InputError
+from weights.hashing import sha256_of
+from weights.store import is_known, path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +37,7 @@ class BatchJob:
     settings: ProjectorSettings = PRESETS[DEFAULT_PRESET]  # Of the inversions.
     generator: str = "bundled"       # As for `generators.load`,
     controls: str = "bundled"        # and `directions.load`.
-    generator_hash: str = ""         # Of these files (`batch.models.hash_of`); a worker refuses others. "": any.
+    generator_hash: str = ""         # Of these files (`hash_of`); a worker refuses others. "": any.
     controls_hash: str = ""
     device: str = "cpu"
     only: Literal["", "invert", "edit"] = ""  # One of the two stages: to latents, or from latents on.
@@ -161,3 +164,40 @@ class Outcome:
 
 class JobError(InputError):
     """The job itself cannot be done, whichever the photo."""
+
+
+def hash_of(source: str, kind: str = "generator") -> str:
+    """SHA-256 over the files that a generator or controls are read from; nothing is loaded.
+
+    Args:
+        source: As for `generators.load` or `directions.load`.
+        kind: "generator" or "controls".
+    Raises:
+        InputError: there is no such file.
+    """
+    digest = hashlib.sha256()
+    parts = source.split("+") if kind == "controls" and not Path(source).exists() else [source]
+    for part in parts:
+        name = "bundled-generator" if part == "bundled" else part
+        if kind == "controls":
+            name = METHODS["gradctrl"].file if part == "bundled" else METHODS[part].file if part in METHODS else part
+        path = path_of(name) if is_known(name) else Path(name)
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        try:
+            digest.update("".join(sha256_of(file) for file in files).encode())
+        except OSError as error:
+            raise InputError(part, f"cannot be read ({error.strerror or error})", "check the path") from error
+    return digest.hexdigest()
+
+
+def check_files(job: BatchJob) -> None:
+    """Refuse files that are others than the job names.
+
+    Raises:
+        InputError: naming the file.
+    """
+    for kind, source, wanted in (("generator", job.generator, job.generator_hash),
+                                 ("controls", job.controls, job.controls_hash)):
+        if wanted and hash_of(source, kind) != wanted:
+            raise InputError(source, f"is another {kind} here than the batch was begun with",
+                             "give every machine the same files")

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from batch.job import BatchJob, BatchTask, JobError, Outcome, Row
+from batch.job import BatchJob, BatchTask, JobError, Outcome, Row, check_files
 from batch.pool import Died, Event, Idle, processors, run_pool
 from weights.errors import InputError
 
@@ -147,7 +147,6 @@ def _serve_once(connection: Connection, job: BatchJob, path: Path) -> None:
     import torch
 
     import generators
-    from batch.models import check_files
 
     try:
         check_files(job)

@@ -16,8 +16,10 @@ from batch.models import Models, check_models, load_models
 from batch.photo_work import Hooks, PhotoWork
 from inversion import Progress
 from weights.errors import InputError, is_out_of_memory
+from weights.files import write_new
 
 EVERY = 5  # Steps of an inversion between two reports.
+PRECISION = ".precision"
 NO_HOOKS = Hooks()
 
 
@@ -61,6 +63,7 @@ def work(job: BatchJob, tasks: Sequence[BatchTask], folder: str | os.PathLike[st
     """
     models = models or load_models(job)
     folder = Path(folder)
+    job = _settled(job, folder, models)
     if job.only != "invert" and models.editor is not None and not (folder / EDIT).exists():
         with suppress(InputError):  # A full disk ends the batch with the first picture, too.
             save_edit(folder / EDIT, job.edit, models.inverter.projector.resolve(job.settings),
@@ -77,6 +80,24 @@ def work(job: BatchJob, tasks: Sequence[BatchTask], folder: str | os.PathLike[st
         with photo.attempt():
             photo.finish()
         yield photo.outcome()
+
+
+def _settled(job: BatchJob, folder: Path, models: Models) -> BatchJob:
+    """The job with the precision that the folder's first worker has found to pay: all of its photos have the same."""
+    if job.settings.precision != "auto":
+        return job
+    path = folder / PRECISION
+    if not path.exists():
+        found = models.inverter.projector.resolve(job.settings).precision
+        with suppress(InputError):  # Another worker may be there first, and a full disk ends the batch anyway.
+            written = write_new(path, lambda temporary: temporary.write_text(found))
+            if written != path:
+                written.unlink()
+    try:
+        precision = path.read_text()
+    except OSError:
+        return job
+    return replace(job, settings=replace(job.settings, precision=precision))  # type: ignore[arg-type]
 
 
 def _invert(faces: Sequence[tuple[PhotoWork, int]], hooks: Hooks) -> None:

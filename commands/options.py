@@ -52,7 +52,7 @@ SEED = click.IntRange(0, 2**31 - 1)
 cache_option = click.option("--cache/--no-cache", default=None,
                             help="Keep inversions, so that the same face is not inverted twice; `gradctrl cache` shows "
                                  "and clears them.  [default: --cache, unless GRADCTRL_INVERSIONS is off]")
-inversion_options = several(
+settings_options = several(
     click.option("--preset", "preset_name", type=click.Choice(list(PRESETS)),
                  help="How hard to look for the person: fast (a likeness), balanced, or faithful (the generator is "
                       f"fitted to the photo).  [default: {DEFAULT_PRESET}]"),
@@ -63,7 +63,9 @@ inversion_options = several(
                  help="Steps of fitting the generator to the photo; 0: it stays as it is.  [default: the preset's]"),
     click.option("--start", type=click.Choice(["encoder", "samples", "mean"]),
                  help="Where the search begins.  [default: the generator's encoder if it has one, else the nearest of "
-                      "some samples]"),
+                      "some samples]"))
+inversion_options = several(
+    settings_options,
     click.option("--seconds", type=click.FloatRange(min=0.1),
                  help="Keep the best after so much time; the result then depends on the machine.  [default: no limit]"),
     cache_option)
@@ -133,16 +135,10 @@ class Range(click.ParamType):
         return int(match[1]), int(match[2])
 
 
-change_options = several(
-    click.option("--set", "assignments", type=_Assignment(), multiple=True, metavar="ATTRIBUTE=STRENGTH",
-                 help="What to change and how much; may be given several times. 1 flips the attribute of a typical "
-                      "face, -1 goes as far the other way. `gradctrl attributes` lists them."),
-    click.option("--to", "targets", multiple=True, metavar="ATTRIBUTE[:CLASS]",
-                 help="What to change until it is there, by the control's own score: smile, smile:serious, hair:blond; "
-                      "may be given several times. The strength is found."),
-    click.option("--through", metavar="ATTRIBUTE",
-                 help="Write a picture of each class of an attribute, as pose or hair, each reached from its "
-                      "neighbour."),
+set_option = click.option("--set", "assignments", type=_Assignment(), multiple=True, metavar="ATTRIBUTE=STRENGTH",
+                          help="What to change and how much; may be given several times. 1 flips the attribute of a "
+                               "typical face, -1 goes as far the other way. `gradctrl attributes` lists them.")
+how_options = several(
     click.option("--keep", type=_KeepList(), metavar="LIST",
                  help="What must stay: age,eyeglasses; or by masks of so many channels, smile:100,age:50; or none.  "
                       "[default: each control's own list]"),
@@ -157,7 +153,16 @@ change_options = several(
     click.option("--centred", is_flag=True,
                  help="Of GANSpace's directions: take the face's own coordinate along each away first, so that "
                       "strength 0 is the mean's, and every face arrives at the same place."))
-result_options = several(
+change_options = several(
+    set_option,
+    click.option("--to", "targets", multiple=True, metavar="ATTRIBUTE[:CLASS]",
+                 help="What to change until it is there, by the control's own score: smile, smile:serious, hair:blond; "
+                      "may be given several times. The strength is found."),
+    click.option("--through", metavar="ATTRIBUTE",
+                 help="Write a picture of each class of an attribute, as pose or hair, each reached from its "
+                      "neighbour."),
+    how_options)
+picture_options = several(
     click.option("--paste/--crop", default=None,
                  help="Write the whole photo with the face put back, or the face alone.  [default: --paste where there "
                       "is a photo]"),
@@ -165,7 +170,9 @@ result_options = several(
                  help="Of the picture; with png the rest of a photo stays bit for bit."),
     click.option("--mark/--no-mark", default=True, show_default=True,
                  help="Say in the metadata of pictures that a generator took part in them (IPTC's digital source "
-                      "type)."),
+                      "type)."))
+result_options = several(
+    picture_options,
     click.option("--strip", "with_strip", is_flag=True, help="Also write each attribute at growing strengths."),
     click.option("--video", type=click.Choice(["gif", "mp4"]), help="Also write the way from the source to the edit."))
 file_options = several(

@@ -23,7 +23,7 @@ ROOMS = {
     "sklearn": {"directions/boundaries.py", "directions/estimators.py"},
     "click": {"cli.py", "commands/*"}, "pillow_heif": {"inversion/decoding.py"},
     "onnxruntime": {"learning/scorers/models.py"},
-    "matplotlib": {"evaluation/plots.py"},
+    "matplotlib": {"evaluation/plots.py"}, "ray": {"batch/ray_cluster.py"},
 }
 
 
