@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import exp, log
 
 import torch
 from torch import Tensor
@@ -12,9 +13,10 @@ from directions.navigan.network import Network, weight_of
 from generators import WeightShift
 from inversion.perceptual import PerceptualDistance
 
-CHANGE = 0.1          # LPIPS (AlexNet, at 64 pixels) of pictures at the recommended length: plain to see, and a face.
-ROUNDS = 4            # In which a length is sought.
-FARTHEST = 2.0        # Lengths are at most so many times the weight's own.
+CHANGE = 0.06            # LPIPS (AlexNet, at 64 pixels) of pictures at the recommended length: plain to see.
+ROUNDS, NEAR = 6, 0.15   # In which a length is sought at most; how near the distance must be, in parts of it.
+SHORTEST, FARTHEST = 1e-4, 0.5  # Of the lengths that are tried, in lengths of the weight itself.
+POWER, LEAP = 1.5, 6.0   # Of the length with which distances grow, as long as nothing is known; the longest leap then.
 
 
 @torch.no_grad()
@@ -32,32 +34,44 @@ def measure_lengths(network: Network, basis: WeightBasis, inputs: Tensor, distan
         on_direction: Called with how many directions are done, and of how many.
     """
     weight = weight_of(network, basis.layer)
-    side, most = network.side_showing(basis.layer, distance.max_side), FARTHEST * float(weight.norm())
+    side, own = network.side_showing(basis.layer, distance.max_side), float(weight.norm())
     unmoved = distance.features(network.render(inputs, side))
-    unmoved = [torch.cat([each, each]) for each in unmoved]
-    both = torch.cat([inputs, inputs])
-    signs = torch.tensor([1.0, -1.0]).to(weight).repeat_interleave(len(inputs))
-    lengths = []
-    length = most / 40
+
+    def far(direction: Tensor, length: float) -> float:
+        total = 0.0
+        for amount in (length, -length):
+            shift = WeightShift(direction[None], torch.full([1, 1], amount).to(weight))
+            moved = distance.features(network.shifted({basis.layer: shift}).render(inputs, side))
+            total += float(distance.between(moved, unmoved).mean()) / 2
+        return total
+
+    lengths, length = [], 0.01 * own
     for number, direction in enumerate(basis.directions.to(weight)):
-        tried: list[tuple[float, float]] = []
-        for _ in range(ROUNDS):
-            moved = network.shifted({basis.layer: WeightShift(direction[None], length * signs[:, None])})
-            far = float(distance.between(distance.features(moved.render(both, side)), unmoved).mean())
-            tried.append((length, max(far, 1e-9)))
-            if abs(far / change - 1) < 0.1:
-                break
-            length = min(max(_next(tried, change), most / 1e4), most)
+        def of(length: float, direction: Tensor = direction) -> float:
+            return far(direction, length)
+
+        length = _solve(of, change, length, SHORTEST * own, FARTHEST * own)  # The last one's is the first guess.
         lengths.append(length)
         on_direction(number + 1, len(basis))
     return torch.tensor(lengths)
 
 
-def _next(tried: list[tuple[float, float]], change: float) -> float:
-    """The length to try next: distances grow as a power of it, of 1 to 2 as long as nothing else is known."""
-    length, far = tried[-1]
-    power = 1.5
-    if len(tried) > 1 and tried[-2][0] != length:
-        logs = torch.tensor(tried[-2:]).double().log()
-        power = float((logs[1, 1] - logs[0, 1]) / (logs[1, 0] - logs[0, 0]))
-    return length * float((change / far) ** (1 / min(max(power, 0.7), 2.5)))
+def _solve(far: Callable[[float], float], change: float, guess: float, shortest: float, farthest: float) -> float:
+    """The length at which something that grows with it is as large as wanted, by straight lines among logarithms."""
+    below: tuple[float, float] | None = None
+    above: tuple[float, float] | None = None
+    best, nearest, at = guess, float("inf"), log(guess)
+    for _ in range(ROUNDS):
+        off = log(max(far(exp(at)), 1e-12) / change)
+        if abs(off) < nearest:
+            best, nearest = exp(at), abs(off)
+        if nearest < NEAR:
+            break
+        below, above = (below, (at, off)) if off > 0 else ((at, off), above)
+        if below is not None and above is not None:
+            part = -below[1] / (above[1] - below[1])
+            at = below[0] + min(max(part, 0.1), 0.9) * (above[0] - below[0])
+        else:
+            at = at - max(min(off / POWER, log(LEAP)), -log(LEAP))
+        at = min(max(at, log(shortest)), log(farthest))
+    return best

@@ -20,6 +20,7 @@ from weights.store import Status, listing, location
 
 GENERATORS = (".safetensors", ".pkl", ".pt")  # Endings of generators that the importer reads.
 NAMED_EDITS = "ganspace-edits"                # What GANSpace's authors named, in the manifest.
+DEFORMATIONS = "navigan-edits"                # Directions of the bundled generator's weights.
 MOST_OWN = 4                                  # Of visitors' own generators, in memory at once.
 
 
@@ -119,13 +120,16 @@ class ModelLibrary:
         controls = Controls(list(loaded.values()), spaces=loaded.spaces, source=name)
         return models.with_controls(controls if alone else joined(models.controls, controls, name))
 
-    def with_named_edits(self, models: EditingModels) -> EditingModels:
-        """Models with GANSpace's named edits beside the controls that are there.
+    def with_named_edits(self, models: EditingModels, name: str = NAMED_EDITS) -> EditingModels:
+        """Models with one of the sets of named edits beside the controls that are there.
 
+        Args:
+            models: The visitor's.
+            name: NAMED_EDITS or DEFORMATIONS.
         Raises:
-            InputError: the generator is of another space, or they are there already.
+            InputError: the generator is of another space or has other weights, or they are there already.
         """
-        return models.with_controls(models.controls.joined(load_directions(NAMED_EDITS)))
+        return models.with_controls(models.controls.joined(load_directions(name)))
 
     def _make_room(self, built: LazyGenerator) -> None:
         """Of visitors' own generators the one that was built longest ago gives its memory back; its file stays."""

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from directions import Control, Direction
-from page.jobs.library import GENERATORS, ModelLibrary
+from page.jobs.library import DEFORMATIONS, GENERATORS, ModelLibrary
 from page.jobs.services import Services
 from page.state import files
 from page.state.models import EditingModels
@@ -57,6 +57,8 @@ class ModelsTab:
                                     file_types=[".safetensors"], elem_id="models-control-file", height=120)
             self.named = gr.Button("Add GANSpace's named edits: one slider, 85 things to choose",
                                    elem_id="models-named")
+            self.deformed = gr.Button("Add directions of the generator's weights (NaviGAN): one slider more",
+                                      elem_id="models-deformed")
         self.restore = gr.Button("Back to the page's own generator and controls", elem_id="models-restore")
         self._wire()
 
@@ -71,6 +73,7 @@ class ModelsTab:
             self.controls.upload(self.on_controls, [self.visitor, self.controls, self.how], [*shown, self.controls],
                                  preprocess=False, **EDITS),
             self.named.click(self.on_named, self.visitor, shown, **EDITS),
+            self.deformed.click(self.on_deformed, self.visitor, shown, **EDITS),
             self.restore.click(self.on_restore, self.visitor, shown, **QUICK)]
 
     @property
@@ -128,6 +131,12 @@ class ModelsTab:
     def on_named(self, visitor: Visitor) -> Update:
         """The edits that GANSpace's authors named, beside the controls that are there."""
         visitor.own_models = self.library.with_named_edits(self.services.models_of(visitor))
+        return {self.visitor: visitor, **self.show(visitor)}
+
+    @shown_errors
+    def on_deformed(self, visitor: Visitor) -> Update:
+        """Directions of the generator's weights, beside the controls that are there."""
+        visitor.own_models = self.library.with_named_edits(self.services.models_of(visitor), DEFORMATIONS)
         return {self.visitor: visitor, **self.show(visitor)}
 
     @shown_errors
