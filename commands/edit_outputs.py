@@ -18,7 +18,6 @@ from weights.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from directions import Direction
     from editing import ChosenFace, Edit, Editor
 
 RECIPE = ".recipe.json"
@@ -104,7 +103,7 @@ def check_centred(editor: Editor, edit: Edit) -> None:
         InputError: none of its strengths is of a direction that knows where the mean lies.
     """
     if all(direction.centre_of(target) is None
-           for direction, target in (_output(editor, name) for name in edit.strengths)):
+           for direction, target in (editor.controls.output_of(name) for name in edit.strengths)):
         raise InputError("--centred", "changes nothing here, where no direction knows the mean of W",
                          "leave it out, or set one of GANSpace's (`gradctrl discover edits`)")
 
@@ -192,17 +191,10 @@ def warn_beyond(editor: Editor, name: str, strength: float) -> None:
     """Tell of a strength at which pictures may fall apart."""
     if not strength:
         return
-    direction, target = _output(editor, name)
+    direction, target = editor.controls.output_of(name)
     low, high = direction.limits_of(target)
     if not low <= strength <= high:
         note(f"Warning: {name}={strength:g}: beyond {low:g} to {high:g} pictures may fall apart")
-
-
-def _output(editor: Editor, name: str) -> tuple[Direction, int]:
-    """The direction that "smile", "hair:blond" or "ganspace:bald" names, and which of its outputs."""
-    attribute, _, class_name = name.partition(":")
-    direction = editor.controls.find(attribute)
-    return direction, direction.target(class_name or None)
 
 
 def _warn_missed(editor: Editor, stem: str, targets: Sequence[str], edit: Edit) -> None:
@@ -251,7 +243,7 @@ def strips(editor: Editor, edit: Edit) -> np.ndarray:
 
     rows = []
     for name in edit.strengths:
-        direction, target = _output(editor, name)
+        direction, target = editor.controls.output_of(name)
         low, high = direction.limits_of(target)
         strengths = np.linspace(max(low, -STRIP_REACH), min(high, STRIP_REACH), STRIP_PICTURES).tolist()
         rows.append(strip(editor, name, strengths, edit, side=editor.generator.side_for(STRIP_SIDE)))

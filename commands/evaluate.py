@@ -105,8 +105,8 @@ def _files(given: tuple[str, ...]) -> dict[str, str]:
     for item in given:
         name, _, file = item.partition("=")
         if not NAME.fullmatch(name) or not file or name in files:
-            raise click.UsageError(f"--given: {item!r}: give NAME=FILE, each name once, in lower-case letters, digits "
-                                   "and _")
+            raise click.UsageError(f"--given: {item!r}: give NAME=FILE, each name once, in lower-case "
+                                   "letters of any language, digits and _")
         files[name] = file
     return files
 

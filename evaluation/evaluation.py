@@ -151,7 +151,7 @@ class Evaluation:
                     controls = tune_margins(self._tuner(), controls)
             else:
                 candidates = fit_contender(name, self.generator, self.scorer, self.latents, self.scores, self.split,
-                                          pick_samples=self.settings.pick_samples)
+                                          fit=self.settings.fit, pick_samples=self.settings.pick_samples)
                 controls = tune_contender(self._tuner(), candidates, source=name)
             save(path, controls.values(), spaces=self.generator.spaces)
         return load(path)

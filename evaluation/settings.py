@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from directions.methods import CONTENDERS
+from gradctrl import FitScoresSettings
 from learning.calibration import COUNTS, TuneSettings
 
 RAREST = 0.01  # Share of the bank; an attribute with a rarer class is neither edited nor judged.
@@ -25,6 +26,7 @@ class EvaluationSettings:
     test_share: float = 1 / 3                          # Of the bank, never trained or tuned on.
     pick_samples: int = 16                             # By whose pictures GANSpace and StyleSpace pick directions.
     tune: TuneSettings = field(default_factory=lambda: TuneSettings(margin_samples=300))
+    fit: FitScoresSettings = field(default_factory=FitScoresSettings)  # How "gradctrl" is fitted.
     tune_given: bool = False                           # Whether the margins of given controls are tuned too.
     seed: int = 0
 

@@ -25,7 +25,7 @@ from page.state import files
 from page.state.models import EditingModels
 from page.state.visitor import EditSubject, Visitor
 from page.tabs import words
-from page.tabs.outputs import WAY, Outputs, film, strip_of
+from page.tabs.outputs import WAY, Outputs, edit_of, film, strip_of
 from page.tabs.photo_handlers import SHOW_SLIDERS, PhotoHandlers
 from page.tabs.photo_stage import PhotoStage
 from page.tabs.result import (
@@ -379,8 +379,8 @@ class EditTab(PhotoHandlers):
     def on_look(self, visitor: Visitor, of: str, compare: str, pasted: bool, look: str) -> Update:
         """Look at the edit in another way."""
         models, subject, edit = self.read(visitor, *visitor.values)
-        if look in (STRIP, FILM) and of == WAY and not edit.changes:
-            raise InputError("nothing is changed yet", "move a slider first, or choose what the strip is of")
+        if look in (STRIP, FILM):
+            edit_of(of, edit, models)  # Refused before what is shown is another.
         visitor.wanted = edit, compare, pasted, look
         if look == FILM:
             path = film(models, subject, edit, of, visitor.folder, ".mp4", pasted=pasted)

@@ -147,7 +147,7 @@ def film(models: EditingModels, subject: EditSubject, edit: Edit, of: str, folde
     Raises:
         InputError: nothing is changed.
     """
-    editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
+    editor, whole = editor_of(models, subject, edit.method), edit_of(of, edit, models)
     pictures = frames(editor, whole, FILM_FRAMES, side=models.generator.side_for(FILM_SIDE))
     if pasted and subject.photo is not None:
         pictures = np.stack([pasted_pictures(subject, picture, side=PREVIEW_SIDE)[1] for picture in pictures])
@@ -162,7 +162,7 @@ def strip_of(models: EditingModels, subject: EditSubject, edit: Edit, of: str) -
     Raises:
         InputError: nothing is changed.
     """
-    editor, whole = editor_of(models, subject, edit.method), _edit_of(of, edit, models)
+    editor, whole = editor_of(models, subject, edit.method), edit_of(of, edit, models)
     side = models.generator.side_for(STRIP_SIDE)
     if of == WAY:
         return (join(frames(editor, whole, STRIP_PICTURES, side=side)[None]), f"The way to {words.edit_in_words(edit)}")
@@ -173,14 +173,18 @@ def strip_of(models: EditingModels, subject: EditSubject, edit: Edit, of: str) -
 
 
 def _limits(name: str, models: EditingModels, edit: Edit) -> tuple[float, float]:
-    attribute = name.partition(":")[0]
-    return models.controls_of(edit.method).find(attribute).limits
+    direction, target = models.controls_of(edit.method).output_of(name)
+    return direction.limits_of(target)
 
 
-def _edit_of(of: str, edit: Edit, models: EditingModels) -> Edit:
-    """The edit to show the way to: the one that is set, or the farthest safe one of one attribute."""
+def edit_of(of: str, edit: Edit, models: EditingModels) -> Edit:
+    """The edit to show the way to: the one that is set, or the farthest safe one of one attribute.
+
+    Raises:
+        InputError: nothing is changed.
+    """
     if of != WAY:
         return edit.with_strengths({of: _limits(of, models, edit)[1]})
     if not edit.changes:
-        raise InputError("nothing is changed yet", "move a slider, or choose an attribute to show")
+        raise InputError("nothing is changed yet", "move a slider first, or choose what the strip or film is of")
     return edit
