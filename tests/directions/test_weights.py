@@ -207,3 +207,32 @@ def test_hostile_files_are_not_run(tmp_path: Path, capsys: pytest.CaptureFixture
     torch.save({"layer_ix": 0, "shift": torch.ones(1)}, tmp_path / "d.pt")
     with pytest.raises(InputError, match="is of a StyleGAN2"):
         import_deformation(tmp_path / "d.pt", make_student(), name="d")
+
+
+@pytest.mark.slow
+def test_bundled_directions_are_for_the_bundled_generator(bundled_models: None) -> None:
+    """They change pictures; strength 0 does not; another generator of the same space is refused by name."""
+    import generators
+
+    generator = generators.load("bundled")
+    named = load("navigan-edits")["navigan"]
+    named.check(generator)
+    assert len(named.keys) >= 6
+    editor = Editor(generator, load("bundled"))
+    editor.set_latent(generator.sample([5], truncation=0.7)[0])
+    before = editor.edit({}, side=256)
+    for key in named.keys:
+        moved = editor.edit({key: 1.0}, side=256)
+        assert 2 < np.abs(moved.astype(int) - before).mean() < 60, key
+    assert np.array_equal(editor.edit({named.keys[0]: 0.0}, side=256), before)
+    both = editor.edit({"navigan:short_nose": 1.0, "smile": 0.5, "ganspace:bald": 0.5}, side=256)
+    assert not np.array_equal(both, before)
+
+
+def test_the_bundled_ones_are_refused_for_other_weights(bundled_models: None) -> None:
+    controls = load("navigan-edits")
+    generator = make_student()
+    with pytest.raises(InputError, match="moves the weights of the generator"):
+        displace(generator, controls, latents(generator), Edit(strengths={"navigan:short_nose": 1.0}))
+    with pytest.raises(InputError, match="no such direction; there are 8"):
+        controls["navigan"].target("nose")

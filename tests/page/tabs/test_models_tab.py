@@ -102,7 +102,23 @@ def test_ganspace_s_named_edits_come_beside_the_sliders(bundled_models: None) ->
 def test_the_named_edits_of_another_space_are_refused(tab: ModelsTab) -> None:
     visitor = Visitor()
     assert "ganspace" in tab.on_named(visitor)[tab.notice]
+    assert "moves the weights of the generator" in tab.on_deformed(visitor)[tab.notice]
     assert visitor.own_models is None
+
+
+@pytest.mark.slow
+def test_directions_of_weights_come_beside_the_sliders(bundled_models: None) -> None:
+    services, visitor = Services(device="cpu"), Visitor()
+    with gr.Blocks(analytics_enabled=False):
+        page = Page(services)
+    assert "Navigan" in page.models.on_deformed(visitor)[page.models.card]
+    page.edit.on_draw(visitor, 5, 0.7)
+    edit = Edit(strengths={"navigan:short_nose": 1.0, "smile": 0.5})
+    values = sliders(page.edit, visitor, edit)
+    assert page.edit.sliders.read(services.models_of(visitor), values) == edit
+    assert visitor.subject is not None
+    edited = edited_picture(services.models_of(visitor), visitor.subject, edit)
+    assert np.abs(edited.astype(int) - visitor.subject.picture).mean() > 2
 
 
 def test_the_card_tells_what_a_control_is_worth(services: Services) -> None:
