@@ -234,5 +234,5 @@ def test_the_bundled_ones_are_refused_for_other_weights(bundled_models: None) ->
     generator = make_student()
     with pytest.raises(InputError, match="moves the weights of the generator"):
         displace(generator, controls, latents(generator), Edit(strengths={"navigan:short_nose": 1.0}))
-    with pytest.raises(InputError, match="no such direction; there are 8"):
+    with pytest.raises(InputError, match="no such direction; there are 12"):
         controls["navigan"].target("nose")
