@@ -11,10 +11,11 @@ from page.jobs.services import Services
 from page.state.visitor import Visitor
 from page.tabs import examples
 from page.tabs.batch import BatchTab
+from page.tabs.discover import DiscoverTab
 from page.tabs.edit import EditTab
 from page.tabs.models import ModelsTab
 from page.tabs.teach import TeachTab
-from page.tabs.wiring import HIDDEN, PRIVATE, QUICK, Update
+from page.tabs.wiring import EDITS, HIDDEN, PRIVATE, QUICK, Update
 from page.tabs.words import problem
 from weights.errors import InputError
 
@@ -52,9 +53,11 @@ class Page:
         self.visitor = gr.State(Visitor(), time_to_live=KEPT_SECONDS)
         self.token = gr.BrowserState("", storage_key="face-editor-visitor")  # Nothing but a name that nobody can guess.
         gr.Markdown(INTRO, elem_id="intro")
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as self.tabs:
             with gr.Tab("Edit", id="edit"):
                 self.edit = EditTab(services, self.visitor)
+            with gr.Tab("Discover", id="discover") as discover_tab:
+                self.discover = DiscoverTab(services, self.visitor)
             with gr.Tab("Teach", id="teach"):
                 self.teach = TeachTab(services, self.visitor)
             with gr.Tab("Batch", id="batch") as batch_tab:
@@ -66,7 +69,8 @@ class Page:
         with gr.Row(elem_id="foot"):
             gr.Markdown(PRIVACY, elem_id="privacy")
             self.forget = gr.Button("Forget my faces", size="sm", scale=0, min_width=160, elem_id="forget")
-        for event in (*self.models.changed, self.teach.saved):
+        discover_tab.select(self.discover.on_show, self.visitor, self.discover.everything, **EDITS)
+        for event in (*self.models.changed, self.teach.saved, *self.discover.saved):
             event.then(self.edit.on_models, self.visitor, self.edit.all_outputs, **QUICK)
         models_tab.select(self.models.on_show, self.visitor, [self.models.notice, *self.models.outputs], **QUICK)
         self.forget.click(self.on_forget, self.visitor, [*self.edit.all_outputs, *self.batch.forgotten], queue=False,
@@ -82,6 +86,7 @@ class Page:
         """What happens when somebody opens the page, and closes it."""
         demo.load(self.on_load, [self.visitor, self.token],
                   [self.visitor, self.token, self.edit.photo.examples, self.edit.photo.again], **QUICK)
+        demo.load(self.on_link, self.visitor, [self.tabs, *self.discover.everything], **EDITS)
         demo.unload(self.on_unload)
 
     def on_unload(self, request: gr.Request) -> None:
@@ -98,6 +103,16 @@ class Page:
         has_face = visitor.former is not None and visitor.former.subject is not None
         return {self.visitor: visitor, self.token: visitor.token, self.edit.photo.examples: pictures,
                 self.edit.photo.again: gr.update(visible=has_face)}
+
+    def on_link(self, visitor: Visitor, request: gr.Request) -> Update:
+        """Open the tab Discover as a link has it that somebody shared."""
+        link = request.query_params.get("discover")
+        if not link:
+            return gr.skip()
+        try:
+            return {self.tabs: gr.Tabs(selected="discover"), **self.discover.follow(visitor, str(link))}
+        except InputError as error:
+            return {self.tabs: gr.Tabs(selected="discover"), self.discover.notice: problem(str(error))}
 
     def on_again(self, visitor: Visitor, request: gr.Request) -> Update:
         """Go on with the face that was there before the tab was loaded again."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from editing import ChosenFace, Edit, PhotoSource, SampleSource
 from inversion import DEFAULT_PRESET, Face, Inversion, Photo
 from learning.lesson import Lesson
+from page.state.discovery import Discovery
 from page.state.models import EditingModels
 from weights.errors import InputError
 
@@ -120,6 +121,7 @@ class Visitor:
         self.own_models: EditingModels | None = None  # None: the page's own generator and controls.
         self.batch_stop: threading.Event | None = None  # Of the batch that waits or runs.
         self.lesson: Lesson | None = None      # Of the tab Teach.
+        self.discovery = Discovery()           # Of the tab Discover.
         # What the page was asked to show last, and what it shows in full: the edit, and how it is looked at.
         self.wanted: tuple[Edit, str, bool, str] | None = None
         self.settled: tuple[Edit, str, bool, str] | None = None
@@ -213,7 +215,7 @@ class Visitor:
         self.end_batch()
         self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
         self.subjects, self.faceless, self.former, self.token, self.preparing = {}, None, None, "", False
-        self.lesson = None
+        self.lesson, self.discovery = None, Discovery()
         self.values = []
         keys, self.cache_keys = self.cache_keys, set()
         return keys

@@ -1,0 +1,280 @@
+"""What the tab Discover works with: collections of directions that nobody labelled, moved together on a face."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from directions import ALL_LAYERS, Control, Controls, Direction, LinearDirection, load_components, save
+from directions.combining import combined
+from directions.components import Components, ComponentSettings
+from directions.files import NAMED
+from directions.finding import find_components
+from directions.holding import held_still
+from directions.methods import NAME
+from directions.named import DirectionSet, ganspace_components
+from editing import SampleSource
+from generators import Generator, to_pixels
+from page.jobs.editing import edited_picture, preview_picture
+from page.state.discovery import MEAN, OWN, SAMPLE, SHOWN, Collection, Discovery
+from page.state.models import EditingModels
+from page.state.visitor import EditSubject, Visitor
+from weights.errors import InputError
+from weights.store import path_of
+
+NEAREST, FARTHEST = 3, 20   # Standard deviations to either side: of the widest component, and at most.
+TRUNCATION = 0.7            # Of samples, as in GANSpace's figures.
+COMPONENTS, SEFA = "components", "sefa"      # Names of collections; those of sets are the sets' own.
+FILE = "file"
+SEFA_COUNT = 40
+TITLES = {COMPONENTS: "GANSpace: 80 components of W", SEFA: "Sefa: what the layers' styles react to most",
+          "ganspace": "GANSpace: edits that its authors named", "navigan": "NaviGAN: directions in the weights"}
+NOTICEABLE = 0.3            # Standard deviations of a score from which an effect is told.
+LINK = re.compile(r"(?P<collection>[a-z]+);(?P<amounts>(?:\d+=-?[\d.]+,?)*);(?P<layers>\d+:\d+)?;(?P<centred>[01])"
+                  r";(?P<who>sample|mean)(?P<seed>\d*)")
+
+
+def collections(models: EditingModels) -> list[str]:
+    """The names of the collections that fit a generator."""
+    generator = models.generator
+    names = [COMPONENTS] if ganspace_components().space.matches(generator.space) else []
+    names.append(SEFA)
+    for name, read in NAMED.items():
+        try:
+            read().check(generator)
+        except InputError:
+            continue
+        names.append(name)
+    return names
+
+
+def open_collection(name: str, models: EditingModels) -> Collection:
+    """A collection by its name.
+
+    Raises:
+        InputError: there is none that fits the generator.
+    """
+    if name not in collections(models):
+        raise InputError(name, "there are no such directions for this generator", "choose others")
+    if name == COMPONENTS:
+        return of_components(COMPONENTS, ganspace_components(), component_hints())
+    if name == SEFA:
+        return of_components(SEFA, _sefa(models.generator), {})
+    members = NAMED[name]()[name]
+    assert isinstance(members, DirectionSet)
+    return Collection(name, tuple(members.members.values()),
+                      tuple(str(each.report.get("does", "")) for each in members.members.values()), step=0.05)
+
+
+def _sefa(generator: Generator) -> Components:
+    """SeFa's closed form, of all layers: no pictures are drawn for it."""
+    settings = ComponentSettings(analysis="sefa", count=min(SEFA_COUNT, generator.w_dim))
+    return find_components(generator, settings)
+
+
+def of_components(name: str, components: Components, hints: Mapping[int, str]) -> Collection:
+    """Components as a collection: strength 1 is one standard deviation.
+
+    All of them can be moved as far in W as the widest by 3 standard deviations; much farther there are no faces.
+    """
+    farthest = NEAREST * float(components.deviations.max())
+    reach = [float(min(max(round(farthest / max(float(each), 1e-6)), NEAREST), FARTHEST))
+             for each in components.deviations]
+    directions = tuple(replace(components.direction(number, name=f"component_{number}"), limits=(-far, far))
+                       for number, far in enumerate(reach))
+    return Collection(name, directions, tuple(hints.get(number, "") for number in range(len(directions))), step=0.25)
+
+
+@cache
+def component_hints() -> dict[int, str]:
+    """What each bundled component moves most, as `gradctrl discover explore` measured it."""
+    hints = {}
+    with open(path_of("ganspace-effects"), encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            told = {name: float(row[name]) for name in list(row)[5:]}
+            most = sorted(told, key=lambda name: -abs(told[name]))[:3]
+            hints[int(row["component"])] = ", ".join(f"{name.replace(':', ' ')} {told[name]:+.1f}" for name in most
+                                                     if abs(told[name]) >= NOTICEABLE)
+    return hints
+
+
+def choose(discovery: Discovery, name: str, models: EditingModels) -> None:
+    """Look at another collection; what was moved is let go.
+
+    Raises:
+        InputError: there is none that fits.
+    """
+    if name == FILE and discovery.own is not None:
+        discovery.collection = discovery.own
+    else:
+        discovery.collection = open_collection(name, models)
+    discovery.page, discovery.amounts = 0, {}
+
+
+def subject_of(visitor: Visitor, models: EditingModels) -> EditSubject:
+    """Whose face is moved: the visitor's, a sample, or the mean of all.
+
+    Raises:
+        InputError: the visitor has none.
+    """
+    discovery = visitor.discovery
+    if discovery.who == OWN:
+        if visitor.subject is None:
+            raise InputError(None, "there is no face of yours here yet", "bring a photo in the tab Edit first, or "
+                             "choose a sample")
+        return visitor.subject
+    generator = models.generator
+    name = MEAN if discovery.who == MEAN else f"sample-{discovery.seed}"
+    kept = discovery.subject
+    if kept is None or (kept.name, kept.generator) != (name, generator.hash):
+        discovery.subject = _drawn(name, generator, discovery.seed, 0.0 if discovery.who == MEAN else TRUNCATION)
+    assert discovery.subject is not None
+    return discovery.subject
+
+
+def _drawn(name: str, generator: Generator, seed: int, truncation: float) -> EditSubject:
+    latent = generator.sample([seed], truncation=truncation)
+    return EditSubject(name=name, generator=generator.hash, source=SampleSource(seed=seed, truncation=truncation),
+                       latent=latent[0].float().cpu(), picture=to_pixels(generator.render(latent))[0])
+
+
+def with_found(discovery: Discovery, models: EditingModels) -> EditingModels:
+    """The visitor's models with the directions that are moved in place of its controls."""
+    assert discovery.collection is not None
+    moved = [discovery.collection.directions[number] for number, amount in discovery.amounts.items() if amount]
+    return models.with_controls(Controls(moved, spaces=models.generator.spaces, source=discovery.collection.name))
+
+
+def moved_picture(visitor: Visitor, models: EditingModels, *, quick: bool) -> np.ndarray:
+    """The face as it is moved now: uint8 [s, s, 3], small while a slider moves."""
+    subject = subject_of(visitor, models)
+    draw = preview_picture if quick else edited_picture
+    return draw(with_found(visitor.discovery, models), subject, visitor.discovery.edit)
+
+
+def found_direction(discovery: Discovery, name: str, hold: Sequence[str], models: EditingModels) -> Direction:
+    """All that is moved as one direction with a name.
+
+    Args:
+        discovery: What is moved.
+        name: What it is to be called; spaces and capital letters are made to fit.
+        hold: Controls whose scores are to stay.
+        models: The visitor's.
+    Raises:
+        InputError: no name that can be used, or one that is there already; nothing is moved; what is moved cannot be
+            put together, or cannot be held still.
+    """
+    called = re.sub(r"[\s-]+", "_", (name or "").strip().lower())
+    if not NAME.fullmatch(called):
+        raise InputError(name or "the name", "cannot be the name of a slider" if name else "is missing",
+                         "use letters, digits and _, as in wide_eyes")
+    if called in models.controls or called in NAMED:
+        raise InputError(called, "is there already", "take another name")
+    assert discovery.collection is not None
+    parts = [(discovery.collection.directions[number], amount) for number, amount in discovery.amounts.items()
+             if amount]
+    made = combined(parts, name=called, layers=discovery.layers)
+    if not hold:
+        return made
+    if not isinstance(made, LinearDirection):
+        raise InputError(called, "moves weights, along which no score can be held still", "hold nothing still")
+    kept: list[Control] = [models.controls.control(each) for each in hold]
+    return held_still(made, kept, models.generator.sample(range(1000)).float().cpu())
+
+
+def take_up(discovery: Discovery, name: str, hold: Sequence[str], models: EditingModels) -> EditingModels:
+    """The visitor's models with what is moved as one more slider.
+
+    Raises:
+        InputError: as `found_direction`.
+    """
+    made = found_direction(discovery, name, hold, models)
+    return models.with_controls(models.controls.joined(Controls([made], spaces=models.generator.spaces,
+                                                                 source=made.name)))
+
+
+def export(discovery: Discovery, name: str, hold: Sequence[str], models: EditingModels, path: Path) -> None:
+    """Write what is moved as a file of directions.
+
+    Raises:
+        InputError: as `found_direction`.
+    """
+    save(path, [found_direction(discovery, name, hold, models)], spaces=models.generator.spaces)
+
+
+def open_file(path: str | Path, name: str, models: EditingModels) -> Collection:
+    """The components of a visitor's own file.
+
+    Raises:
+        InputError: not a file of components, or for another generator; the message names it.
+    """
+    try:
+        found = load_components(path)
+        found.check(models.generator)
+        return of_components(FILE, found, {})
+    except InputError as error:
+        raise error.about(name) from error
+
+
+def link_of(discovery: Discovery) -> str:
+    """What is moved, for the address of the page; of one's own face nothing is told but that."""
+    assert discovery.collection is not None
+    amounts = ",".join(f"{number}={amount:g}" for number, amount in sorted(discovery.amounts.items()) if amount)
+    layers = "" if discovery.layers is None else f"{discovery.layers[0]}:{discovery.layers[1]}"
+    who = MEAN if discovery.who == MEAN else f"{SAMPLE}{discovery.seed}"
+    return f"{discovery.collection.name};{amounts};{layers};{int(discovery.centred)};{who}"
+
+
+def follow_link(discovery: Discovery, link: str, models: EditingModels) -> None:
+    """Take up what somebody's link says.
+
+    Raises:
+        InputError: it cannot be read, or names what is not there.
+    """
+    told = LINK.fullmatch(link[:2000])
+    if told is None:
+        raise InputError("discover", "the link cannot be read", "ask for it again")
+    try:
+        amounts = {int(number): float(amount) for number, _, amount in
+                   (part.partition("=") for part in told["amounts"].split(",") if part)}
+    except ValueError as error:
+        raise InputError("discover", "the link holds what is no number", "ask for it again") from error
+    choose(discovery, told["collection"], models)
+    assert discovery.collection is not None
+    if any(number >= len(discovery.collection) for number in amounts):
+        raise InputError("discover", f"there are {len(discovery.collection)} such directions, from 0", "ask again")
+    for number, amount in amounts.items():
+        low, high = discovery.collection.reach(number)
+        discovery.amounts[number] = min(max(amount, low), high)
+    layers = [int(part) for part in (told["layers"] or "").split(":") if part]
+    discovery.layers = (layers[0], layers[1]) if layers else None
+    if discovery.layers is not None:
+        models.generator.rows(discovery.layers)
+    discovery.centred, discovery.who = told["centred"] == "1", told["who"]
+    discovery.seed = int(told["seed"][:9] or 0)
+    discovery.page = min(amounts, default=0) // SHOWN
+
+
+def sides(generator: Generator) -> list[int]:
+    """The sides of features at which layers begin, in pixels."""
+    return [4 * 2 ** power for power in range(int(math.log2(generator.img_resolution)) - 1)]
+
+
+def layers_between(first: int, last: int, generator: Generator) -> tuple[int, int] | None:
+    """The layer range from features of one side to those of another; None: all of them.
+
+    Raises:
+        InputError: the first is larger than the last.
+    """
+    if first > last:
+        raise InputError("Layers", f"{first} to {last} pixels is no range", "choose the smaller one first")
+    if first == 4 and last == generator.img_resolution:
+        return None
+    return first, last * 2 if last < generator.img_resolution else ALL_LAYERS[1]
