@@ -28,7 +28,7 @@ class Processes:
     A program that uses it must guard its own start by `if __name__ == "__main__":`, as processes are spawned.
 
     Args:
-        workers: How many; None: one a GPU, or one a processor.
+        workers: How many; None: one a GPU, or one a processor. Of more than there are GPUs, several share one.
         threads: That each computes with; None: the processors are divided.
     """
 

@@ -24,7 +24,8 @@ class RayCluster:
     tasks and outcomes, some hundred bytes a photo, are all that travels. An actor has one group at a time.
 
     Args:
-        workers: How many actors; None: as many as the cluster has GPUs, or room for with so many threads.
+        workers: How many actors; None: as many as the cluster has GPUs, or room for with so many threads. Of more
+            than there are GPUs, several share one.
         address: Of a running cluster, or "auto" for the one of this machine; None: a local one, for this batch alone.
         threads: That each computes with; None: on a local cluster the processors are divided, elsewhere 1.
         shared: Whether all machines share the batch's folder. If not, each keeps its own results in a folder of that
@@ -66,7 +67,8 @@ class RayCluster:
         threads = self.threads or (1 if self.address else max(1, room // workers))
         if not gpus:
             workers = min(workers, max(1, room // threads))  # Ray would wait for ever for room for more.
-        actor = ray.remote(num_cpus=0 if gpus else threads, num_gpus=1 if gpus else 0, max_restarts=0)(_Actor)
+        actor = ray.remote(num_cpus=0 if gpus else threads, max_restarts=0,
+                           num_gpus=min(1.0, gpus / workers) if gpus else 0)(_Actor)
         options = {"runtime_env": {"env_vars": dict.fromkeys(
             ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
             | {"PYTHONPATH": os.pathsep.join(filter(None, [_root(), os.environ.get("PYTHONPATH")]))}

@@ -208,7 +208,7 @@ def kills(photos: Path, work: Path, count: int, wanted: int, small: bool) -> int
     ended = _ended(out)
     with open(out / "batch.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    results = sorted(path.relative_to(out / "pictures").as_posix() for path in (out / "pictures").rglob("*.png"))
+    results = [path for path in (out / "pictures").rglob("*.png") if not path.name.startswith(".")]
     done = [row for row in rows if row["state"] == "done"]
     faults += [f"{name} has not ended" for name in set(names) - {*ended}]
     faults += [f"{name} has ended {ended.count(name)} times" for name in {*ended} if ended.count(name) > 1]

@@ -22,7 +22,6 @@ from commands.options import (
     out_options,
     settings_of,
 )
-from weights.errors import InputError, is_out_of_memory
 
 
 @click.command()
@@ -66,19 +65,18 @@ def align(photos: tuple[Path, ...], face: int | None, all_faces: bool, size: int
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO...")
 @face_option
 @inversion_options
-@click.option("--batch", type=click.IntRange(min=1), default=1,
-              help="Faces inverted at once; more pay on a GPU and change no result.")
 @click.option("--seed", type=SEED, default=0, help="Where the search begins; the same seed gives the same result.")
 @out_options
 @model_options
-def invert(photos: tuple[Path, ...], face: int | None, cache: bool | None, batch: int, out: Path, overwrite: bool,
+def invert(photos: tuple[Path, ...], face: int | None, cache: bool | None, out: Path, overwrite: bool,
            generator: str, device: str, threads: int | None, **options: Any) -> None:
     """Find the latents whose pictures are the faces in photos.
 
     Writes PHOTO.latent.safetensors, which `gradctrl edit` takes in place of the photo, and PHOTO-inverted.png. Tells
     how near the picture came: LPIPS (0 is equal), and the identity distance (below 0.6 is the same person).
 
-    Ctrl-C keeps the best so far of the running inversion and ends; again, it aborts.
+    Ctrl-C keeps the best so far of the running inversion and ends; again, it aborts. For whole folders, and for many
+    faces at once on a GPU, there is `gradctrl batch --only invert`.
 
     \b
     Examples:
@@ -89,44 +87,15 @@ def invert(photos: tuple[Path, ...], face: int | None, cache: bool | None, batch
     check_generator(generator)
     settings = settings_of(options)
     run, outputs = Run(), Outputs(out, photos, overwrite)
-    from editing import ChosenFace, Inverter
+    from editing import Inverter
     from inversion import Projector, save_inversion, save_picture
 
     inverter = Inverter(Projector(open_generator(generator, device, threads)), open_cache(cache))
-    waiting: list[tuple[ChosenFace, str, list[Path]]] = []
-
-    def invert_all(some: list[tuple[ChosenFace, str, list[Path]]]) -> None:
-        text = some[0][1] if len(some) == 1 else f"{len(some)} faces"
-        inversions = None
-        try:
-            inversions = invert_faces(run, inverter, [face for face, _, _ in some], settings, text)
-        except (InputError, MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or len(some) == 1:
-                raise
-        if inversions is None:  # Behind the except: until it is left, the error keeps all that was computed.
-            half = len(some) // 2
-            note(f"Warning: out of memory with {len(some)} faces at once; trying {max(half, len(some) - half)}")
-            for part in (some[:half], some[half:]):
-                with run.attempt():
-                    invert_all(part)
-            return
-        for inversion, (_, _, paths) in zip(inversions, some, strict=True):
-            with run.attempt():
-                outputs.write(paths[0], partial(save_inversion, inversion=inversion))
-                outputs.write(paths[1], partial(save_picture, picture=inversion.picture))
-
-    def invert_waiting() -> None:
-        some = waiting.copy()
-        waiting.clear()
-        if some:
-            with run.attempt():
-                invert_all(some)
-
     for path in run.over(photos):
         with run.attempt():
             chosen, stem = choose_in(path, index_of(face))
-            waiting.append((chosen, stem, outputs.claim(f"{stem}{LATENT}", f"{stem}-inverted.png")))
-        if len(waiting) == batch:
-            invert_waiting()
-    invert_waiting()
+            latent_path, picture_path = outputs.claim(f"{stem}{LATENT}", f"{stem}-inverted.png")
+            [inversion] = invert_faces(run, inverter, [chosen], settings, stem)
+            outputs.write(latent_path, partial(save_inversion, inversion=inversion))
+            outputs.write(picture_path, partial(save_picture, picture=inversion.picture))
     run.finish()

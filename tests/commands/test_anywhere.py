@@ -234,25 +234,6 @@ def test_too_little_memory_costs_one_photo(error: Exception, astronaut_file: Pat
         assert [path.name.startswith("other") for path in (tmp_path / str(number)).iterdir()] == [True, True]
 
 
-def test_fewer_faces_at_once_where_memory_does_not_suffice(astronaut_file: Path, tmp_path: Path,
-                                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    photos = [tmp_path / f"{number}.jpg" for number in range(5)]
-    for photo in photos:
-        photo.write_bytes(astronaut_file.read_bytes())
-    original, sizes = Projector.invert_batch, []
-
-    def invert_batch(self: Projector, crops: list[object], **named: object) -> object:
-        sizes.append(len(crops))
-        if len(crops) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(self, crops, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Projector, "invert_batch", invert_batch)
-    written, told = fine("invert", *photos, "--batch", 5, "--out", tmp_path / "out")
-    assert (len(written), sizes) == (10, [5, 2, 3, 1, 2])
-    assert "out of memory with 5 faces at once; trying 3" in told
-
-
 def test_too_little_memory_of_other_commands_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def render(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried "

@@ -115,10 +115,10 @@ def test_invert_and_edit_share_what_is_kept(me: Path, out: Path, inverted: list[
     assert inverted == [1] * 5
 
 
-def test_of_a_batch_only_the_new_faces_are_inverted(me: Path, you: Path, out: Path, folder: Path,
-                                                    inverted: list[int]) -> None:
+def test_of_two_photos_only_the_new_face_is_inverted(me: Path, you: Path, out: Path, folder: Path,
+                                                     inverted: list[int]) -> None:
     fine("invert", you, "--out", out / "you")
-    written, told = fine("invert", me, you, "--batch", 2, "--out", out / "both")
+    written, told = fine("invert", me, you, "--out", out / "both")
     assert inverted == [1, 1]
     assert [path.name for path in written] == ["me.latent.safetensors", "me-inverted.png", "you.latent.safetensors",
                                                "you-inverted.png"]
@@ -127,7 +127,7 @@ def test_of_a_batch_only_the_new_faces_are_inverted(me: Path, you: Path, out: Pa
     assert "from the cache" not in lines[str(me)]
     assert written[2].read_bytes() == (out / "you" / "you.latent.safetensors").read_bytes()
     assert load_inversion(written[0]).photo_hash != load_inversion(written[2]).photo_hash
-    fine("invert", me, you, "--batch", 2, "--out", out / "again")
+    fine("invert", me, you, "--out", out / "again")
     assert inverted == [1, 1]
     assert kept(folder) == 2
 
