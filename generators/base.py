@@ -124,10 +124,10 @@ class Generator(nn.Module, ABC):
         """
         self._refuse("convolutions whose weights can be shifted")
 
-    def side_showing(self, convolution: str) -> int:
-        """The smallest of `sides` whose pictures a convolution of `convolutions` has a part in."""
+    def side_showing(self, convolution: str, least: int = 0) -> int:
+        """The smallest of `sides` of at least so many pixels whose pictures a convolution has a part in."""
         of = next((layer.side for layer in self.layers if layer.name == convolution), self.img_resolution)
-        return self.side_for(of)
+        return self.side_for(max(of, least))
 
     def _refuse(self, part: str) -> NoReturn:
         raise _missing(part)

@@ -249,7 +249,7 @@ class MobileStyleGAN(Generator):
         return {layer.name: f"synthesis.{layer.name}.weight" for layer in self.layers if layer.name.endswith(
             ("conv1", "conv2"))}
 
-    def side_showing(self, convolution: str) -> int:
-        of = next(layer.side for layer in self.layers if layer.name == convolution)
+    def side_showing(self, convolution: str, least: int = 0) -> int:
+        of = next((layer.side for layer in self.layers if layer.name == convolution), self.img_resolution)
         # A readout begins with features of half its side; what comes later it has convolutions of its own for.
-        return next((side for side in self.sides if side // 2 >= of), self.img_resolution)
+        return self.side_for(max(2 * of, least))
