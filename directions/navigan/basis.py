@@ -38,7 +38,7 @@ class BasisSettings:
     backbone: Literal["alex", "vgg"] = "alex"  # Of LPIPS; the authors' is vgg.
     step: float = 1.0              # Of the differences, in root mean squares of the weight; the authors' 0.1.
     rounds: int = 20               # Of power iteration for each vector; Lanczos makes as many products at most.
-    tolerance: float = 0.03        # Of Lanczos: the residual at which an eigenvector is done, in eigenvalues.
+    tolerance: float = 0.02        # Of Lanczos: the residual at which an eigenvector is done, in eigenvalues.
 
     def __post_init__(self) -> None:
         if self.basis not in BASES or self.solver not in ("lanczos", "power"):

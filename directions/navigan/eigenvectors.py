@@ -98,7 +98,7 @@ class Lanczos(Solver):
     Done when the residual of each wanted eigenvector is at most `tolerance` times its eigenvalue.
     """
 
-    def __init__(self, width: int, count: int, *, tolerance: float = 0.03, most: int = 0, seed: int = 0) -> None:
+    def __init__(self, width: int, count: int, *, tolerance: float = 0.02, most: int = 0, seed: int = 0) -> None:
         """Take the sizes; `most` products are made at most, 0: 20 for each eigenvector, as in power iteration."""
         super().__init__(width, count, seed=seed)
         self.tolerance, self._most = tolerance, most or 20 * count
