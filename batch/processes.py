@@ -19,6 +19,7 @@ from batch.job import BatchJob, BatchTask, JobError, Outcome, Row, check_files
 from batch.pool import Died, Event, Idle, processors, run_pool
 from weights.errors import InputError
 
+MEMORY_EACH = 1.5e9  # Bytes that a worker is given.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -28,7 +29,8 @@ class Processes:
     A program that uses it must guard its own start by `if __name__ == "__main__":`, as processes are spawned.
 
     Args:
-        workers: How many; None: one a GPU, or one a processor. Of more than there are GPUs, several share one.
+        workers: How many; None: one a GPU, or one a processor as far as memory has room for them. Of more than there
+            are GPUs, several share one.
         threads: That each computes with; None: the processors are divided.
     """
 
@@ -44,13 +46,21 @@ class Processes:
             return
         with tempfile.TemporaryDirectory(prefix="gradctrl-batch-", ignore_cleanup_errors=True) as shared:
             gpus, mapped = _prepare(job, Path(shared) / "generator.safetensors")
-            workers = self.workers or len(gpus) or processors()
+            workers = self.workers or len(gpus) or min(processors(), _room())
             threads = self.threads or max(1, processors() // workers)
 
             def start(place: int) -> _Process:
                 return _Process(job, folder, threads, gpus[place % len(gpus)] if gpus else None, mapped)
 
             yield from run_pool(start, _wait, workers, chain([first], groups), tell)
+
+
+def _room() -> int:
+    """How many workers memory has room for; one took 0.9 GB more than was shared at `fast`, and photos are large."""
+    try:
+        return max(1, int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEMORY_EACH))
+    except (ValueError, OSError, AttributeError):  # Windows does not tell it so.
+        return processors()
 
 
 class _Process:

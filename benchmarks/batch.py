@@ -1,6 +1,6 @@
 """Batches: how quick on one worker, two, and Ray; what workers hold in memory; and runs that are killed at random.
 
-    python -m benchmarks.batch speed PHOTOS [--count 8]     photos a minute by each executor, in turns
+    python -m benchmarks.batch speed PHOTOS [--count 8] [--turns 2]     photos a minute by each executor
     python -m benchmarks.batch parts PHOTOS [--count 8]     processor seconds and bytes of each part of a photo's way
     python -m benchmarks.batch memory PHOTOS [--count 8]    what 1, 2 and 3 workers hold
     python -m benchmarks.batch kills PHOTOS [--count 1000] [--kills 20] [--small]
@@ -27,6 +27,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -63,34 +64,48 @@ def vary(photos: Sequence[Path], folder: Path, count: int) -> Path:
     return folder
 
 
-def speed(photos: Path, work: Path, count: int) -> None:
-    """Print photos a minute from each worker's first finished photo on, by executors in turns."""
+def speed(photos: Path, work: Path, count: int, turns: int) -> None:
+    """Print photos a minute and processor seconds a photo, by executors in turns."""
     kinds: dict[str, Executor] = {
-        "1 process, 1 thread": Processes(1, 1), "1 process, 2 threads": Processes(1, 2),
-        "2 processes, 1 thread each": Processes(2, 1), "2 Ray actors, 1 thread each": RayCluster(2, threads=1)}
-    rates: dict[str, list[float]] = {name: [] for name in kinds}
-    for turn in range(2):
+        "1 process, 1 thread": Processes(1, 1), "2 processes, 1 thread each": Processes(2, 1),
+        "2 Ray actors, 1 thread each": RayCluster(2, threads=1), "1 process, 2 threads": Processes(1, 2)}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
+    for turn in range(turns):
         for name, executor in kinds.items():
-            rates[name].append(_rate(photos, work / f"{turn}-{name}", executor, count))
-            print(f"{name}: {rates[name][-1]:.2f} photos a minute (load {os.getloadavg()[0]:.1f})", flush=True)
-    for name, each in rates.items():
-        print(f"| {name} | {' '.join(f'{rate:.2f}' for rate in each)} | {statistics.mean(each):.2f} |")
+            found[name].append(_rate(photos, work / f"{turn}-{name}", executor, count))
+            print(name, found[name][-1], f"load {os.getloadavg()[0]:.1f}", flush=True)
+    for name, each in found.items():
+        rate, spent = (statistics.mean(numbers) for numbers in zip(*each, strict=True))
+        print(f"| {name} | {rate:.2f} | {spent:.2f} |")
 
 
-def _rate(photos: Path, out: Path, executor: Executor, count: int) -> float:
-    """Photos a minute, without the first of each worker, which waits for its models."""
-    ended: list[float] = []
+def _rate(photos: Path, out: Path, executor: Executor, count: int) -> tuple[float, float]:
+    """Photos a minute and processor seconds a photo, after the first of each worker, which waits for its models."""
+    ended: list[tuple[float, float]] = []  # When each photo was done, and what the workers had spent by then.
     done: set[int] = set()
 
     def on_row(row: Row) -> None:
         if row.state == "done" and row.index not in done:
             done.add(row.index)
-            ended.append(time.monotonic())
+            ended.append((time.monotonic(), _spent()))
 
     job = BatchJob(edit=EDIT, settings=preset("fast", precision="float32"))
     workers = getattr(executor, "workers", 1)
     run(job, find_photos([photos])[:count + workers], out, executor=executor, on_row=on_row)
-    return 60 * (len(ended) - workers) / (ended[-1] - ended[workers - 1])
+    (begun, before), (over, after) = ended[workers - 1], ended[-1]
+    return 60 * count / (over - begun), (after - before) / count
+
+
+def _spent() -> float:
+    """Processor seconds of this program's workers, and of Ray's actors."""
+    ticks = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):  # It has ended just now.
+            command = (folder / "cmdline").read_bytes()
+            values = (folder / "stat").read_text().rpartition(")")[2].split()
+            if b"ray::_Actor" in command or (b"spawn_main" in command and int(values[1]) == os.getpid()):
+                ticks += int(values[11]) + int(values[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def parts(photos: Path, work: Path, count: int) -> None:
@@ -236,6 +251,7 @@ def main() -> int:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--small", action="store_true")
     given = parser.parse_args()
     count = given.count or (1000 if given.what == "kills" else 8)
@@ -248,7 +264,10 @@ def main() -> int:
         if given.what == "kills":
             shutil.rmtree(work / "photos")
             return kills(vary(found, work / "photos", count), work / "results", count, given.kills, given.small)
-        {"speed": speed, "parts": parts, "memory": memory}[given.what](photos, work / "results", count)
+        if given.what == "speed":
+            speed(photos, work / "results", count, given.turns)
+        else:
+            {"parts": parts, "memory": memory}[given.what](photos, work / "results", count)
     return 0
 
 

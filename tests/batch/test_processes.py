@@ -122,6 +122,24 @@ def test_a_killed_driver_loses_what_was_in_hand_alone(job: BatchJob, photos: lis
     assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]  # They ended with the driver.
 
 
+@pytest.mark.slow
+def test_ctrl_c_finishes_what_is_in_hand(job: BatchJob, photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "cli", "batch", str(photos[0].parent), "--set", "smile=2", "--preset", "fast",
+               "--generator", job.generator, "--controls", job.controls, "--workers", "1", "--executor", "processes",
+               "--out", str(out)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (out / "journal.jsonl").is_file() or '"begun"' not in (out / "journal.jsonl").read_text():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # As a terminal does it: to the workers, too.
+    _, words = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "1 done (0 were already), 0 failed" in words
+    assert "stopped: 3 photos were not done; the same command goes on with them" in words
+    assert len(pictures(out)) == 1
+
+
 def _children(process: int) -> list[int]:
     """The workers among a process's children: those that multiprocessing has spawned."""
     found = Path(f"/proc/{process}/task/{process}/children").read_text().split()

@@ -18,7 +18,7 @@ import torch
 
 from batch import Row
 from editing import Edit, PhotoSource, Recipe, SampleSource, save_recipe
-from inversion import PRESETS, InversionCache, ProjectorSettings, read_picture_metadata
+from inversion import PRESETS, InversionCache, Projector, ProjectorSettings, read_picture_metadata
 from page import KEPT_SECONDS
 from page.jobs.executors import MOST_WAITING
 from page.jobs.forgetting import forget, tidy
@@ -122,6 +122,25 @@ def test_from_photos_to_a_zip(tab: BatchTab, visitor: Visitor, uploads: Callable
     assert '"smile": 2.0' in texts["gradctrl"]
     kept = sorted(path.name for path in mine(visitor) if "pictures" not in path.parts)
     assert kept == ["0-0-after.jpg", "0-0-before.jpg", "edited-faces.zip"]  # No photo, no latent beside it.
+
+
+def test_stored_latents_and_an_earlier_batchs_zip_need_no_inversion(
+        tab: BatchTab, visitor: Visitor, uploads: Callable[..., list[str]], astronaut_file: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, last = run(tab, visitor, chosen(tab, visitor, uploads(me_jpg=astronaut_file.read_bytes() + b"i")))
+    zipped = Path(last[tab.results]).read_bytes()
+    with zipfile.ZipFile(last[tab.results]) as archive:
+        latent = archive.read("latents/me.latent.safetensors")
+    monkeypatch.setattr(Projector, "invert_batch", lambda *_, **__: pytest.fail("inverted again"))
+    [upload, other] = uploads(you=latent, batch_zip=zipped)
+    Path(upload).rename(Path(upload).with_name("you.latent.safetensors"))
+    update = tab.on_upload(visitor, [], [str(Path(upload).with_name("you.latent.safetensors")), other])
+    assert "1 ZIP and 1 latent chosen" in update[tab.chosen_words]
+    *_, last = run(tab, visitor, update[tab.chosen])
+    assert "2 of 2 done" in last[tab.status]
+    with zipfile.ZipFile(last[tab.results]) as archive:
+        assert sorted(archive.namelist()) == ["batch.csv", "batch.jsonl", "edit.json", "pictures/me-edited.png",
+                                              "pictures/you-edited.png"]
 
 
 def test_what_cancel_leaves_can_be_downloaded(tab: BatchTab, visitor: Visitor, uploads: Callable[..., list[str]],
