@@ -85,8 +85,9 @@ def edits(group: str | None) -> None:
 @class_option
 @model_options
 def save(source: str, number: int, name: str, sigmas: float | None, lengths: float | None,
-         layers: tuple[int, int] | None, rows: tuple[int, int] | None, hold_still: str | None, controls: str, out: Path | None, overwrite: bool,
-         generator: str, device: str, threads: int | None, class_index: int | None) -> None:
+         layers: tuple[int, int] | None, rows: tuple[int, int] | None, hold_still: str | None, controls: str,
+         out: Path | None, overwrite: bool, generator: str, device: str, threads: int | None,
+         class_index: int | None) -> None:
     """Name a component, or a direction of weights, and write it as a direction that edits can use.
 
     \b

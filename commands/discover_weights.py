@@ -228,8 +228,9 @@ def survey(source: Path, numbers: Sequence[int] | None, strength: float, latent_
             drawn = deformed_pictures(painter, found, [number], shown[:1], steps, side=FILM_SIDE, on_picture=advance)
             outputs.write(film, partial(save_video, pictures=drawn[0, 0]))
     table([("direction", "suggested name", "effect", "change", "identity"),
-           *((str(chosen[each]), done.effects.name(each), f"{done.effects.strongest(each)[1]:+.2f}",
-              f"{done.change[each]:.3f}", f"{done.identity[each]:.2f}") for each in order[:20])])
+           *((str(chosen[each]), done.effects.name(each, chosen[each]),
+              f"{done.effects.strongest(each)[1]:+.2f}", f"{done.change[each]:.3f}", f"{done.identity[each]:.2f}")
+             for each in order[:20])])
 
 
 def _part(source: Path, found: WeightBasis, numbers: Sequence[int]) -> WeightBasis:
@@ -270,6 +271,7 @@ def _write_survey(path: Path, done: Survey, found: WeightBasis, numbers: Sequenc
         writer.writerow(["direction", "suggested name", "rank", "change", "identity", "length", "value",
                          *done.effects.outputs])
         for at in done.ranked():
-            writer.writerow([numbers[at], done.effects.name(at), f"{done.alone(at):.3f}", f"{done.change[at]:.4f}",
-                             f"{done.identity[at]:.3f}", f"{found.lengths[at]:.4g}", f"{found.values[at]:.4g}",
+            writer.writerow([numbers[at], done.effects.name(at, numbers[at]), f"{done.alone(at):.3f}",
+                             f"{done.change[at]:.4f}", f"{done.identity[at]:.3f}", f"{found.lengths[at]:.4g}",
+                             f"{found.values[at]:.4g}",
                              *(f"{value:.3f}" for value in done.effects.values[at].tolist())])

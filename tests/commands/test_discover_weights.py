@@ -86,6 +86,7 @@ def test_a_survey_ranks_draws_and_films(found: Path, tmp_path: Path) -> None:
     rows = list(csv.DictReader(table.open(encoding="utf-8")))
     assert {row["direction"] for row in rows} == {"0", "2", "3"}
     assert {"smile", "hair:blond", "change", "identity", "length"} <= rows[0].keys()
+    assert all(row["suggested name"].endswith(f"_{row['direction']}") for row in rows)
     assert [float(row["rank"]) for row in rows] == sorted((float(row["rank"]) for row in rows), reverse=True)
     assert Image.open(sheet).size == (190 + 6 * 128, 3 * 128)
     assert [film.name for film in films] == ["svd-0.gif", "svd-2.gif", "svd-3.gif"]
