@@ -69,7 +69,7 @@ def test_a_broken_file_among_the_good(visit: Callable[[], Page], folder: Path, t
     assert page.get_by_alt_text("After the edit: good.jpg").count() == 1
     with zipfile.ZipFile(download(page, "#batch-download", tmp_path)) as archive:
         pictures = [name for name in archive.namelist() if name.startswith("pictures/")]
-        assert pictures == ["pictures/good-2-edited.png", "pictures/good-edited.png"]
+        assert pictures == ["pictures/beach/good-edited.png", "pictures/good-edited.png"]
         rows = list(csv.DictReader(io.StringIO(archive.read("batch.csv").decode())))
     assert [row["state"] for row in rows] == ["done", "failed", "done", "failed"]
 
