@@ -22,6 +22,8 @@ from .shifts import shifts_of as shifts_of
 from .spaces import Space as Space
 from .spaces import fit_rows as fit_rows
 from .statistics import LatentStatistics as LatentStatistics
+from .stylegan import StyleGAN as StyleGAN
+from .stylegan import StyleGANConfig as StyleGANConfig
 from .stylegan2 import StyleGAN2 as StyleGAN2
 from .stylegan2 import StyleGAN2Config as StyleGAN2Config
 from .stylegan2 import layers_of_rows as layers_of_rows

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from generators.base import Generator
-from generators.checkpoints import mobilestylegan_sizes, stylegan2_sizes
+from generators.checkpoints import mobilestylegan_sizes, stylegan2_sizes, stylegan_sizes
 from generators.mobilestylegan import MobileStyleGAN
+from generators.stylegan import StyleGAN
 from generators.stylegan2 import StyleGAN2
 
 
@@ -25,4 +26,5 @@ ARCHITECTURES = {
     StyleGAN2.architecture: Architecture(StyleGAN2, stylegan2_sizes.config_of, stylegan2_sizes.metadata_of),
     MobileStyleGAN.architecture: Architecture(MobileStyleGAN, mobilestylegan_sizes.config_of,
                                               mobilestylegan_sizes.metadata_of),
+    StyleGAN.architecture: Architecture(StyleGAN, stylegan_sizes.config_of, stylegan_sizes.metadata_of),
 }

@@ -15,13 +15,14 @@ from generators.checkpoints.nvidia_torch import read_nvidia_torch
 from generators.checkpoints.openvino import read_openvino
 from generators.checkpoints.own import read_own
 from generators.checkpoints.rosinality import read_rosinality
+from generators.checkpoints.stylegan import VERSION, read_stylegan_tensorflow, read_stylegan_torch
 from generators.checkpoints.stylegan2_sizes import in_colour
 from generators.checkpoints.unpickle import ZIP_START, read_pickle
 from generators.stylegan2 import StyleGAN2Config
 
 PICKLE_START = b"\x80"  # Protocols 2 and later, which all of these repositories write.
-KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (PyTorch or TensorFlow, StyleGAN2), "
-         "rosinality's .pt with g_ema and the folder of MobileStyleGAN's OpenVINO files")
+KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (StyleGAN, StyleGAN2), rosinality's .pt with "
+         "g_ema, GANSpace's .pt of StyleGAN and the folder of MobileStyleGAN's OpenVINO files")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Tensor]]:
@@ -61,16 +62,23 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
         case {"g_ema": _}:
             return read_rosinality(path, content)  # type: ignore[arg-type]
         case (Record("Network"), Record("Network"), Record("Network") as averaged):
-            return read_nvidia_tensorflow(path, averaged)
+            return _read_tensorflow(path, averaged)
         case Record("Network"):
-            return read_nvidia_tensorflow(path, content)
+            return _read_tensorflow(path, content)
         case Record():
             return read_nvidia_torch(path, content)
+        case dict() if any(str(name).startswith("g_synthesis.blocks.") for name in content):
+            return read_stylegan_torch(path, content)
         case dict():
             names = ", ".join(str(name)[:40] for name in list(content)[:5])
             raise refusal(path, f"a checkpoint without a generator named G_ema or g_ema (it has {names})", KINDS)
         case _:
             raise refusal(path, f"a pickle of {type(content).__name__}, not a checkpoint", KINDS)
+
+
+def _read_tensorflow(path: Path, network: Record) -> tuple[Any, dict[str, Tensor]]:
+    version = network.state.get("version")
+    return (read_stylegan_tensorflow if version == VERSION else read_nvidia_tensorflow)(path, network)
 
 
 def _start(path: Path) -> bytes:
