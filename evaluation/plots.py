@@ -26,7 +26,7 @@ def plot_dependency(results: Results, path: Path) -> None:
             points = [(row[1], row[2]) for row in rows if row[0] == method and row[3]]
             axes.plot([x for x, _ in points], [y for _, y in points], "o-", **_look(results, method))
         axes.set(xlabel="change of the target (deviations)", ylabel="mean change of the others (deviations)", ylim=0)
-        axes.legend()
+        axes.figure.legend(loc="outside right upper", fontsize="small")
 
     _figure(path, draw)
 
@@ -41,7 +41,7 @@ def plot_scatter(results: Results, target: str, other: str, path: Path) -> None:
                          **_look(results, method))
         axes.axhline(0, color="0.7", linewidth=0.8)
         axes.set(xlabel=f"change of {target} (deviations)", ylabel=f"change of {other} (deviations)")
-        axes.legend()
+        axes.figure.legend(loc="outside right upper", fontsize="small")
 
     _figure(path, draw)
 
@@ -79,7 +79,7 @@ def _figure(path: Path, draw: Callable[[Any], None]) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError(None, "plots need matplotlib", "install it with: pip install 'gradctrl[evaluate]'") from error
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
     draw(figure.subplots())
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
