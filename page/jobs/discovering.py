@@ -132,11 +132,11 @@ def subject_of(visitor: Visitor, models: EditingModels) -> EditSubject:
         return visitor.subject
     generator = models.generator
     name = MEAN if discovery.who == MEAN else f"sample-{discovery.seed}"
-    kept = discovery.subject
+    kept = visitor.discovered
     if kept is None or (kept.name, kept.generator) != (name, generator.hash):
-        discovery.subject = _drawn(name, generator, discovery.seed, 0.0 if discovery.who == MEAN else TRUNCATION)
-    assert discovery.subject is not None
-    return discovery.subject
+        kept = visitor.discovered = _drawn(name, generator, discovery.seed,
+                                           0.0 if discovery.who == MEAN else TRUNCATION)
+    return kept
 
 
 def _drawn(name: str, generator: Generator, seed: int, truncation: float) -> EditSubject:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from directions import Direction, Edit
 from weights.errors import InputError
-
-if TYPE_CHECKING:
-    from page.state.visitor import EditSubject
 
 SHOWN = 8                   # Sliders that are in sight at once.
 OWN, SAMPLE, MEAN = "own", "sample", "mean"  # Whose face is moved.
@@ -46,7 +42,6 @@ class Discovery:
     centred: bool = False
     who: str = SAMPLE
     seed: int = 0
-    subject: EditSubject | None = None                     # The sample, or the mean.
     moves: int = 0                                         # How many there have been.
 
     @property

@@ -121,7 +121,8 @@ class Visitor:
         self.own_models: EditingModels | None = None  # None: the page's own generator and controls.
         self.batch_stop: threading.Event | None = None  # Of the batch that waits or runs.
         self.lesson: Lesson | None = None      # Of the tab Teach.
-        self.discovery = Discovery()           # Of the tab Discover.
+        self.discovery = Discovery()           # Of the tab Discover,
+        self.discovered: EditSubject | None = None  # and the sample or the mean that it shows.
         # What the page was asked to show last, and what it shows in full: the edit, and how it is looked at.
         self.wanted: tuple[Edit, str, bool, str] | None = None
         self.settled: tuple[Edit, str, bool, str] | None = None
@@ -215,7 +216,7 @@ class Visitor:
         self.end_batch()
         self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
         self.subjects, self.faceless, self.former, self.token, self.preparing = {}, None, None, "", False
-        self.lesson, self.discovery = None, Discovery()
+        self.lesson, self.discovery, self.discovered = None, Discovery(), None
         self.values = []
         keys, self.cache_keys = self.cache_keys, set()
         return keys
