@@ -101,6 +101,7 @@ def _serve(connection: Connection, job: BatchJob, folder: Path, threads: int, gp
     """What a worker process does: work through what comes, until nothing can come any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # What is in hand is finished.
     os.environ.update(dict.fromkeys(THREADS, str(threads)))  # Read when torch and numpy are imported, just below.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # As the command line does for itself; see cli.py.
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     threading.Thread(target=_end_with_parent, daemon=True).start()
