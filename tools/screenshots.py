@@ -57,6 +57,8 @@ def _large(browser: Browser, address: str) -> None:
                            ".startsWith('url')")
     _edit(page)
     _take(page, "edit")
+    _discover(page)
+    _take(page, "discover")
     _teach(page)
     _take(page, "teach")
     _batch(page)
@@ -104,6 +106,20 @@ def _edit(page: Page) -> None:
         box.fill(str(strength))
         box.press("Enter")
     page.wait_for_selector("#effect .said >> text=Eyeglasses:")
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(1500)
+
+
+def _discover(page: Page) -> None:
+    """Hair by two components, on the face that is there."""
+    page.get_by_role("tab", name="Discover").click()
+    page.wait_for_selector("#discover-picture img")
+    for place, amount in ((0, 1.5), (5, 1)):
+        box = page.locator(f"#discover-{place} input[type=number]")
+        box.fill(str(amount))
+        box.press("Enter")
+    page.wait_for_selector("#discover-place >> text=2 moved")
+    page.wait_for_selector("#discover-effect >> text=component 5")
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(1500)
 

@@ -141,7 +141,7 @@ def effect_in_words(effect: Effect, edit: Edit) -> str:
             for measure in effect.measures if measure.asked]
     also = [_change(measure) for measure in effect.unwanted]
     if also:
-        said.append(f"Also looks different: {', '.join(also)}.")
+        said.append(f"{'Also looks' if said else 'Looks'} different: {', '.join(also)}.")
     if effect.identity >= SAME_PERSON:
         said.append("It may no longer look like the same person.")
     rows = "".join(_effect_row(measure) for measure in effect.measures)
