@@ -39,6 +39,8 @@ SAMPLE_BATCH = 8
 @click.option("--seed", type=SEED, default=0, help="Seed of the first; the others follow.")
 @click.option("--truncation", type=click.FloatRange(0.0, 1.5),
               help="1: as varied as the generator can; less is more typical.  [default: 0.7; of a bank 1]")
+@click.option("--class", "class_name", metavar="NAME",
+              help="What is drawn, of a generator that knows classes: a number, or a name of ImageNet's.")
 @click.option("--sheet", is_flag=True, help="Also write all of them as one picture.")
 @click.option("--bank", type=click.Path(path_type=Path), metavar="FOLDER",
               help="Write a bank instead, that controls can be trained on; one that was stopped goes on.")
@@ -48,9 +50,9 @@ SAMPLE_BATCH = 8
 @out_options
 @model_options
 @click.pass_context
-def sample(context: click.Context, count: int, seed: int, truncation: float | None, sheet: bool, bank: Path | None,
-           ending: str, batch: int, out: Path, overwrite: bool, generator: str, device: str,
-           threads: int | None) -> None:
+def sample(context: click.Context, count: int, seed: int, truncation: float | None, class_name: str | None,
+           sheet: bool, bank: Path | None, ending: str, batch: int, out: Path, overwrite: bool, generator: str,
+           device: str, threads: int | None) -> None:
     """Draw synthetic people.
 
     Writes sampleSEED.png and sampleSEED.latent.safetensors for each seed. `gradctrl edit --seed SEED` edits the same
@@ -61,15 +63,15 @@ def sample(context: click.Context, count: int, seed: int, truncation: float | No
       gradctrl sample --count 8 --seed 3 --sheet --out people
       gradctrl sample --count 10000 --bank bank
     """
-    _check_use(context, unwanted=("ending", "batch") if bank is None else ("sheet", "out", "overwrite"),
+    _check_use(context, unwanted=("ending", "batch") if bank is None else ("sheet", "class_name", "out", "overwrite"),
                why="goes with --bank" if bank is None else "does not go with --bank")
     check_generator(generator)
     if bank is not None:
         sample_bank(bank, count=count, seed=seed, truncation=1.0 if truncation is None else truncation, ending=ending,
                     batch=batch, generator=generator, device=device, threads=threads)
     else:
-        _sample_files(count, seed, 0.7 if truncation is None else truncation, sheet, Outputs(out, [], overwrite),
-                      generator, device, threads)
+        _sample_files(count, seed, 0.7 if truncation is None else truncation, class_name, sheet,
+                      Outputs(out, [], overwrite), generator, device, threads)
 
 
 def _check_use(context: click.Context, unwanted: Sequence[str], why: str) -> None:
@@ -80,16 +82,18 @@ def _check_use(context: click.Context, unwanted: Sequence[str], why: str) -> Non
             raise click.UsageError(f"{parameter.opts[0]} {why}")
 
 
-def _sample_files(count: int, seed: int, truncation: float, sheet: bool, outputs: Outputs, generator: str, device: str,
-                  threads: int | None) -> None:
+def _sample_files(count: int, seed: int, truncation: float, class_name: str | None, sheet: bool, outputs: Outputs,
+                  generator: str, device: str, threads: int | None) -> None:
     """A picture and a latent for each seed."""
     seeds = range(seed, seed + count)
     sheet_path = outputs.claim(f"samples{seeds[0]}-{seeds[-1]}.png") if sheet else []
     paths = [outputs.claim(f"sample{number}.png", f"sample{number}{LATENT}") for number in seeds]
-    from generators import to_pixels
+    from generators import class_index, to_pixels
     from inversion import Inversion, save_inversion, save_picture
 
     model = open_generator(generator, device, threads)
+    if class_name is not None:
+        model = model.of_class(class_index(model, class_name))
     pictures: list[np.ndarray] = []
     with progress_bar(count, "samples", unit="sample") as bar:
         for start in range(0, count, SAMPLE_BATCH):

@@ -2,6 +2,10 @@ from .base import ALL_LAYERS as ALL_LAYERS
 from .base import Generator as Generator
 from .base import Layer as Layer
 from .base import Window as Window
+from .biggan import BigGAN as BigGAN
+from .biggan import BigGANConfig as BigGANConfig
+from .classes import class_index as class_index
+from .classes import class_names as class_names
 from .loading import choose_device as choose_device
 from .loading import convert as convert
 from .loading import fastest_dtype as fastest_dtype

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from generators.base import Generator
-from generators.checkpoints import mobilestylegan_sizes, stylegan2_sizes, stylegan_sizes
+from generators.biggan import BigGAN
+from generators.checkpoints import biggan, mobilestylegan_sizes, stylegan2_sizes, stylegan_sizes
 from generators.mobilestylegan import MobileStyleGAN
 from generators.stylegan import StyleGAN
 from generators.stylegan2 import StyleGAN2
@@ -27,4 +28,5 @@ ARCHITECTURES = {
     MobileStyleGAN.architecture: Architecture(MobileStyleGAN, mobilestylegan_sizes.config_of,
                                               mobilestylegan_sizes.metadata_of),
     StyleGAN.architecture: Architecture(StyleGAN, stylegan_sizes.config_of, stylegan_sizes.metadata_of),
+    BigGAN.architecture: Architecture(BigGAN, biggan.config_of, biggan.metadata_of),
 }

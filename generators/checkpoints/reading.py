@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from generators.checkpoints.allow_list import Record
+from generators.checkpoints.biggan import is_biggan, read_biggan
 from generators.checkpoints.check import refusal
 from generators.checkpoints.nvidia_tensorflow import read_nvidia_tensorflow
 from generators.checkpoints.nvidia_torch import read_nvidia_torch
@@ -22,7 +23,8 @@ from generators.stylegan2 import StyleGAN2Config
 
 PICKLE_START = b"\x80"  # Protocols 2 and later, which all of these repositories write.
 KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (StyleGAN, StyleGAN2), rosinality's .pt with "
-         "g_ema, GANSpace's .pt of StyleGAN and the folder of MobileStyleGAN's OpenVINO files")
+         "g_ema, GANSpace's .pt of StyleGAN, BigGAN-deep's .bin of pytorch-pretrained-biggan and the folder of "
+         "MobileStyleGAN's OpenVINO files")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Tensor]]:
@@ -69,6 +71,8 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
             return read_nvidia_torch(path, content)
         case dict() if any(str(name).startswith("g_synthesis.blocks.") for name in content):
             return read_stylegan_torch(path, content)
+        case dict() if is_biggan(content):
+            return read_biggan(path, content)
         case dict():
             names = ", ".join(str(name)[:40] for name in list(content)[:5])
             raise refusal(path, f"a checkpoint without a generator named G_ema or g_ema (it has {names})", KINDS)
