@@ -19,6 +19,8 @@ from .pixels import from_bytes as from_bytes
 from .pixels import from_pixels as from_pixels
 from .pixels import to_bytes as to_bytes
 from .pixels import to_pixels as to_pixels
+from .progan import ProGAN as ProGAN
+from .progan import ProGANConfig as ProGANConfig
 from .shifts import Deformation as Deformation
 from .shifts import Deformations as Deformations
 from .shifts import WeightShift as WeightShift

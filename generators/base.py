@@ -243,6 +243,9 @@ class Generator(nn.Module, ABC):
         """
         start, stop = layers
         rows = [row for row, position in enumerate(self.row_positions) if start <= position < stop]
+        if not rows and self.num_ws == 1:
+            raise InputError(None, f"the layer range {start:g}-{stop:g}: one latent feeds all layers of this generator",
+                             "leave the layer range away")
         if not rows:
             sides = sorted({layer.side for layer in self.layers})
             raise InputError(None, f"the layer range {start:g}-{stop:g} holds none of this generator's layers",

@@ -40,8 +40,8 @@ def choose_device(name: str = "auto") -> torch.device:
 def fastest_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     """The precision for `Generator.precision` that is worth using here: bfloat16 where it is quicker, else float32.
 
-    Timed once, by a depthwise and a pointwise convolution, in turns, as the first ones take longer: some processors know
-    bfloat16 in neither, some in one alone, and there a picture takes twenty times as long.
+    Timed once, by a depthwise and a pointwise convolution, in turns, as the first ones take longer: some processors
+    know bfloat16 in neither, some in one alone, and there a picture takes twenty times as long.
     """
     seconds = {torch.float32: math.inf, torch.bfloat16: math.inf}
     for _ in range(8):
@@ -66,8 +66,8 @@ def load(source: str | os.PathLike[str] = "bundled", *, device: str | torch.devi
 
     Args:
         source: "bundled", a name from the manifest whose file has been fetched, or a file: our .safetensors, NVIDIA's
-            .pkl (PyTorch or TensorFlow), rosinality's .pt, or the folder of MobileStyleGAN's OpenVINO files. Nothing
-            that such a file names is imported or run.
+            .pkl (PyTorch or TensorFlow), rosinality's .pt, GANSpace's of StyleGAN and ProGAN, BigGAN-deep's .bin, or
+            the folder of MobileStyleGAN's OpenVINO files. Nothing that such a file names is imported or run.
         device: Where it goes; "auto" takes the best one.
         dtype: Precision of weights and pictures.
     Raises:

@@ -120,10 +120,16 @@ class StyledConv(StyledLayer):
     def _conv(self, x: Tensor, weight: Tensor) -> Tensor:
         if not self.up:
             return F.conv2d(x, weight, padding=1)
-        # Doubling by repetition and the convolution in one: each of the two taps of the former meets the kernel.
-        weight = F.pad(weight.transpose(0, 1), (1, 1, 1, 1))
-        kernel = weight[:, :, 1:, 1:] + weight[:, :, :-1, 1:] + weight[:, :, 1:, :-1] + weight[:, :, :-1, :-1]
-        return F.conv_transpose2d(x, kernel, stride=2, padding=1)
+        return F.conv_transpose2d(x, doubling_kernel(weight), stride=2, padding=1)
+
+
+def doubling_kernel(weight: Tensor) -> Tensor:
+    """The kernel [I, O, 4, 4] of a transposed convolution of stride 2, which repeats pixels and convolves in one.
+
+    Each of the two taps of the repetition meets the kernel [O, I, 3, 3], which is turned by 180 degrees.
+    """
+    weight = F.pad(weight.transpose(0, 1), (1, 1, 1, 1))
+    return weight[:, :, 1:, 1:] + weight[:, :, :-1, 1:] + weight[:, :, 1:, :-1] + weight[:, :, :-1, :-1]
 
 
 def smoothing() -> Tensor:

@@ -314,6 +314,7 @@ _OTHERS: dict[tuple[str, str], Callable[..., object]] = {
     ("__builtin__", "bytes"): _no_bytes,
     ("argparse", "Namespace"): _record("Namespace"),
     ("dnnlib.tflib.network", "Network"): _record("Network"),
+    ("tfutil", "Network"): _record("Network"),
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
     ("numpy", "dtype"): _number_type,
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from generators.checkpoints import progan, stylegan
 from generators.checkpoints.allow_list import Record
 from generators.checkpoints.biggan import is_biggan, read_biggan
 from generators.checkpoints.check import refusal
@@ -15,16 +16,17 @@ from generators.checkpoints.nvidia_tensorflow import read_nvidia_tensorflow
 from generators.checkpoints.nvidia_torch import read_nvidia_torch
 from generators.checkpoints.openvino import read_openvino
 from generators.checkpoints.own import read_own
+from generators.checkpoints.progan import is_progan, read_progan_tensorflow, read_progan_torch
 from generators.checkpoints.rosinality import read_rosinality
-from generators.checkpoints.stylegan import VERSION, read_stylegan_tensorflow, read_stylegan_torch
+from generators.checkpoints.stylegan import read_stylegan_tensorflow, read_stylegan_torch
 from generators.checkpoints.stylegan2_sizes import in_colour
 from generators.checkpoints.unpickle import ZIP_START, read_pickle
 from generators.stylegan2 import StyleGAN2Config
 
 PICKLE_START = b"\x80"  # Protocols 2 and later, which all of these repositories write.
-KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (StyleGAN, StyleGAN2), rosinality's .pt with "
-         "g_ema, GANSpace's .pt of StyleGAN, BigGAN-deep's .bin of pytorch-pretrained-biggan and the folder of "
-         "MobileStyleGAN's OpenVINO files")
+KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (ProGAN, StyleGAN, StyleGAN2), rosinality's .pt "
+         "with g_ema, GANSpace's of StyleGAN and ProGAN, BigGAN-deep's .bin of pytorch-pretrained-biggan and the "
+         "folder of MobileStyleGAN's OpenVINO files")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Tensor]]:
@@ -73,6 +75,8 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
             return read_stylegan_torch(path, content)
         case dict() if is_biggan(content):
             return read_biggan(path, content)
+        case dict() if is_progan(content):
+            return read_progan_torch(path, content)
         case dict():
             names = ", ".join(str(name)[:40] for name in list(content)[:5])
             raise refusal(path, f"a checkpoint without a generator named G_ema or g_ema (it has {names})", KINDS)
@@ -81,8 +85,13 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
 
 
 def _read_tensorflow(path: Path, network: Record) -> tuple[Any, dict[str, Tensor]]:
-    version = network.state.get("version")
-    return (read_stylegan_tensorflow if version == VERSION else read_nvidia_tensorflow)(path, network)
+    match network.state.get("version"):
+        case progan.VERSION:
+            return read_progan_tensorflow(path, network)
+        case stylegan.VERSION:
+            return read_stylegan_tensorflow(path, network)
+        case _:
+            return read_nvidia_tensorflow(path, network)
 
 
 def _start(path: Path) -> bytes:

@@ -2,8 +2,8 @@
 
 Both are brought to our names and scales. What NVIDIA's code multiplies by at run time is multiplied in here once: the
 convolutions' scale, and 1 / sqrt(2) of the mapping network's biases, which our activation's gain takes back. Blocks of
-less than 128 pixels repeat pixels and convolve, larger ones convolve transposed, which turns their kernels; here all are
-transposed, and so the kernels of the former are turned by 180 degrees.
+less than 128 pixels repeat pixels and convolve, larger ones convolve transposed, which turns their kernels; here all
+are transposed, and so the kernels of the former are turned by 180 degrees.
 """
 
 from __future__ import annotations

@@ -334,7 +334,7 @@ def test_other_kinds_of_nvidia_networks(tmp_path: Path) -> None:
         ({"architecture": "resnet"}, "architecture = 'resnet'"),
         ({"label_size": 5}, "label_size = 5"),
         ({"new_idea": 1}, "unknown argument 'new_idea'"),
-        ({"version": 2}, "version 2"),
+        ({"version": 1}, "version 1"),
         ({"resample_kernel": [1, 2, 1]}, "resample_kernel"),
         ({"mapping_lrmul": "x"}, "mapping_lrmul"),
     ],
