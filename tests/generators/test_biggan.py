@@ -14,6 +14,8 @@ from torch import Tensor
 
 import directions
 from generators import BigGAN, BigGANConfig, WeightShift, class_index, convert, load, load_mapped, write_mapped
+from inversion import load_inversion
+from tests.commands.running import made_by, refused
 from tests.generators.made_generators import make_generator
 from weights.errors import InputError
 
@@ -242,20 +244,29 @@ def test_components_of_gen_z_move_z_alone(file: Path) -> None:
     assert np.isclose(float(found.shares.sum()), 1.0, atol=0.5)
 
 
+def test_the_command_line_draws_a_class(generator: BigGAN, file: Path, tmp_path: Path) -> None:
+    common = ("sample", "--generator", file, "--count", 1, "--seed", 3)
+    made_by(*common, "--class", 2, "--truncation", 0.4, "--out", tmp_path)
+    latent = load_inversion(tmp_path / "sample3.latent.safetensors").latent.double()
+    assert torch.allclose(latent, generator.of_class(2).sample([3], truncation=0.4)[0], atol=1e-6)
+    refused(*common, "--class", 9, "--out", tmp_path / "b", words="choose one of 0 to 2")
+    refused(*common, "--class", 1, "--bank", tmp_path / "c", words="--class does not go with --bank", code=2)
+
+
 def test_files_that_do_not_fit_are_refused(of: dict[str, Tensor], tmp_path: Path) -> None:
-    def refused(told: str, changes: Mapping[str, Tensor | None]) -> None:
+    def unreadable(told: str, changes: Mapping[str, Tensor | None]) -> None:
         state = {name: value for name, value in (of | changes).items() if value is not None}
         torch.save(state, tmp_path / "a.bin")
         with pytest.raises(InputError, match=rf"a\.bin.*{told}"):
             load(tmp_path / "a.bin")
 
-    refused("missing", {"generator.layers.1.conv_1.weight_u": None})
-    refused("missing", {"generator.layers.1.bn_1.offset.weight_orig": None})
-    refused("missing", {"generator.bn.bias": None})
-    refused("is none of a generator", {"generator.layers.1.other": torch.zeros(1)})
-    refused("do not fit", {"generator.layers.1.conv_1.weight_v": torch.zeros(2)})
-    refused("NaN", {"generator.bn.bias": torch.full([8], float("nan"))})
-    refused("shape", {"generator.bn.bias": torch.zeros(9)})
+    unreadable("missing", {"generator.layers.1.conv_1.weight_u": None})
+    unreadable("missing", {"generator.layers.1.bn_1.offset.weight_orig": None})
+    unreadable("missing", {"generator.bn.bias": None})
+    unreadable("is none of a generator", {"generator.layers.1.other": torch.zeros(1)})
+    unreadable("do not fit", {"generator.layers.1.conv_1.weight_v": torch.zeros(2)})
+    unreadable("NaN", {"generator.bn.bias": torch.full([8], float("nan"))})
+    unreadable("shape", {"generator.bn.bias": torch.zeros(9)})
 
 
 def test_the_published_sizes() -> None:
