@@ -45,7 +45,7 @@ def collections(models: EditingModels) -> list[str]:
     """The names of the collections that fit a generator."""
     generator = models.generator
     names = [COMPONENTS] if ganspace_components().space.matches(generator.space) else []
-    names.append(SEFA)
+    names += [SEFA] if "styles" in generator.spaces else []
     for name, read in NAMED.items():
         try:
             read().check(generator)

@@ -133,10 +133,13 @@ class DiscoverTab:
         """All of the tab as it is for a visitor.
 
         Raises:
-            InputError: the generator cannot be loaded.
+            InputError: the generator cannot be loaded, or no directions are known for it.
         """
         models, discovery = self.services.models_of(visitor), visitor.discovery
         names = discovering.collections(models)
+        if not names and discovery.own is None:
+            raise InputError(models.title, "no directions come with this program for it", "find some by `gradctrl "
+                             "discover components`, and choose their file below")
         if discovery.collection is None or discovery.collection.name not in (*names, FILE):
             discovering.choose(discovery, names[0], models)
         if discovery.who == OWN and visitor.subject is None:

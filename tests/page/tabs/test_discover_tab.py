@@ -195,6 +195,11 @@ def test_a_link_of_nonsense_is_refused(link: str, services: Services) -> None:
         follow_link(Discovery(), link, services.models)
 
 
+def test_a_generator_without_known_directions(discover: DiscoverTab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovering, "collections", lambda models: [])
+    assert "choose their file below" in discover.on_show(Visitor())[discover.notice]
+
+
 def test_numbers_of_other_programs(discover: DiscoverTab, visitor: Visitor) -> None:
     moved(discover, visitor, 0, 1e9)
     assert visitor.discovery.amounts[0] == NEAREST
