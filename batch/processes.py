@@ -9,6 +9,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from multiprocessing.connection import Connection, wait
@@ -70,7 +71,8 @@ class _Process:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, job, folder, threads, gpu, mapped), daemon=True)
-        self._process.start()
+        with _deaf():
+            self._process.start()
         theirs.close()
 
     def hand(self, tasks: Sequence[BatchTask]) -> None:
@@ -80,6 +82,23 @@ class _Process:
         self.connection.close()
         self._process.kill()
         self._process.join()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started meanwhile never hear Ctrl-C, which a terminal sends to all; they finish what they have.
+
+    They inherit it, so that there is no moment at which they would. In a thread other than the first nothing is done;
+    there no terminal stops anything.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _wait(workers: list[_Process]) -> list[tuple[_Process, Event]]:
@@ -99,7 +118,6 @@ def _wait(workers: list[_Process]) -> list[tuple[_Process, Event]]:
 
 def _serve(connection: Connection, job: BatchJob, folder: Path, threads: int, gpu: str | None, mapped: str) -> None:
     """What a worker process does: work through what comes, until nothing can come any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # What is in hand is finished.
     os.environ.update(dict.fromkeys(THREADS, str(threads)))  # Read when torch and numpy are imported, just below.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # As the command line does for itself; see cli.py.
     if gpu is not None:
@@ -141,7 +159,8 @@ def _prepare(job: BatchJob, path: Path) -> tuple[list[str], str]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve_once, args=(theirs, job, path), daemon=True)
-    process.start()
+    with _deaf():
+        process.start()
     theirs.close()
     try:
         answer: Any = ours.recv()
@@ -154,7 +173,6 @@ def _prepare(job: BatchJob, path: Path) -> tuple[list[str], str]:
 
 
 def _serve_once(connection: Connection, job: BatchJob, path: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
     import generators

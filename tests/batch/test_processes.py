@@ -128,7 +128,9 @@ def test_ctrl_c_finishes_what_is_in_hand(job: BatchJob, photos: list[Path], tmp_
     command = [sys.executable, "-m", "cli", "batch", str(photos[0].parent), "--set", "smile=2", "--preset", "fast",
                "--generator", job.generator, "--controls", job.controls, "--workers", "1", "--executor", "processes",
                "--out", str(out)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # Where the tests themselves run in the background, a shell may have made all of them deaf to it.
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     while not (out / "journal.jsonl").is_file() or '"begun"' not in (out / "journal.jsonl").read_text():
         assert process.poll() is None
         time.sleep(0.02)

@@ -21,7 +21,7 @@ CUT_OFF = """() => [...document.querySelectorAll('img')].filter(image => image.c
   return box.left < frame.left - 1 || box.top < frame.top - 1 || box.right > frame.right + 1
     || box.bottom > frame.bottom + 1;
 }).map(image => image.closest('.block')?.id + ' ' + image.alt)"""
-TABS = ("Edit", "Teach", "Batch", "Models")
+TABS = ("Edit", "Discover", "Teach", "Batch", "Models")
 
 
 @pytest.fixture(params=[(1440, 900, "light"), (1024, 768, "dark"), (390, 844, "light"), (390, 844, "dark")],
@@ -62,6 +62,8 @@ def test_all_can_be_read_and_nothing_is_wider_than_the_screen(page: Page, astron
     check(page, "side by side")
     for tab in TABS[1:]:
         page.get_by_role("tab", name=tab).click()
+        if tab == "Discover":
+            page.wait_for_function("document.querySelector('#discover-picture img')?.naturalWidth")
         if tab == "Models":
             page.wait_for_selector("#models-card summary")
             unfold(page, "#models-generators")

@@ -161,7 +161,7 @@ def test_a_bad_file_in_a_batch_stops_nothing(client: Client, astronaut_file: Pat
     given = [handle_file(path) for path in (astronaut_file, broken, astronaut_file)]
     packed, rows = client.predict(given, {"smile": 1}, preset="fast", api_name="/batch")
     assert [(row["file"], row["state"]) for row in rows] == [
-        ("astronaut.jpg", "done"), ("broken.jpg", "failed"), ("astronaut.jpg", "done")]
+        ("astronaut.jpg", "done"), ("broken.jpg", "failed"), ("astronaut.jpg (2)", "done")]
     assert "damaged" in rows[1]["reason"]
     assert rows[0]["lpips"] > 0
     with zipfile.ZipFile(packed) as archive:
