@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -20,9 +21,10 @@ from directions.finding import find_components
 from directions.holding import held_still
 from directions.methods import NAME
 from directions.named import DirectionSet, ganspace_components
-from editing import SampleSource
-from generators import Generator, to_pixels
+from generators import Generator
 from page.jobs.editing import edited_picture, preview_picture
+from page.jobs.measuring import Effect, effect_of
+from page.jobs.opening import sample_subject
 from page.state.discovery import MEAN, OWN, SAMPLE, SHOWN, Collection, Discovery
 from page.state.models import EditingModels
 from page.state.visitor import EditSubject, Visitor
@@ -67,10 +69,9 @@ def open_collection(name: str, models: EditingModels) -> Collection:
         return of_components(COMPONENTS, ganspace_components(), component_hints())
     if name == SEFA:
         return of_components(SEFA, _sefa(models.generator), {})
-    members = NAMED[name]()[name]
-    assert isinstance(members, DirectionSet)
-    return Collection(name, tuple(members.members.values()),
-                      tuple(str(each.report.get("does", "")) for each in members.members.values()), step=0.05)
+    found = NAMED[name]()[name]
+    assert isinstance(found, DirectionSet)
+    return Collection(found, tuple(str(each.report.get("does", "")) for each in found.members.values()), step=0.05)
 
 
 def _sefa(generator: Generator) -> Components:
@@ -87,9 +88,10 @@ def of_components(name: str, components: Components, hints: Mapping[int, str]) -
     farthest = NEAREST * float(components.deviations.max())
     reach = [float(min(max(round(farthest / max(float(each), 1e-6)), NEAREST), FARTHEST))
              for each in components.deviations]
-    directions = tuple(replace(components.direction(number, name=f"component_{number}"), limits=(-far, far))
-                       for number, far in enumerate(reach))
-    return Collection(name, directions, tuple(hints.get(number, "") for number in range(len(directions))), step=0.25)
+    members = {(called := f"component_{number}"): replace(components.direction(number, name=called),
+                                                         limits=(-far, far)) for number, far in enumerate(reach)}
+    return Collection(DirectionSet(name=name, members=members, sha256=""),
+                      tuple(hints.get(number, "") for number in range(len(components))), step=0.25)
 
 
 @cache
@@ -134,29 +136,40 @@ def subject_of(visitor: Visitor, models: EditingModels) -> EditSubject:
     name = MEAN if discovery.who == MEAN else f"sample-{discovery.seed}"
     kept = visitor.discovered
     if kept is None or (kept.name, kept.generator) != (name, generator.hash):
-        kept = visitor.discovered = _drawn(name, generator, discovery.seed,
-                                           0.0 if discovery.who == MEAN else TRUNCATION)
+        truncation = 0.0 if discovery.who == MEAN else TRUNCATION
+        kept = visitor.discovered = replace(sample_subject(generator, discovery.seed, truncation), name=name)
     return kept
 
 
-def _drawn(name: str, generator: Generator, seed: int, truncation: float) -> EditSubject:
-    latent = generator.sample([seed], truncation=truncation)
-    return EditSubject(name=name, generator=generator.hash, source=SampleSource(seed=seed, truncation=truncation),
-                       latent=latent[0].float().cpu(), picture=to_pixels(generator.render(latent))[0])
+_MODELS: weakref.WeakKeyDictionary[EditingModels, tuple[Collection, EditingModels]] = weakref.WeakKeyDictionary()
 
 
-def with_found(discovery: Discovery, models: EditingModels) -> EditingModels:
-    """The visitor's models with the directions that are moved in place of its controls."""
-    assert discovery.collection is not None
-    moved = [discovery.collection.directions[number] for number, amount in discovery.amounts.items() if amount]
-    return models.with_controls(Controls(moved, spaces=models.generator.spaces, source=discovery.collection.name))
+def models_with(collection: Collection, models: EditingModels) -> EditingModels:
+    """The visitor's models, whose edits may name the directions of a collection; the same ones again and again."""
+    known = _MODELS.get(models)
+    if known is None or known[0] is not collection:
+        found = Controls([collection.found], spaces=models.generator.spaces, source=collection.name)
+        own = models.controls
+        controls = Controls([*own.values()], spaces=own.spaces, source=own.source,
+                            sets={**own.sets, collection.name: lambda: found})
+        known = _MODELS[models] = collection, models.with_controls(controls)
+    return known[1]
 
 
 def moved_picture(visitor: Visitor, models: EditingModels, *, quick: bool) -> np.ndarray:
     """The face as it is moved now: uint8 [s, s, 3], small while a slider moves."""
-    subject = subject_of(visitor, models)
+    discovery = visitor.discovery
+    assert discovery.collection is not None
     draw = preview_picture if quick else edited_picture
-    return draw(with_found(visitor.discovery, models), subject, visitor.discovery.edit)
+    return draw(models_with(discovery.collection, models), subject_of(visitor, models), discovery.edit)
+
+
+def effect_of_moves(visitor: Visitor, models: EditingModels) -> Effect:
+    """What the directions did to the face, by the image classifier and dlib."""
+    discovery = visitor.discovery
+    assert discovery.collection is not None
+    return effect_of(models_with(discovery.collection, models), subject_of(visitor, models), discovery.edit,
+                     moved_picture(visitor, models, quick=False))
 
 
 def found_direction(discovery: Discovery, name: str, hold: Sequence[str], models: EditingModels) -> Direction:
@@ -175,7 +188,7 @@ def found_direction(discovery: Discovery, name: str, hold: Sequence[str], models
     if not NAME.fullmatch(called):
         raise InputError(name or "the name", "cannot be the name of a slider" if name else "is missing",
                          "use letters, digits and _, as in wide_eyes")
-    if called in models.controls or called in NAMED:
+    if called in models.controls or called in (*TITLES, FILE):
         raise InputError(called, "is there already", "take another name")
     assert discovery.collection is not None
     parts = [(discovery.collection.directions[number], amount) for number, amount in discovery.amounts.items()

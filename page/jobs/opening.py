@@ -73,10 +73,15 @@ def face_at(visitor: Visitor, x: float, y: float) -> int | None:
 def draw_sample(visitor: Visitor, generator: Generator, seed: int, truncation: float) -> None:
     """Begin to edit a synthetic sample."""
     visitor.end_inversion()
+    visitor.begin_edits(sample_subject(generator, seed, truncation))
+
+
+def sample_subject(generator: Generator, seed: int, truncation: float) -> EditSubject:
+    """A synthetic sample, to be edited."""
     latent = generator.sample([seed], truncation=truncation)
-    visitor.begin_edits(EditSubject(
-        name=f"sample-{seed}", generator=generator.hash, source=SampleSource(seed=seed, truncation=truncation),
-        latent=latent[0].float().cpu(), picture=to_pixels(generator.render(latent))[0]))
+    return EditSubject(name=f"sample-{seed}", generator=generator.hash, latent=latent[0].float().cpu(),
+                       source=SampleSource(seed=seed, truncation=truncation),
+                       picture=to_pixels(generator.render(latent))[0])
 
 
 def resume(visitor: Visitor, session: Session, generator: Generator) -> None:

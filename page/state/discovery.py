@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from directions import Direction, Edit
+from directions.named import DirectionSet
 from weights.errors import InputError
 
 SHOWN = 8                   # Sliders that are in sight at once.
@@ -17,13 +19,20 @@ OWN, SAMPLE, MEAN = "own", "sample", "mean"  # Whose face is moved.
 class Collection:
     """Directions of one output each, what is known of each, and how far it may be moved."""
 
-    name: str
-    directions: tuple[Direction, ...]
+    found: DirectionSet     # Edits name its members with its name before them, as they may be called as controls are.
     hints: tuple[str, ...]
-    step: float
+    step: float             # Of the sliders.
 
     def __len__(self) -> int:
-        return len(self.directions)
+        return self.found.outputs
+
+    @property
+    def name(self) -> str:
+        return self.found.name
+
+    @cached_property
+    def directions(self) -> tuple[Direction, ...]:
+        return tuple(self.found.members.values())
 
     def reach(self, number: int) -> tuple[float, float]:
         """The strengths between which a direction is moved."""
@@ -58,8 +67,8 @@ class Discovery:
     def edit(self) -> Edit:
         """All that is moved, as an edit of the collection's directions."""
         assert self.collection is not None
-        strengths = {self.collection.directions[number].name: amount for number, amount in self.amounts.items()
-                     if amount}
+        keys = self.collection.found.keys
+        strengths = {keys[number]: amount for number, amount in self.amounts.items() if amount}
         return Edit(strengths=strengths, layers=self.layers, centred=self.centred)
 
     def turn(self, pages: int) -> None:

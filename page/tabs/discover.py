@@ -11,14 +11,12 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from directions import Control, Controls
+from directions import Control
 from page.jobs import discovering
 from page.jobs.discovering import FILE, TITLES
-from page.jobs.measuring import effect_of
 from page.jobs.services import Services
 from page.state import files
 from page.state.discovery import MEAN, OWN, SAMPLE, SHOWN, Discovery
-from page.state.models import EditingModels
 from page.state.visitor import Visitor
 from page.tabs import words
 from page.tabs.wiring import EDITS, FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, shown_errors
@@ -211,14 +209,10 @@ class DiscoverTab:
     def on_measured(self, visitor: Visitor) -> Update:
         """What the directions did to the face, by the image classifier and dlib."""
         models, discovery = self.services.models_of(visitor), visitor.discovery
-        edit = discovery.edit
-        if not edit.changes:
+        if not discovery.edit.changes:
             return {self.effect: words.unchanged_in_words()}
-        subject = discovering.subject_of(visitor, models)
-        found = discovering.with_found(discovery, models)
-        picture = discovering.moved_picture(visitor, models, quick=False)
-        told = effect_of(_beside(models, found.controls), subject, edit, picture)
-        return {self.effect: words.effect_in_words(told, edit)}
+        told = discovering.effect_of_moves(visitor, models)
+        return {self.effect: words.effect_in_words(told, discovery.edit)}
 
     @shown_errors
     def on_how(self, visitor: Visitor, first: int, last: int, centred: bool) -> Update:
@@ -324,11 +318,6 @@ class DiscoverTab:
         """
         discovering.follow_link(visitor.discovery, link, self.services.models_of(visitor))
         return self._shown(visitor)
-
-
-def _beside(models: EditingModels, found: Controls) -> EditingModels:
-    """Models with the controls that tell attributes, and the directions that are moved."""
-    return models.with_controls(models.controls.joined(found))
 
 
 def _place(discovery: Discovery) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from PIL import Image
 from directions import LinearDirection, load
 from directions.components import save_components
 from directions.finding import components_of
+from directions.named import DirectionSet
 from editing import Edit
 from page.jobs import discovering
 from page.jobs.discovering import FILE, NEAREST, SEFA, follow_link, link_of
 from page.jobs.services import Services
 from page.layout import Page
 from page.state import files
-from page.state.discovery import MEAN, OWN, SAMPLE, SHOWN, Discovery
+from page.state.discovery import MEAN, OWN, SAMPLE, SHOWN, Collection, Discovery
 from page.state.visitor import Visitor
 from page.tabs.discover import SETTLED, DiscoverTab
 from weights.errors import InputError
@@ -75,7 +77,7 @@ def test_pages_keep_what_was_moved(discover: DiscoverTab, visitor: Visitor) -> N
     assert "1 moved" in update[discover.place]
     moved(discover, visitor, 0, -2.0)
     assert discover.on_back(visitor)[discover.sliders[2]]["value"] == 3.0
-    assert visitor.discovery.edit.strengths == {"component_2": 3.0, f"component_{SHOWN}": -2.0}
+    assert visitor.discovery.edit.strengths == {"sefa:component_2": 3.0, f"sefa:component_{SHOWN}": -2.0}
     for _ in range(visitor.discovery.pages):
         discover.on_more(visitor)
     assert visitor.discovery.page == 0
@@ -222,6 +224,31 @@ def test_names_that_cannot_be(name: str, told: str, discover: DiscoverTab, visit
 def test_nothing_moved_is_nothing_to_keep(discover: DiscoverTab, visitor: Visitor) -> None:
     assert "nothing is moved" in discover.on_save(visitor, "eyes", [])[discover.notice]
     assert "move a slider" in discover.on_measured(visitor)[discover.effect]
+
+
+def test_a_direction_that_is_called_as_a_control_is(discover: DiscoverTab, visitor: Visitor,
+                                                    services: Services) -> None:
+    """GANSpace's authors have a "bald" of their own beside ours."""
+    own = visitor.discovery.collection
+    assert own is not None
+    member = own.directions[0]
+    assert isinstance(member, LinearDirection)
+    smile = replace(member, name="smile")
+    alone = DirectionSet(name="sefa", members={"smile": smile}, sha256="")
+    visitor.discovery.collection = Collection(alone, ("",), 0.1)
+    before = picture(discover, moved(discover, visitor, 0, 0.0))
+    assert np.abs(picture(discover, moved(discover, visitor, 0, 2.0)).astype(int) - before).mean() > 1
+    update = discover.on_measured(visitor)
+    assert update[discover.notice] == ""
+    assert "Identity distance" in update[discover.effect]
+
+
+def test_the_whole_picture_is_drawn_once(discover: DiscoverTab, visitor: Visitor, services: Services) -> None:
+    """It is shown, and then measured."""
+    moved(discover, visitor, 0, 2.0)
+    models = services.models_of(visitor)
+    shown = discovering.moved_picture(visitor, models, quick=False)
+    assert discovering.moved_picture(visitor, models, quick=False) is shown
 
 
 def test_what_it_did_is_measured(discover: DiscoverTab, visitor: Visitor) -> None:
