@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, NoReturn, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from generators.shifts import WeightShift
 from generators.spaces import SEEDS, Space
@@ -128,6 +129,12 @@ class Generator(nn.Module, ABC):
         """The smallest of `sides` of at least so many pixels whose pictures a convolution has a part in."""
         of = next((layer.side for layer in self.layers if layer.name == convolution), self.img_resolution)
         return self.side_for(max(of, least))
+
+    def _convolutions_from(self, side: int, *more: str) -> dict[str, nn.Parameter]:
+        """The weights of the convolutions of features of so many pixels and more, and others, by name."""
+        sides = {layer.name: layer.side for layer in self.layers}
+        names = [weight for name, weight in self.convolutions().items() if sides[name] >= side]
+        return {name: self.get_parameter(name) for name in (*names, *more)}
 
     def _refuse(self, part: str) -> NoReturn:
         raise _missing(part)
@@ -352,13 +359,17 @@ class Generator(nn.Module, ABC):
         """W; every file that holds a latent or a direction in W names it."""
         return self.spaces["w"]
 
+    def _exact(self) -> Self:
+        """Itself, or in half precision a copy in single, for what must not depend on rounding."""
+        return self if self.dtype in (torch.float32, torch.float64) else deepcopy(self).float()
+
     @cached_property
     def spaces(self) -> dict[str, Space]:
         """The latent spaces, by kind: "w", and "styles" where there are any.
 
         Computed on first use and kept, as the hash is.
         """
-        exact = self if self.dtype in (torch.float32, torch.float64) else deepcopy(self).float()
+        exact = self._exact()
         w = exact.sample(SEEDS)
         with torch.no_grad():
             return {"w": Space.of("w", w)} | ({"styles": Space.of("styles", exact.styles(w))} if self.layers else {})

@@ -6,7 +6,6 @@ Brock, Donahue and Simonyan, "Large Scale GAN Training for High Fidelity Natural
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise, repeat
@@ -276,9 +275,7 @@ class BigGAN(Generator):
         return torch.cat([self._layer(layer.name).style(ws[:, layer.row]) for layer in self.layers[1:]], dim=1)
 
     def tunable_weights(self, from_side: int) -> dict[str, nn.Parameter]:
-        sides = {layer.name: layer.side for layer in self.layers}
-        names = [weight for name, weight in self.convolutions().items() if sides[name] >= from_side]
-        return {name: self.get_parameter(name) for name in [*names, "synthesis.torgb.weight"]}
+        return self._convolutions_from(from_side, "synthesis.torgb.weight")
 
     def convolutions(self) -> dict[str, str]:
         return {layer.name: f"synthesis.{layer.name}.weight" for layer in self.layers[1:]}
@@ -286,7 +283,7 @@ class BigGAN(Generator):
     @cached_property
     def spaces(self) -> dict[str, Space]:
         """The space of w, which all classes share: told by what `gen_z` makes of z alone."""
-        exact = self if self.dtype in (torch.float32, torch.float64) else deepcopy(self).float()
+        exact = self._exact()
         with torch.no_grad():
             w = exact.sample(SEEDS)
             w[:, self.z_dim:-1] = 0

@@ -6,7 +6,6 @@ Karras, Aila, Laine and Lehtinen, "Progressive Growing of GANs for Improved Qual
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import sqrt
@@ -156,9 +155,7 @@ class ProGAN(Generator):
         return torch.zeros(self.w_dim, device=self.device, dtype=self.dtype)
 
     def tunable_weights(self, from_side: int) -> dict[str, nn.Parameter]:
-        sides = {layer.name: layer.side for layer in self.layers}
-        names = [weight for name, weight in self.convolutions().items() if sides[name] >= from_side]
-        return {name: self.get_parameter(name) for name in [*names, "synthesis.torgb.weight"]}
+        return self._convolutions_from(from_side, "synthesis.torgb.weight")
 
     def convolutions(self) -> dict[str, str]:
         return {layer.name: f"synthesis.{layer.name}.weight" for layer in self.layers[1:]}
@@ -166,7 +163,7 @@ class ProGAN(Generator):
     @cached_property
     def spaces(self) -> dict[str, Space]:
         """The space of z, told by what the first layer makes of it: each generator has its own."""
-        exact = self if self.dtype in (torch.float32, torch.float64) else deepcopy(self).float()
+        exact = self._exact()
         with torch.no_grad():
             made = exact.synthesis.layer1(exact.draw_z(SEEDS)).flatten(1)
         return {"w": replace(Space.of("w", made), width=self.w_dim)}

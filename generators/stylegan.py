@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from math import log2, sqrt
+from math import sqrt
 from typing import ClassVar
 
 import torch
@@ -17,40 +17,17 @@ from torch import Tensor, nn
 
 from generators.base import Generator, Layer, NoiseMode
 from generators.shifts import WeightShift
-from generators.stylegan2 import MappingNetwork
+from generators.stylegan2 import MappingNetwork, StyleConfig
 from generators.stylegan2_layers import LRELU_SLOPE, FrozenCache, FullyConnected, blur
 
 EPSILON = 1e-8  # Of the variance that features are divided by, as in NVIDIA's code.
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGANConfig:
+class StyleGANConfig(StyleConfig):
     """Sizes of a StyleGAN generator; everything else about it is in its weights."""
 
     architecture: ClassVar[str] = "stylegan"
-    img_resolution: int                  # Side of the picture in pixels, a power of two from 32 to 1024.
-    channels: tuple[int, ...]            # Feature maps at 4, 8, ... img_resolution pixels.
-    z_dim: int = 512                     # Length of z.
-    w_dim: int = 512                     # Length of w.
-    mapping_layers: int = 8              # Fully connected layers from z to w.
-    mapping_lr_multiplier: float = 0.01  # Scale of the mapping network's stored weights.
-
-    def __post_init__(self) -> None:
-        if self.img_resolution not in (32, 64, 128, 256, 512, 1024):
-            raise ValueError(f"img_resolution must be a power of two from 32 to 1024, not {self.img_resolution}")
-        if len(self.channels) != len(self.resolutions):
-            raise ValueError(f"{len(self.resolutions)} channel counts are needed for {self.img_resolution} pixels, "
-                             f"not {len(self.channels)}")
-
-    @property
-    def resolutions(self) -> tuple[int, ...]:
-        """Sides of the synthesis blocks: 4, 8, ... img_resolution."""
-        return tuple(2 ** i for i in range(2, int(log2(self.img_resolution)) + 1))
-
-    @property
-    def num_ws(self) -> int:
-        """Rows of w+: one for each layer, 18 at 1024 pixels."""
-        return 2 * len(self.resolutions)
 
     def layers(self) -> Iterator[Layer]:
         """The layers in the order of use, two a block; a style is a scale and an offset for each of a layer's maps."""
@@ -210,9 +187,7 @@ class StyleGAN(Generator):
         return torch.cat([self._layer(layer.name).affine(ws[:, layer.row]) for layer in self.layers], dim=1)
 
     def tunable_weights(self, from_side: int) -> dict[str, nn.Parameter]:
-        names = [weight for name, weight in self.convolutions().items()
-                 if int(name.partition(".")[0][1:]) >= from_side]
-        return {name: self.get_parameter(name) for name in [*names, "synthesis.torgb.weight"]}
+        return self._convolutions_from(from_side, "synthesis.torgb.weight")
 
     def convolutions(self) -> dict[str, str]:
         return {layer.name: f"synthesis.{layer.name}.weight" for layer in self.layers if layer.name != "b4.const"}

@@ -18,19 +18,15 @@ SMALLEST_PICTURE = 16  # Pixels; at 4 and 8 there is nothing to be seen.
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2Config:
-    """Sizes and constants of a StyleGAN2 generator; everything else about it is in its weights."""
+class StyleConfig:
+    """Sizes of what StyleGAN and StyleGAN2 share: a mapping network, and two rows of w+ for each side of features."""
 
-    architecture: ClassVar[str] = "stylegan2"
     img_resolution: int                  # Side of the picture in pixels, a power of two from 32 to 1024.
     channels: tuple[int, ...]            # Feature maps at 4, 8, ... img_resolution pixels.
     z_dim: int = 512                     # Length of z.
     w_dim: int = 512                     # Length of w.
-    img_channels: int = 3                # Colours of the picture.
     mapping_layers: int = 8              # Fully connected layers from z to w.
     mapping_lr_multiplier: float = 0.01  # Scale of the mapping network's stored weights (Karras et al. 2019, B).
-    conv_clamp: float | None = None      # Activations are clamped to +-this; None: not clamped.
-    c_dim: int = 0                       # Classes; 0: none.
 
     def __post_init__(self) -> None:
         resolution = self.img_resolution
@@ -47,8 +43,19 @@ class StyleGAN2Config:
 
     @property
     def num_ws(self) -> int:
-        """Rows of w+: one for each convolution and one for the last ToRGB; 18 at 1024 pixels."""
+        """Rows of w+, 18 at 1024 pixels: of StyleGAN one for each layer, of StyleGAN2 for each convolution and the
+        last ToRGB."""
         return 2 * len(self.resolutions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleGAN2Config(StyleConfig):
+    """Sizes and constants of a StyleGAN2 generator; everything else about it is in its weights."""
+
+    architecture: ClassVar[str] = "stylegan2"
+    img_channels: int = 3                # Colours of the picture.
+    conv_clamp: float | None = None      # Activations are clamped to +-this; None: not clamped.
+    c_dim: int = 0                       # Classes; 0: none.
 
     def layers(self) -> Iterator[Layer]:
         """The layers in the order of use.

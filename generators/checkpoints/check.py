@@ -28,6 +28,24 @@ def is_plain(value: object) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
+def check_arguments(path: Path, arguments: Mapping[object, object], only: Mapping[str, tuple[object, ...]],
+                    remedy: str) -> None:
+    """Refuse a TensorFlow network that was built otherwise than can be rendered.
+
+    Args:
+        path: Of the file, for messages.
+        arguments: The network's.
+        only: The values that some may have; None: it is not stated.
+        remedy: What works.
+    Raises:
+        InputError: naming the argument.
+    """
+    for name, allowed in only.items():
+        value = arguments.get(name)
+        if not is_plain(value) or value not in allowed:
+            raise refusal(path, f"the network has {name} = {value!r:.60}", remedy)
+
+
 def expected_shapes(build: Callable[[Any], Generator], config: Any) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter and buffer of the generator that is built of a configuration; none is allocated.
 

@@ -45,7 +45,7 @@ def read_nvidia_tensorflow(path: Path, network: Record) -> tuple[StyleGAN2Config
         InputError: it is another kind of network, or its parts do not fit each other.
     """
     kwargs = _arguments(path, network)
-    variables = dict(_variables(path, network, ""))
+    variables = dict(variables_of(path, network))
     state = {name: torch.from_numpy(np.array(convert(variables[source]), np.float32, order="C"))
              for source, name, convert in _plan(path, variables)}
     if kwargs.get("use_noise") is False:
@@ -74,7 +74,12 @@ def _arguments(path: Path, network: Record) -> dict[str, object]:
     return kwargs
 
 
-def _variables(path: Path, network: Record, prefix: str, depth: int = 0) -> Iterator[tuple[str, Array]]:
+def variables_of(path: Path, network: Record, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Array]]:
+    """The variables of a network and its components, by name: "synthesis/4x4/Const/const".
+
+    Raises:
+        InputError: there are none, or one is not a name with numbers.
+    """
     variables, components = network.state.get("variables"), network.state.get("components")
     if depth > 2 or not isinstance(variables, list) or not isinstance(components, dict):
         raise refusal(path, "a TensorFlow network without variables and components", "download the file again")
@@ -86,7 +91,7 @@ def _variables(path: Path, network: Record, prefix: str, depth: int = 0) -> Iter
                 raise refusal(path, "a variable without name and numbers", "download the file again")
     for name, component in components.items():
         if isinstance(component, Record):
-            yield from _variables(path, component, f"{prefix}{name}/", depth + 1)
+            yield from variables_of(path, component, f"{prefix}{name}/", depth + 1)
 
 
 def _plan(path: Path, variables: Mapping[str, Array]) -> Iterator[tuple[str, str, Convert]]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from generators.checkpoints.allow_list import Record
-from generators.checkpoints.check import check_state, is_plain, refusal, size_of
+from generators.checkpoints.check import check_arguments, check_state, refusal, size_of
 from generators.progan import ProGAN, ProGANConfig
 from weights.errors import InputError
 
@@ -71,10 +71,7 @@ def read_progan_tensorflow(path: Path, network: Record) -> tuple[ProGANConfig, d
     kwargs, variables = network.state.get("static_kwargs"), network.state.get("variables")
     if not isinstance(kwargs, dict) or not isinstance(variables, list):
         raise refusal(path, "a TensorFlow network without its arguments and variables", "download the file again")
-    for name, allowed in ONLY.items():
-        value = kwargs.get(name)
-        if not is_plain(value) or value not in allowed:
-            raise refusal(path, f"the network has {name} = {value!r:.60}", WORKS)
+    check_arguments(path, kwargs, ONLY, WORKS)
     state: dict[str, Tensor] = {}
     for item in variables:
         match item:

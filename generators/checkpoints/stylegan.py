@@ -9,7 +9,7 @@ are transposed, and so the kernels of the former are turned by 180 degrees.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from math import sqrt
 from pathlib import Path
 from typing import TypeAlias
@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from generators.checkpoints.allow_list import Record
-from generators.checkpoints.check import is_plain, refusal
-from generators.checkpoints.stylegan_sizes import complete, read_config
-from generators.stylegan import StyleGANConfig
+from generators.checkpoints.check import check_arguments, refusal
+from generators.checkpoints.nvidia_tensorflow import variables_of
+from generators.checkpoints.stylegan2_sizes import complete
+from generators.checkpoints.stylegan_sizes import read_config
+from generators.stylegan import StyleGAN, StyleGANConfig, smoothing
 
 WORKS = "what works is an unconditional StyleGAN generator as NVIDIA published them"
 VERSION = 3            # Of NVIDIA's format, which StyleGAN's pickles have.
@@ -64,12 +66,9 @@ def read_stylegan_tensorflow(path: Path, network: Record) -> tuple[StyleGANConfi
     kwargs = network.state.get("static_kwargs")
     if not isinstance(kwargs, dict):
         raise refusal(path, "a TensorFlow network without its arguments", "download the file again")
-    for name, allowed in ONLY.items():
-        value = kwargs.get(name)
-        if not is_plain(value) or value not in allowed:
-            raise refusal(path, f"the network has {name} = {value!r:.60}", WORKS)
+    check_arguments(path, kwargs, ONLY, WORKS)
     state: dict[str, Tensor] = {}
-    for source, array in _variables(path, network, ""):
+    for source, array in variables_of(path, network):
         if source == "dlatent_avg" or re.match(r"(mapping|synthesis)/", source):
             if re.search(r"(/lod|/ToRGB_lod[1-9]\d?/(weight|bias))$", source):
                 continue  # Of the growing during training.
@@ -80,21 +79,6 @@ def read_stylegan_tensorflow(path: Path, network: Record) -> tuple[StyleGANConfi
                 value = value.T
             state |= _placed(path, source, _of_tensorflow(source), value)
     return _finished(path, state)
-
-
-def _variables(path: Path, network: Record, prefix: str, depth: int = 0) -> Iterator[tuple[str, Array]]:
-    variables, components = network.state.get("variables"), network.state.get("components")
-    if depth > 2 or not isinstance(variables, list) or not isinstance(components, dict):
-        raise refusal(path, "a TensorFlow network without variables and components", "download the file again")
-    for item in variables:
-        match item:
-            case (str(name), np.ndarray() | float() | int() as value):
-                yield prefix + name, np.asarray(value)
-            case _:
-                raise refusal(path, "a variable without name and numbers", "download the file again")
-    for name, component in components.items():
-        if isinstance(component, Record):
-            yield from _variables(path, component, f"{prefix}{name}/", depth + 1)
 
 
 def _of_torch(source: str) -> str:
@@ -177,4 +161,4 @@ def _placed(path: Path, source: str, name: str, value: Tensor) -> dict[str, Tens
 
 def _finished(path: Path, state: dict[str, Tensor]) -> tuple[StyleGANConfig, dict[str, Tensor]]:
     config = read_config(path, state, mapping_lr_multiplier=LR_MULTIPLIER)
-    return config, complete(path, config, state)
+    return config, complete(path, config, state, StyleGAN, smoothing)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from generators.checkpoints.check import check_state, expected_shapes, refusal, set_mean_w, size_of
-from generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from generators.stylegan import StyleGAN
+from generators.stylegan2 import StyleConfig, StyleGAN2, StyleGAN2Config
 from generators.stylegan2_layers import fir_filter
 from weights.errors import InputError
 
@@ -28,25 +30,14 @@ def read_config(path: Path, state: Mapping[str, Tensor], *, mapping_lr_multiplie
     Raises:
         InputError: a weight that is needed for it is missing, or the sizes are none that the program can render.
     """
-    sides = sorted(int(name[11:-13]) for name in state if re.fullmatch(r"synthesis\.b\d{1,5}\.conv1\.weight", name))
-    layers = sum(re.fullmatch(r"mapping\.fc\d{1,3}\.weight", name) is not None for name in state)
-    if not sides or sides[-1] > LARGEST_SIDE:
-        raise refusal(path, f"synthesis of {sides[-1] if sides else 0} pixels",
-                      "use a StyleGAN2 generator of 32 to 1024 pixels")
-    if not 1 <= layers <= 64:
-        raise refusal(path, f"{layers} layers in the mapping network", "use a whole StyleGAN2 generator")
-
     size, conditional = partial(size_of, path, state), "mapping.embed.weight" in state
-    resolutions = [4 * 2 ** i for i in range((sides[-1] // 4).bit_length())]
+    shared = shared_sizes(path, state, "StyleGAN2")
     try:
         return StyleGAN2Config(
-            img_resolution=sides[-1],
-            channels=tuple(size(f"synthesis.b{side}.conv1.weight", 0) for side in resolutions),
+            **shared,
             z_dim=size("mapping.fc0.weight", 1) - (size("mapping.embed.weight", 0) if conditional else 0),
-            w_dim=size("mapping.fc0.weight", 0),
             c_dim=size("mapping.embed.weight", 1) if conditional else 0,
             img_channels=size("synthesis.b4.torgb.weight", 0),
-            mapping_layers=layers,
             mapping_lr_multiplier=mapping_lr_multiplier,
             conv_clamp=conv_clamp,
         )
@@ -56,24 +47,51 @@ def read_config(path: Path, state: Mapping[str, Tensor], *, mapping_lr_multiplie
         raise InputError(path, str(error), "use another generator") from error
 
 
-def complete(path: Path, config: StyleGAN2Config, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def shared_sizes(path: Path, state: Mapping[str, Tensor], title: str) -> dict[str, Any]:
+    """What StyleGAN's and StyleGAN2's weights tell alike, as arguments of a `StyleConfig`.
+
+    Raises:
+        InputError: as `read_config`; `title` is what the file should be.
+    """
+    sides = sorted(int(name[11:-13]) for name in state if re.fullmatch(r"synthesis\.b\d{1,5}\.conv1\.weight", name))
+    layers = sum(re.fullmatch(r"mapping\.fc\d{1,3}\.weight", name) is not None for name in state)
+    if not sides or sides[-1] > LARGEST_SIDE:
+        raise refusal(path, f"synthesis of {sides[-1] if sides else 0} pixels",
+                      f"use a {title} generator of 32 to 1024 pixels")
+    if not 1 <= layers <= 64:
+        raise refusal(path, f"{layers} layers in the mapping network", f"use a whole {title} generator")
+    resolutions = [4 * 2 ** i for i in range((sides[-1] // 4).bit_length())]
+    return {"img_resolution": sides[-1], "mapping_layers": layers,
+            "channels": tuple(size_of(path, state, f"synthesis.b{side}.conv1.weight", 0) for side in resolutions),
+            "w_dim": size_of(path, state, "mapping.fc0.weight", 0)}
+
+
+def complete(path: Path, config: StyleConfig, state: dict[str, Tensor],
+             build: Callable[[Any], StyleGAN | StyleGAN2] = StyleGAN2,
+             make_filter: Callable[[], Tensor] = fir_filter) -> dict[str, Tensor]:
     """Check the weights of another program's file (`check_state`), with the buffers that such files may lack.
 
     These are the filters, of which there is one kind, the noise maps (seeded ones), and the mean w (of 20,000 seeded).
 
+    Args:
+        path: Of the file, for messages.
+        config: The sizes.
+        state: The weights that the file has.
+        build: Makes a generator of such sizes.
+        make_filter: Makes its filter.
     Raises:
         InputError: as for `check_state`.
     """
     random, without_mean = torch.Generator().manual_seed(0), "mapping.w_avg" not in state
-    for name, shape in expected_shapes(StyleGAN2, config).items():
+    for name, shape in expected_shapes(build, config).items():
         if name.endswith("resample_filter"):
-            state.setdefault(name, fir_filter())
+            state.setdefault(name, make_filter())
         elif name.endswith("noise_const") and name not in state:
             state[name] = torch.randn(shape, generator=random)
     state.setdefault("mapping.w_avg", torch.zeros(config.w_dim))
-    state = check_state(path, StyleGAN2, config, state)
+    state = check_state(path, build, config, state)
     if without_mean:
-        set_mean_w(StyleGAN2(config).mapping, state)
+        set_mean_w(build(config).mapping, state)
     return state
 
 
