@@ -93,11 +93,7 @@ def components(layer: str, latent: Latent, analysis: Analysis | None, samples: i
                                  samples=samples or (100_000 if layer == W else 10_000))
     model = open_class(generator, device, threads, class_index)
     with progress_bar(0, "components", unit="sample") as bar:
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        found, path = cached_components(model, settings, on_step=show)
+        found, path = cached_components(model, settings, on_step=follower(bar))
     if analysis not in ("sefa", "random"):
         shares = found.shares.cumsum(0)
         note(f"{len(found)} components of {layer} hold {shares[-1]:.0%} of its variance, the first "

@@ -74,11 +74,8 @@ def weights(layer: str, basis: str, count: int, solver: str, samples: int, trunc
                              backbone=backbone)  # type: ignore[arg-type]
     model = open_class(generator, device, threads, class_index)
     with progress_bar(0, "products", unit="product") as bar, progress_bar(count, "lengths") as lengths:
-        def show(done: int, most: int) -> None:
-            bar.total = most  # Lanczos is done when it is done: at the latest then.
-            bar.update(done - bar.n)
-
-        found, path = cached_basis(model, settings, batch=batch, on_product=show, on_length=follower(lengths))
+        # Lanczos is done when it is done, after the bar's products at the latest.
+        found, path = cached_basis(model, settings, batch=batch, on_product=follower(bar), on_length=follower(lengths))
     products = f" in {found.found['products']} products" if "products" in found.found else ""
     note(f"{len(found)} directions of {layer}{products}; the first and the last weigh {found.values[0]:.3g} and "
          f"{found.values[-1]:.3g}")

@@ -254,14 +254,7 @@ def _fit_method(bank: SampleBank, names: str | None, method: Any, test_share: fl
             scores.append(item)
     _tell_left_out(problems, named=names is not None, any_left=bool(scores))
     with progress_bar(0, method, unit="candidate") as bar:
-        follow = follower(bar)
-
-        def on_step(done: int, total: int) -> None:
-            bar.total = total
-            follow(done, total)
-
-        return fit_method_from_bank(method, bank, scores, model, judge, split=split,
-                            on_step=on_step)
+        return fit_method_from_bank(method, bank, scores, model, judge, split=split, on_step=follower(bar))
 
 
 def _tell_left_out(problems: Sequence[InputError], *, named: bool, any_left: bool) -> None:

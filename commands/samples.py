@@ -293,8 +293,9 @@ def _classes(given: Sequence[str]) -> dict[str, list[str]]:
 
 
 def follower(bar: tqdm[None]) -> Callable[[int, int], None]:
-    """A callback that brings a progress bar to where the work is."""
+    """A callback that brings a progress bar to where the work is, of as much as there is by now."""
     def follow(done: int, total: int) -> None:
+        bar.total = total
         bar.update(done - bar.n)
 
     return follow

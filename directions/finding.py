@@ -31,7 +31,7 @@ from directions.components import (
 from directions.estimators import MAKERS, Estimator, Fitted, run
 from generators import ALL_LAYERS, Generator, LatentStatistics, Space
 from weights.errors import InputError
-from weights.store import cache_dir
+from weights.store import made_in_cache
 from weights.tensors import read_tensors, write_tensors
 
 BLOCK = 10_000          # Latents that are drawn by one seed.
@@ -82,16 +82,11 @@ def cached_components(generator: Generator, settings: ComponentSettings, *,
     Returns:
         The components and their file, in the folder `components` of `gradctrl weights path`.
     """
-    folder = cache_dir() / "components"
+    folder = made_in_cache("components")
     key = sha256(json.dumps([_whose(generator, settings), asdict(settings)], sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"{settings.layer}-{settings.analysis}-{key}.safetensors"
     with suppress(InputError):  # A damaged one is made again.
         return load_components(path), path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(folder, f"cannot be made ({error.strerror})", "set GRADCTRL_CACHE to a folder that can "
-                         "be written") from error
     components = find_components(generator, settings, checkpoint=path.with_suffix(".checkpoint"), on_step=on_step)
     save_components(path, components)
     return components, path

@@ -53,6 +53,21 @@ def cache_dir() -> Path:
     return NOWHERE if str(path).startswith("~") else path
 
 
+def made_in_cache(folder: str) -> Path:
+    """A folder of the directory of fetched files, made if it is not there, for what was computed and is found again.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    path = cache_dir() / folder
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(path, f"cannot be made ({error.strerror})", f"set {CACHE_VARIABLE} to a folder that can be "
+                         "written") from error
+    return path
+
+
 def has_cache() -> bool:
     """Whether there is a directory for fetched files."""
     return cache_dir() != NOWHERE

@@ -28,7 +28,7 @@ from directions.navigan.network import Network, weight_of
 from generators import Generator
 from inversion.perceptual import PerceptualDistance
 from weights.errors import InputError
-from weights.store import cache_dir
+from weights.store import made_in_cache
 from weights.tensors import read_tensors, write_tensors
 
 CHECKPOINT = "gradctrl-weight-directions-checkpoint-1"
@@ -163,16 +163,11 @@ def cached_basis(generator: Generator, settings: BasisSettings, *, batch: int = 
         InputError: as of `find_basis`.
         NotFiniteError: what was found until then is in the file that it names.
     """
-    folder = cache_dir() / "weight-directions"
+    folder = made_in_cache("weight-directions")
     key = sha256(_belonging(generator, settings).encode()).hexdigest()[:16]
     path = folder / f"{settings.layer}-{settings.basis}-{key}.safetensors"
     with suppress(InputError):  # A damaged one is made again.
         return load_basis(path), path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(folder, f"cannot be made ({error.strerror})", "set GRADCTRL_CACHE to a folder that can "
-                         "be written") from error
     weight_of(generator, settings.layer)
     inputs = inputs_of(generator, settings) if settings.basis == "hessian" else None
     try:

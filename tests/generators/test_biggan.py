@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import directions
-from generators import BigGAN, BigGANConfig, WeightShift, class_index, convert, load, load_mapped, write_mapped
+from generators import BigGAN, BigGANConfig, class_index, convert, load, load_mapped, write_mapped
 from inversion import load_inversion
 from tests.commands.running import made_by, refused
 from tests.generators.made_generators import make_generator
+from tests.generators.promises import shifted_draws_as_added
 from weights.errors import InputError
 
 CHANNELS, Z, EMBEDDING, CLASSES = (32, 32, 16, 16, 8), 6, 5, 3
@@ -223,13 +224,8 @@ def test_truncations_between_those_stored_are_between_them(generator: BigGAN) ->
 
 @pytest.mark.parametrize("name", ["b0.conv0", "b1.conv1", "b3.conv3"])
 def test_shifted_weights_draw_as_weights_that_were_added_to(name: str, generator: BigGAN) -> None:
-    weight = generator.convolutions()[name]
-    shift = torch.randn_like(generator.get_parameter(weight)) * 0.1
+    shifted_draws_as_added(generator, name)
     w = generator.sample([1, 2])
-    plain = generator.with_weights({weight: shift}).render(w)
-    shifted = generator.shifted({name: WeightShift(shift[None], w.new_tensor([[1.0], [0.0]]))}).render(w)
-    assert torch.allclose(shifted[0], plain[0], atol=1e-9)
-    assert torch.allclose(shifted[1], generator.render(w)[1], atol=1e-9)
     tuned = generator.with_weights({name: torch.ones_like(value) for name, value in
                                     generator.tunable_weights(8).items()})
     assert torch.equal(tuned.styles(w), generator.styles(w))

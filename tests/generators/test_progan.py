@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import directions
-from generators import ProGAN, ProGANConfig, WeightShift, convert, load, load_mapped, write_mapped
+from generators import ProGAN, ProGANConfig, convert, load, load_mapped, write_mapped
 from tests.generators.checkpoints.reader_files import SOURCE, fake_modules
+from tests.generators.promises import shifted_draws_as_added
 from weights.errors import InputError
 
 CHANNELS, Z = (12, 10, 8, 6), 16
@@ -189,13 +190,7 @@ def test_what_it_lacks_it_says(generator: ProGAN) -> None:
 
 @pytest.mark.parametrize("name", ["layer2", "layer3", "layer8"])
 def test_shifted_weights_draw_as_weights_that_were_added_to(name: str, generator: ProGAN) -> None:
-    weight = generator.convolutions()[name]
-    shift = torch.randn_like(generator.get_parameter(weight)) * 0.1
-    z = generator.sample([1, 2])
-    plain = generator.with_weights({weight: shift}).render(z)
-    shifted = generator.shifted({name: WeightShift(shift[None], z.new_tensor([[1.0], [0.0]]))}).render(z)
-    assert torch.allclose(shifted[0], plain[0], atol=1e-9)
-    assert torch.allclose(shifted[1], generator.render(z)[1], atol=1e-9)
+    shifted_draws_as_added(generator, name)
     assert "synthesis.layer4.weight" not in generator.tunable_weights(16)
     assert "synthesis.layer5.weight" in generator.tunable_weights(16)
 

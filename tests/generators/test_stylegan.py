@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from generators import StyleGAN, StyleGANConfig, WeightShift, convert, load
+from generators import StyleGAN, StyleGANConfig, convert, load
 from generators.checkpoints import write
 from tests.generators.checkpoints.reader_files import write_nvidia_tensorflow
+from tests.generators.promises import shifted_draws_as_added
 from weights.errors import InputError
 
 SIDES, CHANNELS, WIDTH = (4, 8, 16, 32, 64, 128), (12, 10, 8, 6, 4, 4), 20  # Convolutions of both kinds.
@@ -185,13 +186,7 @@ def test_what_every_generator_promises(generator: StyleGAN, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["b4.conv1", "b16.conv0", "b128.conv0"])
 def test_shifted_weights_draw_as_weights_that_were_added_to(name: str, generator: StyleGAN) -> None:
-    weight = generator.convolutions()[name]
-    shift = torch.randn_like(generator.get_parameter(weight)) * 0.1
-    w = generator.sample([1, 2])
-    plain = generator.with_weights({weight: shift}).render(w)
-    shifted = generator.shifted({name: WeightShift(shift[None], w.new_tensor([[1.0], [0.0]]))}).render(w)
-    assert torch.allclose(shifted[0], plain[0], atol=1e-9)
-    assert torch.allclose(shifted[1], generator.render(w)[1], atol=1e-9)
+    shifted_draws_as_added(generator, name)
 
 
 def test_tuned_weights_change_no_styles(generator: StyleGAN) -> None:
