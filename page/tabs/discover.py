@@ -168,7 +168,7 @@ class DiscoverTab:
             number = discovery.numbers[place]
             low, high = collection.reach(number)
             update[slider] = gr.update(minimum=low, maximum=high, step=collection.step, visible=True,
-                                       value=discovery.amounts.get(number, 0.0), info=collection.hints[number] or None,
+                                       value=discovery.amounts.get(number, 0.0), info=collection.hints[number],
                                        label=words.title_of(collection.directions[number].name))
         return update
 

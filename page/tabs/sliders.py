@@ -141,7 +141,7 @@ class Sliders:
         trial = "experimental" if control.name in EXPERIMENTAL else ""
         info = " · ".join(part for part in (words.scale_of(control) if control.binary else "", trial) if part)
         slider = gr.update(minimum=low, maximum=high, value=strength, elem_id=f"control-{control.name}",
-                           elem_classes=_marks(low, high), info=info or None,
+                           elem_classes=_marks(low, high), info=info,
                            label=title if control.binary else f"{title}: how much")
         classes = [key.partition(":")[2] for key in control.keys] if not control.binary else []
         target = gr.update(choices=classes, label=title, visible=not control.binary,

@@ -74,6 +74,7 @@ def test_pages_keep_what_was_moved(discover: DiscoverTab, visitor: Visitor) -> N
     moved(discover, visitor, 2, 3.0)
     update = discover.on_more(visitor)
     assert update[discover.sliders[0]]["label"] == f"Component {SHOWN}"
+    assert update[discover.sliders[0]]["info"] == ""  # With None, Gradio leaves what another collection's slider said.
     assert "1 moved" in update[discover.place]
     moved(discover, visitor, 0, -2.0)
     assert discover.on_back(visitor)[discover.sliders[2]]["value"] == 3.0
