@@ -19,6 +19,9 @@ from weights.errors import InputError
 
 MOST_EDITS = 200  # That can be undone.
 
+# An edit and how it is looked at: what it is compared with, whether in the photo, and by which of the ways to look.
+WantedPicture = tuple[Edit, str, bool, str]
+
 
 @dataclass(frozen=True, eq=False)
 class SmallPicture:
@@ -123,9 +126,8 @@ class Visitor:
         self.lesson: Lesson | None = None      # Of the tab Teach.
         self.discovery = Discovery()           # Of the tab Discover,
         self.discovered: EditSubject | None = None  # and the sample or the mean that it shows.
-        # What the page was asked to show last, and what it shows in full: the edit, and how it is looked at.
-        self.wanted: tuple[Edit, str, bool, str] | None = None
-        self.settled: tuple[Edit, str, bool, str] | None = None
+        self.wanted: WantedPicture | None = None   # What the page was asked to show last,
+        self.settled: WantedPicture | None = None  # and what it shows in full.
         self.values: list[Any] = []            # Of the sliders and settings of the tab Edit, as the visitor sees them.
         self.ranges: dict[int, tuple[float, float]] = {}  # Of the sliders, by their places among the values.
         self.preset = DEFAULT_PRESET           # How near inversions shall come.

@@ -23,7 +23,7 @@ from page.jobs.suggestions import Suggestions, known_looks, suggestions, surpris
 from page.jobs.views import PREVIEW_SIDE, VIEW_SIDE, pasted_pictures
 from page.state import files
 from page.state.models import EditingModels
-from page.state.visitor import EditSubject, Visitor
+from page.state.visitor import EditSubject, Visitor, WantedPicture
 from page.tabs import words
 from page.tabs.outputs import WAY, Outputs, edit_of, film, strip_of
 from page.tabs.photo_handlers import SHOW_SLIDERS, PhotoHandlers
@@ -90,7 +90,7 @@ class EditTab(PhotoHandlers):
         submitted = [event for part in (self.sliders.layers, self.sliders.channels, self.sliders.step)
                      for event in (part.submit, part.blur)]
         method = self.sliders.method.input(self.on_method, settings, [self.notice, *self.sliders.outputs], **QUICK)
-        pasted = side.pasted.input(self.on_pasted, [self.visitor, side.compare, side.pasted], side.compare, **QUICK)
+        pasted = side.pasted.input(self.on_pasted, [self.visitor, *side.view], [self.notice, side.compare], **QUICK)
         # always_last: while one picture is made, only the newest of the later positions waits.
         # preprocess=False: Gradio would send each of the many values through a thread, to be left as it is.
         at_once: dict[str, Any] = {"outputs": [self.notice, *side.shown, self.moved], "trigger_mode": "always_last",
@@ -98,7 +98,7 @@ class EditTab(PhotoHandlers):
         gr.on([side.compare.input, self.sliders.keep.input, *submitted], self.on_drag, settings,
               **{**at_once, "outputs": [self.notice, *side.areas, self.moved]})
         self._wire_slots(at_once)
-        settled: dict[str, Any] = {"fn": as_updates(self.on_settle), "inputs": [self.visitor, *side.view],
+        settled: dict[str, Any] = {"fn": as_updates(self.on_settle), "inputs": self.visitor,
                                    "outputs": [self.visitor, self.notice, *side.areas, side.effect, *side.history],
                                    "concurrency_limit": None, "preprocess": False, **HIDDEN, **PRIVATE}
         # After the last drag, not beside it: one that comes late would pass for a move after the last one.
@@ -220,6 +220,16 @@ class EditTab(PhotoHandlers):
             before = drawn(subject.pins[int(pinned)])[1]
         return before, after
 
+    def note(self, visitor: Visitor, compare: str, pasted: bool, look: str) -> tuple[EditingModels, WantedPicture]:
+        """Note what the visitor wants to see: what the sliders ask for, looked at in a way.
+
+        Raises:
+            InputError: there is nothing to edit, or a setting cannot be read.
+        """
+        models, _, edit = self.read(visitor, *visitor.values)
+        visitor.wanted = edit, compare, pasted, look
+        return models, visitor.wanted
+
     async def on_slide(self, number: int, visitor: Visitor, compare: str, pasted: bool, look: str,
                        value: Any) -> Update:
         """One slider moves; `number` is its place among the sliders' inputs. What is beyond its ends is its end."""
@@ -238,9 +248,8 @@ class EditTab(PhotoHandlers):
         """What can be shown at once."""
         visitor.seen = time.monotonic()
         try:
-            models, _, edit = self.read(visitor, *visitor.values)
             # Noted before anything is waited for: one that came late must not pass for a move after the last one.
-            visitor.wanted = wanted = (edit, compare, pasted, look)
+            models, wanted = self.note(visitor, compare, pasted, look)
             picture = await self._edited(self._preview, visitor, models, wanted, paint)
         except InputError as error:
             return {self.notice: words.problem(str(error))}
@@ -254,21 +263,24 @@ class EditTab(PhotoHandlers):
         """What comes of a function among the edits that this machine makes; waiting for it costs no thread."""
         return await asyncio.get_running_loop().run_in_executor(edits(), work, *args)
 
-    def _preview(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, str],
+    def _preview(self, visitor: Visitor, models: EditingModels, wanted: WantedPicture,
                  paint: Callable[..., Update]) -> Update:
         if visitor.settled == wanted:
             return {}
         edit, compare, pasted, look = wanted
         return paint(visitor, *self._drawn(visitor, models, edit, compare, pasted, PREVIEW_SIDE), look=look)
 
-    async def on_settle(self, visitor: Visitor, compare: str, pasted: bool, look: str) -> Update:
-        """A slider has moved and rests: the picture in full, and what the edit did."""
+    async def on_settle(self, visitor: Visitor) -> Update:
+        """A slider has moved and rests: the picture in full, and what the edit did.
+
+        Of what was noted last. What the browser would say here it would have said a moment ago, before it joined the
+        queue, and a click in between would be lost.
+        """
         visitor.seen = time.monotonic()
-        try:
-            models, subject, edit = self.read(visitor, *visitor.values)
-        except InputError as error:
-            return {self.notice: words.problem(str(error))}
-        wanted = visitor.wanted = (edit, compare, pasted, look)
+        subject, wanted = visitor.subject, visitor.wanted
+        if subject is None or wanted is None:
+            return gr.skip()
+        models = self.services.models_of(visitor)
         await asyncio.sleep(SETTLED)  # Waiting costs no thread.
         if visitor.wanted != wanted or visitor.subject is not subject:
             return gr.skip()  # It moves on, and this comes again.
@@ -302,14 +314,14 @@ class EditTab(PhotoHandlers):
         except InputError as error:
             return {self.notice: words.problem(str(error))}
 
-    def _settled(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, str]) -> Update:
+    def _settled(self, visitor: Visitor, models: EditingModels, wanted: WantedPicture) -> Update:
         subject, picture = visitor.present_subject, self._painted(visitor, models, *wanted)
         subject.edit = wanted[0]
         subject.history.push(wanted[0])
         visitor.settled = wanted
         return picture
 
-    def _measured(self, visitor: Visitor, models: EditingModels, wanted: tuple[Edit, str, bool, str]) -> Update:
+    def _measured(self, visitor: Visitor, models: EditingModels, wanted: WantedPicture) -> Update:
         if visitor.wanted != wanted:
             visitor.settled = None if visitor.settled == wanted else visitor.settled
             return {}
@@ -359,10 +371,16 @@ class EditTab(PhotoHandlers):
     def on_method(self, visitor: Visitor, compare: str, pasted: bool, look: str, *values: Any) -> Update:
         """Give the sliders the ranges that are safe by a method."""
         models, _, edit = self.read(visitor, *values)
-        return self._sliders(visitor, models, Edit(strengths=edit.strengths, method=edit.method))
+        update = self._sliders(visitor, models, Edit(strengths=edit.strengths, method=edit.method))
+        self.note(visitor, compare, pasted, look)
+        return update
 
-    def on_pasted(self, visitor: Visitor, compare: str, pasted: bool) -> Update:
-        return self.side.choices(visitor, compare, pasted=pasted)
+    @shown_errors
+    def on_pasted(self, visitor: Visitor, compare: str, pasted: bool, look: str) -> Update:
+        """Put the face into its photo or show it alone, which can be compared with other pictures."""
+        update = self.side.choices(visitor, compare, pasted=pasted)
+        self.note(visitor, update[self.side.compare]["value"], pasted, look)
+        return update
 
     @shown_errors
     def on_pin(self, visitor: Visitor, compare: str, pasted: bool, look: str, *values: Any) -> Update:
@@ -370,6 +388,7 @@ class EditTab(PhotoHandlers):
         models, subject, edit = self.read(visitor, *values)
         subject.pins = [*(other for other in subject.pins if other != edit), edit][-MOST_PINS:]
         newest = f"{PINNED}{len(subject.pins) - 1}"
+        visitor.wanted = edit, newest, pasted, look
         return {**self.side.choices(visitor, newest, pasted=pasted),
                 **self._painted(visitor, models, edit, newest, pasted, look)}
 

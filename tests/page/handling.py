@@ -76,7 +76,8 @@ def settled(tab: EditTab, visitor: Visitor, values: list[Any]) -> dict[Any, Any]
 async def resting(tab: EditTab, visitor: Visitor, values: list[Any]) -> dict[Any, Any]:
     """What comes of a move, once it rests, without its numbers where they take long."""
     visitor.values = values[3:]
-    return await tab.on_settle(visitor, *values[:3])
+    tab.note(visitor, *values[:3])
+    return await tab.on_settle(visitor)
 
 
 def shown(update: dict[Any, Any], tab: EditTab) -> tuple[np.ndarray, np.ndarray]:

@@ -237,6 +237,32 @@ def test_only_the_last_of_several_moves_settles(tab: EditTab, at_hand: Visitor) 
     assert subject_of(at_hand).history.undo() == Edit()  # The moves on the way are no edits.
 
 
+def test_a_click_while_a_move_comes_to_rest_is_not_lost(tab: EditTab, at_hand: Visitor) -> None:
+    values = asked(tab, at_hand, compare=INVERSION, strengths={"smile": 1.0})
+    dragged(tab, at_hand, *values)
+
+    async def both() -> list[Any]:  # The rest was asked for before the click, and comes to the server after it.
+        return await asyncio.gather(tab.on_drag(at_hand, BEFORE, *values[1:]), tab.on_settle(at_hand))
+
+    moved, rested = asyncio.run(both())
+    crop = subject_of(at_hand).inversion.crop
+    for update in (moved, rested):
+        if tab.side.before in update:
+            assert np.abs(shown(update, tab)[0].astype(int) - crop).mean() < 2  # JPEG.
+    assert tab.side.before in rested
+    assert at_hand.settled is not None
+    assert at_hand.settled[1] == BEFORE
+
+
+def test_a_pin_is_what_a_late_rest_shows(tab: EditTab, at_hand: Visitor) -> None:
+    values = asked(tab, at_hand, strengths={"smile": 1.0})
+    dragged(tab, at_hand, *values)
+    tab.on_pin(at_hand, *values)
+    asyncio.run(tab.on_settle(at_hand))
+    assert at_hand.settled is not None
+    assert at_hand.settled[1] == f"{PINNED}0"
+
+
 def test_a_split_has_both_pictures_and_a_strip_shows_the_way(tab: EditTab, drawn: Visitor) -> None:
     values = asked(tab, drawn, strengths={"smile": 2.0}, look=SPLIT)
     split = settled(tab, drawn, values)
@@ -527,7 +553,7 @@ def test_what_is_no_session_is_named_and_changes_nothing(tab: EditTab, drawn: Vi
 def test_a_visitor_whose_time_is_over_is_told_so(tab: EditTab) -> None:
     values = asked(tab, Visitor(), strengths={"smile": 1.0})
     assert "choose the photo again" in dragged(tab, Visitor(), *values)[tab.notice]
-    assert "choose the photo again" in settled(tab, Visitor(), values)[tab.notice]
+    assert asyncio.run(tab.on_settle(Visitor())) == gr.skip()
     for handler, own in ((tab.outputs.on_picture, (False, ".png", True)), (tab.outputs.on_recipe, ()),
                          (tab.outputs.on_film, (False, WAY, ".gif")), (tab.outputs.on_session, (False,))):
         with pytest.raises(gr.Error, match="choose the photo again"):  # So that no link is followed.
