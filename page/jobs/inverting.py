@@ -20,7 +20,9 @@ from page.jobs.zero_gpu import PREVIEW_STEPS, invert_on_lent_gpu, zero_gpu
 from page.state.models import EditingModels
 from page.state.visitor import EditSubject, Visitor
 
-WAY = 2.0  # How long an inversion waits for edits after a step at most, in units of that step's time.
+# How long an inversion waits for edits after a step at most, in units of that step's time.
+WAY = 2.0        # One that makes a face better, which can be edited already.
+FIRST_WAY = 0.5  # One before which there is nothing to edit: else whoever comes while others move sliders waits for minutes.
 
 LONGEST_WAY = 30.0  # Seconds that an inversion waits for those that go first, at each of its steps.
 
@@ -83,7 +85,8 @@ def invert(visitor: Visitor, models: EditingModels, preset: str, inversions: Inv
     settings = PRESETS[preset]
     inversion = cached = cached or inverter.cached(chosen, settings)
     if inversion is None:
-        made = yield from _in_turn(models, chosen, settings, stop, inversions, after)
+        way = FIRST_WAY if improving is None else WAY
+        made = yield from _in_turn(models, chosen, settings, stop, inversions, after, way)
         if made is None:
             return
         inversion = inverter.finish(chosen, made, settings)
@@ -107,7 +110,7 @@ def _nearer(inversion: Inversion, subject: EditSubject) -> bool:
 
 
 def _in_turn(models: EditingModels, chosen: ChosenFace, settings: ProjectorSettings, stop: threading.Event,
-             inversions: InversionQueue, after: InversionQueue | None,
+             inversions: InversionQueue, after: InversionQueue | None, way: float,
              ) -> Yields[Waiting | Progress, None, Inversion | None]:
     """Make an inversion when its turn comes, and return it; None: it was ended while it waited."""
     projector, crop = models.projector, chosen.crop(models.generator.img_resolution)
@@ -122,7 +125,7 @@ def _in_turn(models: EditingModels, chosen: ChosenFace, settings: ProjectorSetti
             after.give_way(LONGEST_WAY, is_ended)
         return is_ended()
 
-    job = inversions.submit(lambda: make(projector, crop, projector.resolve(settings), should_stop, reports.put),
+    job = inversions.submit(lambda: make(projector, crop, projector.resolve(settings), should_stop, reports.put, way),
                             models.timing.seconds(settings) or 0.0)
     try:
         for progress in reported(job, reports, LOOK):
@@ -140,22 +143,22 @@ def _in_turn(models: EditingModels, chosen: ChosenFace, settings: ProjectorSetti
 
 
 def make(projector: Projector, crop: np.ndarray, settings: ProjectorSettings, should_stop: Callable[[], bool],
-         on_step: Callable[[Progress], None]) -> Inversion:
+         on_step: Callable[[Progress], None], way: float = WAY) -> Inversion:
     """Make an inversion here, or on a GPU that ZeroGPU lends. Here edits go first between two of its steps."""
     if zero_gpu():
         return invert_on_lent_gpu(projector, crop, settings, should_stop=should_stop, on_step=on_step)
     return projector.invert(crop, settings=settings, every=PREVIEW_STEPS, on_step=on_step,
-                            should_stop=giving_way(should_stop))
+                            should_stop=giving_way(should_stop, way))
 
 
-def giving_way(should_stop: Callable[[], bool]) -> Callable[[], bool]:
-    """As given, but it lets edits go first, never for so long that an inversion could not go on."""
+def giving_way(should_stop: Callable[[], bool], way: float) -> Callable[[], bool]:
+    """As given, but it lets edits go first, for at most so many times as long as a step of the inversion took."""
     last = time.monotonic()
 
     def asked() -> bool:
         nonlocal last
         if not should_stop():
-            edits().give_way(WAY * (time.monotonic() - last))
+            edits().give_way(way * (time.monotonic() - last))
             last = time.monotonic()
         return should_stop()
 

@@ -80,7 +80,7 @@ def test_an_inversion_gives_way_for_a_multiple_of_its_step_at_most(monkeypatch: 
     executor, free = EditExecutor(1), threading.Event()
     monkeypatch.setattr(inverting, "edits", lambda: executor)
     executor.submit(free.wait, 5)
-    should_stop = inverting.giving_way(lambda: False)
+    should_stop = inverting.giving_way(lambda: False, inverting.WAY)
     time.sleep(0.05)  # A step.
     start = time.monotonic()
     assert not should_stop()

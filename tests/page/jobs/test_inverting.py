@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -134,6 +135,20 @@ def test_a_better_inversion_gives_way_to_one_for_which_sliders_wait(tab: EditTab
         assert time.monotonic() - started > 0.8
     tab.on_stop(visitor)
     list(updates)
+
+
+def test_who_has_nothing_to_edit_yet_gives_way_less(tab: EditTab, astronaut_file: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = []
+
+    def giving_way(should_stop: Callable[[], bool], way: float) -> Callable[[], bool]:
+        ways.append(way)
+        return should_stop
+
+    monkeypatch.setattr("page.jobs.inverting.giving_way", giving_way)
+    invert(tab, astronaut_file, "balanced")
+    first, better = ways
+    assert first <= better / 4
 
 
 def test_closing_the_stream_ends_the_inversion(tab: EditTab, astronaut_file: Path) -> None:
