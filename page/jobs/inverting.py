@@ -22,7 +22,7 @@ from page.state.visitor import EditSubject, Visitor
 
 # How long an inversion waits for edits after a step at most, in units of that step's time.
 WAY = 2.0        # One that makes a face better, which can be edited already.
-FIRST_WAY = 0.5  # One before which there is nothing to edit: else whoever comes while others move sliders waits for minutes.
+FIRST_WAY = 0.5  # One before which there is nothing to edit: who comes while others move sliders would wait for long.
 
 LONGEST_WAY = 30.0  # Seconds that an inversion waits for those that go first, at each of its steps.
 
@@ -93,7 +93,7 @@ def invert(visitor: Visitor, models: EditingModels, preset: str, inversions: Inv
         if not inversion.stopped:
             models.timing.learn(settings, inversion.seconds)
     subject = EditSubject(
-        name=Path(chosen.photo.name).stem, generator=models.generator.hash, latent=inversion.latent,
+        name=Path(chosen.photo.name).stem, generator=models.generator.identity, latent=inversion.latent,
         picture=inversion.picture, inversion=inversion, photo=chosen.photo, face=chosen.face, preset=preset,
         from_cache=cached is not None, source=chosen.source(inversion))
     if visitor.photo is not chosen.photo or visitor.cache_keys is not keys:
