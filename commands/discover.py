@@ -11,9 +11,9 @@ import click
 
 from commands.console import Outputs, note, progress_bar, wrote
 from commands.discover_naming import edits, import_edits, load_found, save
-from commands.discover_options import NumberList, class_option, layers_of, layers_option, open_class, rows_option
+from commands.discover_options import NumberList, layers_of, layers_option, rows_option
 from commands.discover_weights import rectify, survey, weights
-from commands.options import SEED, model_options, out_options
+from commands.options import SEED, class_option, model_options, open_generator, out_options
 from commands.samples import follower, table
 from directions.analyses import ANALYSES, Analysis, Latent
 from weights.errors import InputError
@@ -73,7 +73,7 @@ SOURCE = click.argument("source", metavar="ganspace|FILE")
 @model_options
 def components(layer: str, latent: Latent, analysis: Analysis | None, samples: int | None, batch: int, count: int,
                seed: int, out: Path | None, overwrite: bool, generator: str, device: str,
-               threads: int | None, class_index: int | None) -> None:
+               threads: int | None, class_name: str | None) -> None:
     """Find the components of W, or of the activations of a layer.
 
     They are kept, by the generator and these settings, and found again; a search that was stopped goes on where it was
@@ -91,7 +91,7 @@ def components(layer: str, latent: Latent, analysis: Analysis | None, samples: i
     analysis = analysis or ("exact" if layer == W else "incremental")
     settings = ComponentSettings(layer=layer, latent=latent, analysis=analysis, batch=batch, count=count, seed=seed,
                                  samples=samples or (100_000 if layer == W else 10_000))
-    model = open_class(generator, device, threads, class_index)
+    model = open_generator(generator, device, threads, class_name)
     with progress_bar(0, "components", unit="sample") as bar:
         found, path = cached_components(model, settings, on_step=follower(bar))
     if analysis not in ("sefa", "random"):
@@ -131,7 +131,7 @@ def components(layer: str, latent: Latent, analysis: Analysis | None, samples: i
 def sheet(source: str, numbers: Sequence[int], sigmas: float, columns: int, samples: int, latent_file: Path | None,
           seed: int, truncation: float, truncate: str, layers: tuple[int, int] | None, rows: tuple[int, int] | None,
           centred: bool, with_random: bool, video: str | None, out: Path, overwrite: bool, generator: str, device: str,
-          threads: int | None, class_index: int | None) -> None:
+          threads: int | None, class_name: str | None) -> None:
     """Draw what components do: the mean, samples or a face moved along each, from left to right.
 
     \b
@@ -159,7 +159,7 @@ def sheet(source: str, numbers: Sequence[int], sigmas: float, columns: int, samp
     sheets = {of: outputs.claim(*(f"{each}.jpg" for each in (each_of if samples else [f"{of}-sheet"])))
               for of, each_of in names}
     films = {of: outputs.claim(*(f"{each}.{video}" for each in each_of)) if video else [] for of, each_of in names}
-    model = open_class(generator, device, threads, class_index)
+    model = open_generator(generator, device, threads, class_name)
     painter, latents = _moved_latents(model, found, latent_file, samples, seed,
                                       truncation if truncate == "before" else 1.0)
     steps = np.linspace(-sigmas, sigmas, columns).tolist()
@@ -224,7 +224,7 @@ def _moved_latents(model: Generator, found: Components, latent_file: Path | None
 @model_options
 def explore(source: str, sigmas: float, layers: tuple[int, int] | None, rows: tuple[int, int] | None, samples: int,
             seed: int, scorer: str, top: int, out: Path, overwrite: bool, generator: str, device: str,
-            threads: int | None, class_index: int | None) -> None:
+            threads: int | None, class_name: str | None) -> None:
     """Measure what components do: which attributes' scores each moves, and how little else.
 
     SOURCE is a file of components, ganspace (the bundled ones of W), or a bank, whose samples' components are taken.
@@ -244,7 +244,7 @@ def explore(source: str, sigmas: float, layers: tuple[int, int] | None, rows: tu
     stem, found = load_found(source)
     outputs = Outputs(out, [], overwrite)
     csv_path, sheet_path = outputs.claim(f"{stem}-effects.csv", f"{stem}-effects.jpg")
-    model = open_class(generator, device, threads, class_index)
+    model = open_generator(generator, device, threads, class_name)
     judge = load_scorer(scorer, device=model.device)
     seeds = range(seed, seed + samples)
     latents = model.draw_z(seeds) if found.latent == "z" else model.sample(seeds)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.console import Outputs, note
-from commands.discover_options import class_option, layers_of, layers_option, open_class, rows_option
-from commands.options import model_options
+from commands.discover_options import layers_of, layers_option, rows_option
+from commands.options import class_option, model_options, open_generator
 from weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def edits(group: str | None) -> None:
 def save(source: str, number: int, name: str, sigmas: float | None, lengths: float | None,
          layers: tuple[int, int] | None, rows: tuple[int, int] | None, hold_still: str | None, controls: str,
          out: Path | None, overwrite: bool, generator: str, device: str, threads: int | None,
-         class_index: int | None) -> None:
+         class_name: str | None) -> None:
     """Name a component, or a direction of weights, and write it as a direction that edits can use.
 
     \b
@@ -109,12 +109,12 @@ def save(source: str, number: int, name: str, sigmas: float | None, lengths: flo
             raise click.UsageError("directions of weights have --lengths, and no --sigmas, --layers, --rows or "
                                    "--hold-still")
         _save_weights(source, number, name, 1.0 if lengths is None else lengths,
-                      open_class(generator, device, threads, class_index), outputs, path)
+                      open_generator(generator, device, threads, class_name), outputs, path)
         return
     if lengths is not None:
         raise click.UsageError("components have --sigmas, and no --lengths")
     _, found = load_found(source)
-    model = open_class(generator, device, threads, class_index)
+    model = open_generator(generator, device, threads, class_name)
     found.check(model)
     made = found.direction(number, name=name, sigmas=3.0 if sigmas is None else sigmas, layers=moved)
     model.rows(made.layers)
@@ -158,7 +158,7 @@ def _save_weights(source: str, number: int, name: str, lengths: float, model: Ge
 @class_option
 @model_options
 def import_edits(files: tuple[Path, ...], out: Path, overwrite: bool, generator: str, device: str,
-                 threads: int | None, class_index: int | None) -> None:
+                 threads: int | None, class_name: str | None) -> None:
     """Import what the authors' programs have saved: GANSpace's edits (.pkl), NaviGAN's deformations (.pt).
 
     Nothing in them is run. Edits are refused for a generator whose W does not spread along them as they say: that is
@@ -174,7 +174,7 @@ def import_edits(files: tuple[Path, ...], out: Path, overwrite: bool, generator:
     from generators import LatentStatistics
 
     outputs, path = Outputs.of_one(out, "directions", files, overwrite)
-    model = open_class(generator, device, threads, class_index)
+    model = open_generator(generator, device, threads, class_name)
     statistics = LatentStatistics.of_generator(model) if any(each.suffix != ".pt" for each in files) else None
     made: list[Direction] = []
     for file in files:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from commands.options import SIDES, Range, open_generator
-
-if TYPE_CHECKING:
-    from generators import Generator
+from commands.options import SIDES, Range
 
 
 class NumberList(click.ParamType):
@@ -35,16 +32,6 @@ layers_option = click.option("--layers", type=Range(SIDES, most=2048), metavar="
 rows_option = click.option("--rows", type=Range("rows of 0 to 18, as in 2:5", most=18), metavar="START:STOP",
                            help="The same in rows of StyleGAN2 at 1024 pixels, as GANSpace's authors state them: 2:5 "
                                 "of 18.")
-
-
-class_option = click.option("--class", "class_index", type=click.IntRange(0), metavar="NUMBER",
-                            help="Which class a class-conditional generator draws.  [default: its first]")
-
-
-def open_class(generator: str, device: str, threads: int | None, class_index: int | None) -> Generator:
-    """The generator of --generator, of the class of --class."""
-    model = open_generator(generator, device, threads)
-    return model if class_index is None else model.of_class(class_index)
 
 
 def layers_of(layers: tuple[int, int] | None, rows: tuple[int, int] | None) -> tuple[int, int]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.console import Outputs, note, progress_bar, wrote
-from commands.discover_options import NumberList, class_option, open_class
-from commands.options import SEED, model_options, out_options
+from commands.discover_options import NumberList
+from commands.options import SEED, class_option, model_options, open_generator, out_options
 from commands.samples import follower, table
 from weights.errors import InputError
 
@@ -54,7 +54,7 @@ SAMPLES, SHOWN = 8, 2          # By which directions are surveyed, and of which 
 @model_options
 def weights(layer: str, basis: str, count: int, solver: str, samples: int, truncation: float, side: int, backbone: str,
             step: float, rounds: int, batch: int, seed: int, out: Path | None, overwrite: bool, generator: str,
-            device: str, threads: int | None, class_index: int | None) -> None:
+            device: str, threads: int | None, class_name: str | None) -> None:
     """Find directions in the weight of a convolution (NaviGAN).
 
     They are kept, by the generator's weights and these settings, and found again; a search that was stopped goes on
@@ -72,7 +72,7 @@ def weights(layer: str, basis: str, count: int, solver: str, samples: int, trunc
     settings = BasisSettings(layer=layer, basis=basis, count=count, solver=solver,  # type: ignore[arg-type]
                              samples=samples, truncation=truncation, side=side, step=step, rounds=rounds, seed=seed,
                              backbone=backbone)  # type: ignore[arg-type]
-    model = open_class(generator, device, threads, class_index)
+    model = open_generator(generator, device, threads, class_name)
     with progress_bar(0, "products", unit="product") as bar, progress_bar(count, "lengths") as lengths:
         # Lanczos is done when it is done, after the bar's products at the latest.
         found, path = cached_basis(model, settings, batch=batch, on_product=follower(bar), on_length=follower(lengths))
@@ -109,7 +109,7 @@ def weights(layer: str, basis: str, count: int, solver: str, samples: int, trunc
 @model_options
 def rectify(source: Path, count: int | None, steps: int, batch: int, scale: float | None, least: float | None,
             weight: float | None, learning_rate: float, predictor: str, side: int, authors: bool, seed: int, out: Path,
-            overwrite: bool, generator: str, device: str, threads: int | None, class_index: int | None) -> None:
+            overwrite: bool, generator: str, device: str, threads: int | None, class_name: str | None) -> None:
     """Train directions in the span of those of FILE, so that a network can tell what each does.
 
     A training that was stopped goes on where it was with the same command.
@@ -132,7 +132,7 @@ def rectify(source: Path, count: int | None, steps: int, batch: int, scale: floa
     settings = replace(AUTHORS, **own) if authors else RectifySettings(  # type: ignore[arg-type]
         steps=steps, batch=batch, learning_rate=learning_rate, predictor=predictor, side=side,  # type: ignore[arg-type]
         **own)  # type: ignore[arg-type]
-    model = open_class(generator, device, threads, class_index)
+    model = open_generator(generator, device, threads, class_name)
     checkpoint = path.with_suffix(".checkpoint")
     with progress_bar(settings.steps, "rectify", unit="step") as bar:
         def show(told: Told) -> None:
@@ -178,7 +178,7 @@ def _write_curves(path: Path, trained: Rectifying) -> None:
 @model_options
 def survey(source: Path, numbers: Sequence[int] | None, strength: float, latent_file: Path | None, samples: int,
            seed: int, scorer: str, video: str | None, out: Path, overwrite: bool, generator: str, device: str,
-           threads: int | None, class_index: int | None) -> None:
+           threads: int | None, class_name: str | None) -> None:
     """Draw what directions of weights do, each at its recommended length, and measure it.
 
     Writes NAME-survey.csv and NAME-survey.jpg, those first that change pictures much, and little of what the classifier
@@ -203,7 +203,7 @@ def survey(source: Path, numbers: Sequence[int] | None, strength: float, latent_
     outputs = Outputs(out, [source, *([latent_file] if latent_file else [])], overwrite)
     csv_path, sheet_path = outputs.claim(f"{stem}-survey.csv", f"{stem}-survey.jpg")
     films = outputs.claim(*(f"{stem}-{number}.{video}" for number in chosen)) if video else []
-    model = open_class(generator, device, threads, class_index)
+    model = open_generator(generator, device, threads, class_name)
     judge = load_scorer(scorer, device=model.device)
     latents = model.sample(range(seed, seed + samples), truncation=0.7)
     with progress_bar(len(found), "directions", unit="direction") as bar:

@@ -23,6 +23,7 @@ from commands.options import (
     INVERSION_SETTINGS,
     all_faces_option,
     change_options,
+    class_option,
     controls_option,
     face_option,
     file_options,
@@ -55,11 +56,12 @@ OF_SOURCE = {"face": "--face", "all_faces": "--all-faces", "preset_name": "--pre
 @person_options
 @out_options
 @controls_option
+@class_option
 @model_options
 @click.pass_context
 def edit(ctx: click.Context, inputs: tuple[Path, ...], recipe_file: Path | None, like_file: Path | None,
-         photo_file: Path | None, generator: str, controls: str, device: str, threads: int | None, out: Path,
-         overwrite: bool, **options: Any) -> None:
+         photo_file: Path | None, generator: str, controls: str, class_name: str | None, device: str,
+         threads: int | None, out: Path, overwrite: bool, **options: Any) -> None:
     """Change faces: smile, age, hair colour and more.
 
     INPUT is a photo, or the .latent.safetensors of `gradctrl invert`; with --seed and no INPUT, a synthetic person.
@@ -91,7 +93,7 @@ def edit(ctx: click.Context, inputs: tuple[Path, ...], recipe_file: Path | None,
     recipe, edit = _wanted(recipe_file, like_file, options)
     if edit.method is not None and not named:
         controls = edit.method
-    editor = _make_editor(generator, controls, device, threads)
+    editor = _make_editor(generator, controls, device, threads, class_name)
     if recipe is not None and recipe_file:
         recipe.check(editor)
     elif recipe is not None and recipe.controls != editor.controls.hash:
@@ -181,10 +183,10 @@ def _wanted(recipe_file: Path | None, like_file: Path | None, options: dict[str,
                       **{name: options[name] for name in ("keep", "layers", "step", "method", "centred")})
 
 
-def _make_editor(generator: str, controls: str, device: str, threads: int | None) -> Editor:
+def _make_editor(generator: str, controls: str, device: str, threads: int | None, class_name: str | None) -> Editor:
     loaded = open_controls(controls)
     if not loaded.spaces:
         note(f"Warning: {controls}: does not say which space it belongs to; with another generator edits mean nothing")
     from editing import Editor
 
-    return Editor(open_generator(generator, device, threads), loaded)
+    return Editor(open_generator(generator, device, threads, class_name), loaded)

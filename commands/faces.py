@@ -15,6 +15,7 @@ from commands.files import open_cache
 from commands.options import (
     SEED,
     all_faces_option,
+    class_option,
     face_option,
     inversion_options,
     model_options,
@@ -67,9 +68,10 @@ def align(photos: tuple[Path, ...], face: int | None, all_faces: bool, size: int
 @inversion_options
 @click.option("--seed", type=SEED, default=0, help="Where the search begins; the same seed gives the same result.")
 @out_options
+@class_option
 @model_options
 def invert(photos: tuple[Path, ...], face: int | None, cache: bool | None, out: Path, overwrite: bool,
-           generator: str, device: str, threads: int | None, **options: Any) -> None:
+           generator: str, class_name: str | None, device: str, threads: int | None, **options: Any) -> None:
     """Find the latents whose pictures are the faces in photos.
 
     Writes PHOTO.latent.safetensors, which `gradctrl edit` takes in place of the photo, and PHOTO-inverted.png. Tells
@@ -90,7 +92,7 @@ def invert(photos: tuple[Path, ...], face: int | None, cache: bool | None, out: 
     from editing import Inverter
     from inversion import Projector, save_inversion, save_picture
 
-    inverter = Inverter(Projector(open_generator(generator, device, threads)), open_cache(cache))
+    inverter = Inverter(Projector(open_generator(generator, device, threads, class_name)), open_cache(cache))
     for path in run.over(photos):
         with run.attempt():
             chosen, stem = choose_in(path, index_of(face))

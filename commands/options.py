@@ -39,6 +39,9 @@ _device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cud
                               help="Where to compute; auto takes a GPU if there is one.")
 _threads_option = click.option("--threads", type=click.IntRange(min=1),
                                help="CPU threads.  [default: PyTorch's choice]")
+class_option = click.option("--class", "class_name", metavar="NUMBER|NAME",
+                            help="What a generator that knows classes draws: a number from 0; of 1,000 classes a name "
+                                 "of ImageNet's too.  [default: its first]")
 device_options = several(_device_option, _threads_option)
 model_options = several(_generator_option, device_options)
 out_options = several(
@@ -192,13 +195,14 @@ person_options = several(
 
 
 
-def open_generator(source: str, device: str, threads: int | None) -> Generator:
-    """The generator of --generator, on the device of --device."""
+def open_generator(source: str, device: str, threads: int | None, class_name: str | None = None) -> Generator:
+    """The generator of --generator, on the device of --device, of the class of --class."""
     check_generator(source)
     import generators
 
     set_threads(threads)
-    return generators.load(source, device=device)
+    model = generators.load(source, device=device)
+    return model if class_name is None else model.of_class(generators.class_index(model, class_name))
 
 
 def open_controls(source: str) -> Controls:

@@ -15,6 +15,7 @@ from commands.checks import check_bank, check_files, check_generator
 from commands.console import LATENT, Outputs, note, one_line, progress_bar, wrote
 from commands.options import (
     SEED,
+    class_option,
     device_options,
     model_options,
     open_generator,
@@ -39,8 +40,6 @@ SAMPLE_BATCH = 8
 @click.option("--seed", type=SEED, default=0, help="Seed of the first; the others follow.")
 @click.option("--truncation", type=click.FloatRange(0.0, 1.5),
               help="1: as varied as the generator can; less is more typical.  [default: 0.7; of a bank 1]")
-@click.option("--class", "class_name", metavar="NAME",
-              help="What is drawn, of a generator that knows classes: a number, or a name of ImageNet's.")
 @click.option("--sheet", is_flag=True, help="Also write all of them as one picture.")
 @click.option("--bank", type=click.Path(path_type=Path), metavar="FOLDER",
               help="Write a bank instead, that controls can be trained on; one that was stopped goes on.")
@@ -48,6 +47,7 @@ SAMPLE_BATCH = 8
               help="Pictures of the bank.")
 @click.option("--batch", type=click.IntRange(min=1), default=SAMPLE_BATCH, help="Drawn at once; of the bank.")
 @out_options
+@class_option
 @model_options
 @click.pass_context
 def sample(context: click.Context, count: int, seed: int, truncation: float | None, class_name: str | None,
@@ -63,12 +63,12 @@ def sample(context: click.Context, count: int, seed: int, truncation: float | No
       gradctrl sample --count 8 --seed 3 --sheet --out people
       gradctrl sample --count 10000 --bank bank
     """
-    _check_use(context, unwanted=("ending", "batch") if bank is None else ("sheet", "class_name", "out", "overwrite"),
+    _check_use(context, unwanted=("ending", "batch") if bank is None else ("sheet", "out", "overwrite"),
                why="goes with --bank" if bank is None else "does not go with --bank")
     check_generator(generator)
     if bank is not None:
         sample_bank(bank, count=count, seed=seed, truncation=1.0 if truncation is None else truncation, ending=ending,
-                    batch=batch, generator=generator, device=device, threads=threads)
+                    batch=batch, generator=generator, device=device, threads=threads, class_name=class_name)
     else:
         _sample_files(count, seed, 0.7 if truncation is None else truncation, class_name, sheet,
                       Outputs(out, [], overwrite), generator, device, threads)
@@ -88,12 +88,10 @@ def _sample_files(count: int, seed: int, truncation: float, class_name: str | No
     seeds = range(seed, seed + count)
     sheet_path = outputs.claim(f"samples{seeds[0]}-{seeds[-1]}.png") if sheet else []
     paths = [outputs.claim(f"sample{number}.png", f"sample{number}{LATENT}") for number in seeds]
-    from generators import class_index, to_pixels
+    from generators import to_pixels
     from inversion import Inversion, save_inversion, save_picture
 
-    model = open_generator(generator, device, threads)
-    if class_name is not None:
-        model = model.of_class(class_index(model, class_name))
+    model = open_generator(generator, device, threads, class_name)
     pictures: list[np.ndarray] = []
     with progress_bar(count, "samples", unit="sample") as bar:
         for start in range(0, count, SAMPLE_BATCH):
@@ -128,11 +126,11 @@ BANK = click.argument("bank", type=click.Path(path_type=Path), metavar="BANK")
 
 
 def sample_bank(folder: Path, *, count: int, seed: int, truncation: float, ending: str, batch: int, generator: str,
-                device: str, threads: int | None) -> None:
+                device: str, threads: int | None, class_name: str | None = None) -> None:
     """What `sample --bank` does."""
     from learning.bank import write_bank
 
-    model = open_generator(generator, device, threads)
+    model = open_generator(generator, device, threads, class_name)
     done = 0
     with progress_bar(count, "samples", unit="sample") as bar:
         follow = follower(bar)

@@ -106,7 +106,7 @@ class Inverter:
 
     def key(self, chosen: ChosenFace, settings: ProjectorSettings) -> str:
         """What the inversion of a face is found by (`InversionCache.key`)."""
-        return InversionCache.key(chosen.photo.sha256, chosen.face.quad, self.generator.hash,
+        return InversionCache.key(chosen.photo.sha256, chosen.face.quad, self.generator.identity,
                                   self.projector.resolve(settings))
 
     def cached(self, chosen: ChosenFace, settings: ProjectorSettings) -> Inversion | None:

@@ -76,7 +76,7 @@ class Recipe:
     """Everything that an edit depends on. It holds no picture and no name of the photo, only the photo's hash."""
 
     source: PhotoSource | SampleSource
-    generator: str  # `Generator.hash`.
+    generator: str  # `Generator.identity`.
     space: str      # `Space.to_text` of its W.
     controls: str   # `Controls.hash`.
     edit: Edit
@@ -85,8 +85,9 @@ class Recipe:
     @staticmethod
     def of(source: PhotoSource | SampleSource, generator: Generator, controls: Controls, edit: Edit) -> Recipe:
         """The recipe of an edit by a generator and controls."""
-        return Recipe(source=source, generator=generator.hash, space=generator.space.to_text(), controls=controls.hash,
-                      edit=edit, sets={name: each.hash for name, each in controls.sets_of(edit.strengths).items()})
+        return Recipe(source=source, generator=generator.identity, space=generator.space.to_text(),
+                      controls=controls.hash, edit=edit,
+                      sets={name: each.hash for name, each in controls.sets_of(edit.strengths).items()})
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT, "source": pack_source(self.source), "generator": self.generator,
@@ -99,12 +100,12 @@ class Recipe:
         Raises:
             InputError: saying which of them it is.
         """
-        for what, mine, theirs in (("generator", self.generator, editor.generator.hash),
+        for what, mine, theirs in (("generator", self.generator, editor.generator.identity),
                                    ("controls", self.controls, editor.controls.hash)):
             if mine != theirs:
                 raise InputError(None,
                                  f"this recipe was made with {what} {in_words(mine)}, not with what is loaded "
-                                 f"({theirs[:12]})", f"load the same {what}, or make the edit anew")
+                                 f"({in_words(theirs)})", f"load the same {what}, or make the edit anew")
         for name, found in editor.controls.sets_of(self.edit.strengths).items():
             mine = self.sets.get(name, found.hash)  # Former versions' recipes do not tell.
             if mine != found.hash:

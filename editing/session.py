@@ -32,7 +32,7 @@ class Session:
 
     name: str                            # Of the subject, for the names of files.
     source: PhotoSource | SampleSource
-    generator: str                       # `Generator.hash`.
+    generator: str                       # `Generator.identity`.
     edit: Edit
     inversion: Inversion | None = None   # Of a photo's face; None: a sample, which its seed draws again.
     photo: Photo | None = None           # These two together, or neither: to put the face back into the photo.

@@ -323,6 +323,7 @@ class Generator(nn.Module, ABC):
             raise InputError(None, f"this generator has no class {index}",
                              f"choose one of 0 to {self.c_dim - 1}" if self.c_dim else "it draws one class alone")
         copied = self.with_weights({})
+        copied.__dict__["hash"] = self.hash  # The weights are the same.
         copied.mapping.class_index = index  # type: ignore[assignment]
         return copied
 
@@ -353,6 +354,16 @@ class Generator(nn.Module, ABC):
         Computed on first use and kept: take it before training the weights or changing their precision.
         """
         return fingerprint(self.state_dict())
+
+    @property
+    def class_index(self) -> int | None:
+        """The class that is drawn; None: the generator knows no classes."""
+        return int(self.mapping.class_index) if self.c_dim else None  # type: ignore[arg-type]
+
+    @property
+    def identity(self) -> str:
+        """The hash, and of a generator that knows classes the one that is drawn: with it, a seed names a picture."""
+        return self.hash + (f" class {self.class_index}" if self.c_dim else "")
 
     @property
     def space(self) -> Space:

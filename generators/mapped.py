@@ -31,7 +31,9 @@ def write_mapped(path: str | os.PathLike[str], generator: Generator) -> None:
     state = {name: value.permute(0, 2, 3, 1) if value.ndim == 4 else value
              for name, value in generator.state_dict().items()}  # Channels last, as convolutions want them.
     spaces = {f"space.{kind}": space.to_text() for kind, space in generator.spaces.items()}
-    write_tensors(path, state, {"format": FORMAT, "hash": generator.hash, "architecture": generator.config.architecture,
+    classes = {"class": str(generator.class_index)} if generator.c_dim else {}
+    write_tensors(path, state, {"format": FORMAT, "hash": generator.hash, **classes,
+                                "architecture": generator.config.architecture,
                                 **architecture.metadata_of(generator.config), **spaces})
 
 
@@ -56,5 +58,7 @@ def load_mapped(path: str | os.PathLike[str]) -> Generator:
     generator.load_state_dict(state, assign=True)
     spaces = {key.removeprefix("space."): Space.from_text(text) for key, text in metadata.items()
               if key.startswith("space.")}
+    if "class" in metadata:
+        generator.mapping.class_index = int(metadata["class"])  # type: ignore[assignment]
     vars(generator).update(hash=metadata["hash"], spaces=spaces)
     return generator.requires_grad_(False).eval()

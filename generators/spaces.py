@@ -23,8 +23,9 @@ FORMER_BUNDLED = ("76607ecfab02d7f5fffc37d14fc0fb5b340f987affc94338d79252c94d11f
 
 
 def in_words(name: str) -> str:
-    """A generator, by its hash, or a space, by `Space.short`, for messages."""
-    return "the 128-pixel generator that former versions had bundled" if name in FORMER_BUNDLED else name[:12]
+    """A generator, by its hash or `Generator.identity`, or a space, by `Space.short`, for messages."""
+    return ("the 128-pixel generator that former versions had bundled" if name in FORMER_BUNDLED else
+            name[:12] + name[64:])
 
 
 @dataclass(frozen=True, eq=False)

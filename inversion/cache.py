@@ -78,18 +78,18 @@ class InversionCache:
         self._lock = threading.Lock()
 
     @staticmethod
-    def key(photo_hash: str, quad: np.ndarray | Sequence[Sequence[float]], generator_hash: str,
+    def key(photo_hash: str, quad: np.ndarray | Sequence[Sequence[float]], generator: str,
             settings: ProjectorSettings) -> str:
         """What an inversion is found by: 64 hexadecimal digits, from which nothing can be learned of the photo.
 
         Args:
             photo_hash: SHA-256 of the photo's file.
             quad: The face's FFHQ quad [4, 2] in photo pixels, of which the hundredths count.
-            generator_hash: `Generator.hash`.
+            generator: `Generator.identity`.
             settings: Of the inversion, as `Projector.resolve` gives them: they name the encoder.
         """
         corners = [[round(float(value), 2) + 0.0 for value in corner] for corner in quad]  # Never -0.0.
-        parts = {"version": VERSION, "photo": photo_hash, "quad": corners, "generator": generator_hash,
+        parts = {"version": VERSION, "photo": photo_hash, "quad": corners, "generator": generator,
                  "settings": asdict(settings)}
         return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

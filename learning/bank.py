@@ -38,7 +38,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "space": (str,), "generator_hash": (str,), "truncation": (float, int), "seed": (int,), "count": (int,),
     "ending": (str,), "resolution": (int,), "w_dim": (int,),
 }  # fmt: skip
-_OPTIONS = {"generator_hash": "--generator", "ending": "--format"}  # What the command line calls a setting.
+_OPTIONS = {"generator_hash": "--generator and --class", "ending": "--format"}  # What the command line calls a setting.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class SampleBank:
 
     folder: Path
     space: str         # `Space.to_text` of the latents.
-    generator_hash: str  # Of the generator that drew the pictures.
+    generator_hash: str  # `Generator.identity` of what drew the pictures.
     truncation: float  # psi of the mapping network; 1: as varied as the generator can.
     seed: int          # Of sample 0; sample i has seed + i.
     count: int         # How many samples.
@@ -210,7 +210,7 @@ def write_bank(generator: Generator, folder: str | os.PathLike[str], *, count: i
         raise InputError(None, f"count and batch must be 1 or more, not {count} and {batch}")
     if ending not in ENDINGS:
         raise InputError(None, f"pictures of a bank end in {', '.join(ENDINGS)}, not {ending!r}", "choose one of these")
-    bank = SampleBank(folder=Path(folder), space=generator.space.to_text(), generator_hash=generator.hash,
+    bank = SampleBank(folder=Path(folder), space=generator.space.to_text(), generator_hash=generator.identity,
                       truncation=float(truncation), seed=seed, count=count,
                       ending=ending, resolution=generator.side_for(PICTURES), w_dim=generator.w_dim)
     _begin(bank)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import math
 import re
+import time
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from directions import ALL_LAYERS, Control, Controls, Direction, LinearDirection
 from directions.combining import combined
 from directions.components import Components, ComponentSettings
 from directions.files import NAMED
-from directions.finding import find_components
+from directions.finding import cached_components, find_components
 from directions.holding import held_still
 from directions.methods import NAME
 from directions.named import DirectionSet, ganspace_components
 from generators import Generator
 from page.jobs.editing import edited_picture, preview_picture
+from page.jobs.executors import InversionQueue
+from page.jobs.inverting import WAY, Waiting, giving_way, in_turn
 from page.jobs.measuring import Effect, effect_of
 from page.jobs.opening import sample_subject
 from page.state.discovery import MEAN, OWN, SAMPLE, SHOWN, Collection, Discovery
@@ -34,13 +37,23 @@ from weights.store import path_of
 NEAREST, FARTHEST = 3, 20   # Standard deviations to either side: of the widest component, and at most.
 TRUNCATION = 0.7            # Of samples, as in GANSpace's figures.
 COMPONENTS, SEFA = "components", "sefa"      # Names of collections; those of sets are the sets' own.
-FILE = "file"
+FILE, LAYER = "file", "layer"                # The visitor's own file, and the layer that the visitor has searched.
+LAYER_SAMPLES, LAYER_COUNT = 2000, 40        # Of a search on the page: some minutes on two cores.
 SEFA_COUNT = 40
 TITLES = {COMPONENTS: "GANSpace: 80 components of W", SEFA: "Sefa: what the layers' styles react to most",
           "ganspace": "GANSpace: edits that its authors named", "navigan": "NaviGAN: directions in the weights"}
 NOTICEABLE = 0.3            # Standard deviations of a score from which an effect is told.
 LINK = re.compile(r"(?P<collection>[a-z]+);(?P<amounts>(?:\d+=-?[\d.]+,?)*);(?P<layers>\d+:\d+)?;(?P<centred>[01])"
                   r";(?P<who>sample|mean)(?P<seed>\d*)")
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """How far a search for components is."""
+
+    done: int        # Samples,
+    total: int       # in all.
+    seconds: float   # So far.
 
 
 def collections(models: EditingModels) -> list[str]:
@@ -113,8 +126,9 @@ def choose(discovery: Discovery, name: str, models: EditingModels) -> None:
     Raises:
         InputError: there is none that fits.
     """
-    if name == FILE and discovery.own is not None:
-        discovery.collection = discovery.own
+    kept = {FILE: discovery.own, LAYER: discovery.searched}.get(name)
+    if kept is not None:
+        discovery.collection = kept
     else:
         discovery.collection = open_collection(name, models)
     discovery.page, discovery.amounts = 0, {}
@@ -135,7 +149,7 @@ def subject_of(visitor: Visitor, models: EditingModels) -> EditSubject:
     generator = models.generator
     name = MEAN if discovery.who == MEAN else f"sample-{discovery.seed}"
     kept = visitor.discovered
-    if kept is None or (kept.name, kept.generator) != (name, generator.hash):
+    if kept is None or (kept.name, kept.generator) != (name, generator.identity):
         truncation = 0.0 if discovery.who == MEAN else TRUNCATION
         kept = visitor.discovered = replace(sample_subject(generator, discovery.seed, truncation), name=name)
     return kept
@@ -234,6 +248,42 @@ def open_file(path: str | Path, name: str, models: EditingModels) -> Collection:
         return of_components(FILE, found, {})
     except InputError as error:
         raise error.about(name) from error
+
+
+class _Ended(Exception):
+    """A search was to end."""
+
+
+def search_layer(discovery: Discovery, layer: str, models: EditingModels, inversions: InversionQueue,
+                 ) -> Iterator[Waiting | SearchProgress]:
+    """Find components of a layer, yielding how far it is; in the end they are what the visitor looks at.
+
+    They are kept as those of `gradctrl discover components` are. `Discovery.end_search` ends it, and so does closing
+    the iterator; that leaves everything as it was.
+
+    Raises:
+        InputError: there is no such layer, memory does not suffice, or too many wait.
+    """
+    settings = ComponentSettings(layer=layer, analysis="incremental", samples=LAYER_SAMPLES, count=LAYER_COUNT)
+    stop, generator = discovery.begin_search(), models.generator
+
+    def work(is_ended: Callable[[], bool], on_step: Callable[[SearchProgress], None]) -> Components | None:
+        begin, go_on = time.monotonic(), giving_way(is_ended, WAY)
+
+        def on_samples(done: int, total: int) -> None:
+            on_step(SearchProgress(done, total, time.monotonic() - begin))
+            if go_on():
+                raise _Ended
+
+        try:
+            return cached_components(generator, settings, on_step=on_samples)[0]
+        except _Ended:
+            return None
+
+    found = yield from in_turn(inversions, work, 0.0, stop)
+    if found is not None and discovery.stop is stop:
+        discovery.searched = of_components(LAYER, found, {})
+        choose(discovery, LAYER, models)
 
 
 def link_of(discovery: Discovery) -> str:

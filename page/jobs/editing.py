@@ -85,5 +85,5 @@ def session_of(visitor: Visitor, generator: Generator, *, with_photo: bool) -> S
     """
     subject = visitor.present_subject
     photo, face = (subject.photo, subject.face) if with_photo else (None, None)
-    return Session(name=subject.name, source=subject.source, generator=generator.hash, edit=visitor.edit,
+    return Session(name=subject.name, source=subject.source, generator=generator.identity, edit=visitor.edit,
                    inversion=subject.inversion, photo=photo, face=face)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Generator as Yields
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from page.jobs.zero_gpu import PREVIEW_STEPS, invert_on_lent_gpu, zero_gpu
 from page.state.models import EditingModels
 from page.state.visitor import EditSubject, Visitor
 
+Report = TypeVar("Report")
+Result = TypeVar("Result")
 # How long an inversion waits for edits after a step at most, in units of that step's time.
 WAY = 2.0        # One that makes a face better, which can be edited already.
 FIRST_WAY = 0.5  # One before which there is nothing to edit: who comes while others move sliders would wait for long.
@@ -114,24 +117,42 @@ def _in_turn(models: EditingModels, chosen: ChosenFace, settings: ProjectorSetti
              ) -> Yields[Waiting | Progress, None, Inversion | None]:
     """Make an inversion when its turn comes, and return it; None: it was ended while it waited."""
     projector, crop = models.projector, chosen.crop(models.generator.img_resolution)
-    reports: queue.SimpleQueue[Progress] = queue.SimpleQueue()
+
+    def work(is_ended: Callable[[], bool], on_step: Callable[[Progress], None]) -> Inversion:
+        def should_stop() -> bool:
+            if after is not None:
+                after.give_way(LONGEST_WAY, is_ended)
+            return is_ended()
+
+        return make(projector, crop, projector.resolve(settings), should_stop, on_step, way)
+
+    return (yield from in_turn(inversions, work, models.timing.seconds(settings) or 0.0, stop))
+
+
+def in_turn(inversions: InversionQueue, work: Callable[[Callable[[], bool], Callable[[Report], None]], Result],
+            seconds: float, stop: threading.Event) -> Yields[Waiting | Report, None, Result | None]:
+    """Have something long done when its turn comes, yielding what it reports, and return it; None: it had no turn.
+
+    Args:
+        inversions: Where it waits.
+        work: Given what tells whether to end, asked now and then, and where to report.
+        seconds: That it is expected to take.
+        stop: Set to end it.
+    Raises:
+        InputError: too many wait.
+    """
+    reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
     left = threading.Event()
 
     def is_ended() -> bool:
         return stop.is_set() or left.is_set() or inversions.closing.is_set()
 
-    def should_stop() -> bool:
-        if after is not None:
-            after.give_way(LONGEST_WAY, is_ended)
-        return is_ended()
-
-    job = inversions.submit(lambda: make(projector, crop, projector.resolve(settings), should_stop, reports.put, way),
-                            models.timing.seconds(settings) or 0.0)
+    job = inversions.submit(lambda: work(is_ended, reports.put), seconds)
     try:
-        for progress in reported(job, reports, LOOK):
+        for report in reported(job, reports, LOOK):
             ahead, seconds_ahead = inversions.ahead(job)
-            if progress is not None:
-                yield progress
+            if report is not None:
+                yield report
             elif stop.is_set() and job.cancel():
                 return None
             elif ahead:

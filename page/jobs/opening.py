@@ -79,7 +79,7 @@ def draw_sample(visitor: Visitor, generator: Generator, seed: int, truncation: f
 def sample_subject(generator: Generator, seed: int, truncation: float) -> EditSubject:
     """A synthetic sample, to be edited."""
     latent = generator.sample([seed], truncation=truncation)
-    return EditSubject(name=f"sample-{seed}", generator=generator.hash, latent=latent[0].float().cpu(),
+    return EditSubject(name=f"sample-{seed}", generator=generator.identity, latent=latent[0].float().cpu(),
                        source=SampleSource(seed=seed, truncation=truncation),
                        picture=to_pixels(generator.render(latent))[0])
 
@@ -90,10 +90,10 @@ def resume(visitor: Visitor, session: Session, generator: Generator) -> None:
     Raises:
         InputError: it belongs to another generator.
     """
-    if session.generator != generator.hash:
+    if session.generator != generator.identity:
         raise InputError(None, f"this session was saved with generator {in_words(session.generator)}, and "
-                         f"{generator.hash[:12]} is loaded", "choose the session's generator in the tab Models, or "
-                         "begin again with the photo")
+                         f"{in_words(generator.identity)} is loaded", "choose the session's generator in the tab "
+                         "Models, or begin again with the photo")
     session.edit.check()
     visitor.end_inversion()
     if isinstance(session.source, SampleSource):
@@ -103,7 +103,7 @@ def resume(visitor: Visitor, session: Session, generator: Generator) -> None:
         assert inversion is not None
         inversion.generator_of(generator)  # Refuses one that is damaged.
         visitor.begin_edits(EditSubject(
-            name=session.name, generator=generator.hash, latent=inversion.latent, picture=inversion.picture,
+            name=session.name, generator=generator.identity, latent=inversion.latent, picture=inversion.picture,
             photo=session.photo, face=session.face, inversion=inversion, source=session.source, from_cache=True))
     subject = visitor.present_subject
     subject.history.push(session.edit)

@@ -23,7 +23,7 @@ LENT_DEVICE = "cuda"
 PREVIEW_STEPS = 5  # Between two pictures of a running inversion.
 LENT_LEAST, LENT_STEP = 15, 0.1  # Seconds that a lent GPU is asked for: to begin with, and for each step.
 
-_ON_CPU: dict[str, Projector] = {}  # By generator hash: what a lent process finds, since it is a copy of this one.
+_ON_CPU: dict[str, Projector] = {}  # By `Generator.identity`; a lent process is a copy of this one.
 
 
 def zero_gpu() -> bool:
@@ -46,7 +46,7 @@ def lender() -> Callable[..., Iterator[Progress | Inversion]]:
     return decorated
 
 
-def seconds_lent(generator_hash: str, crop: np.ndarray, settings: ProjectorSettings, flag: str, device: str) -> int:
+def seconds_lent(identity: str, crop: np.ndarray, settings: ProjectorSettings, flag: str, device: str) -> int:
     """How long a GPU is asked for, by the settings of the preset. ZeroGPU ends what takes longer."""
     return LENT_LEAST + round(LENT_STEP * settings.all_steps)
 
@@ -54,12 +54,12 @@ def seconds_lent(generator_hash: str, crop: np.ndarray, settings: ProjectorSetti
 def invert_on_lent_gpu(projector: Projector, crop: np.ndarray, settings: ProjectorSettings, *,
                        should_stop: Callable[[], bool], on_step: Callable[[Progress], None]) -> Inversion:
     """As `Projector.invert`, in the process with the GPU."""
-    _ON_CPU[projector.generator.hash] = projector
+    _ON_CPU[projector.generator.identity] = projector
     inversion = None
     with tempfile.TemporaryDirectory() as folder:  # Another process sees no event of this one, but it sees a file.
         flag = Path(folder) / "stop"
         try:
-            for report in lender()(projector.generator.hash, crop, settings, str(flag), LENT_DEVICE):
+            for report in lender()(projector.generator.identity, crop, settings, str(flag), LENT_DEVICE):
                 if should_stop():
                     flag.touch()
                 if isinstance(report, Inversion):
@@ -73,11 +73,11 @@ def invert_on_lent_gpu(projector: Projector, crop: np.ndarray, settings: Project
     return inversion
 
 
-def on_lent_gpu(generator_hash: str, crop: np.ndarray, settings: ProjectorSettings, flag: str,
+def on_lent_gpu(identity: str, crop: np.ndarray, settings: ProjectorSettings, flag: str,
                 device: str) -> Iterator[Progress | Inversion]:
     """In the process with the GPU: what the inversion reports, then its record. The models are there, on the CPU."""
     torch.set_num_threads(1)  # A fork has none of the threads that torch would wait for, for ever.
-    on_cpu = _ON_CPU[generator_hash]
+    on_cpu = _ON_CPU[identity]
     projector = Projector(copy.deepcopy(on_cpu.generator).to(device), encoder=on_cpu.encoder)
     reports: queue.SimpleQueue[Progress] = queue.SimpleQueue()
     left = threading.Event()

@@ -84,7 +84,7 @@ class EditSubject:
 
     name: str                           # For the names of saved files.
     source: PhotoSource | SampleSource
-    generator: str                      # `Generator.hash` of the latent's.
+    generator: str                      # `Generator.identity` of the latent's.
     latent: Tensor                      # w [w_dim] or w+ [num_ws, w_dim], float32 on the CPU.
     picture: np.ndarray                 # The latent's picture, uint8 [R, R, 3].
     inversion: Inversion | None = None  # These three for a photo only.
@@ -216,6 +216,7 @@ class Visitor:
         """
         self.end_inversion()
         self.end_batch()
+        self.discovery.end_search()
         self.photo, self.faces, self.chosen, self.subject, self._folder = None, [], None, None, ""
         self.subjects, self.faceless, self.former, self.token, self.preparing = {}, None, None, "", False
         self.lesson, self.discovery, self.discovered = None, Discovery(), None

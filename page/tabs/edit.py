@@ -439,7 +439,7 @@ class EditTab(PhotoHandlers):
     def on_models(self, visitor: Visitor) -> Update:
         """Follow another generator or other controls. A subject of another generator is let go."""
         models, subject = self.services.models_of(visitor), visitor.subject
-        if subject is not None and subject.generator != models.generator.hash:
+        if subject is not None and subject.generator != models.generator.identity:
             visitor.end_inversion()
             visitor.subject = None
             return {self.visitor: visitor, **self.blank(EMPTY)}

@@ -23,7 +23,7 @@ def gallery(models: EditingModels) -> list[tuple[str, str]]:
         InputError: the generator cannot be loaded.
     """
     generator = models.generator
-    folder = files.private_dir() / "examples" / generator.hash[:16]
+    folder = files.private_dir() / "examples" / (generator.hash[:16] + generator.identity[64:].replace(" ", "-"))
     paths = [folder / f"sample-{seed}.jpg" for seed in SEEDS]
     if not all(path.is_file() for path in paths):
         pictures = to_pixels(generator.render(generator.sample(SEEDS, truncation=TRUNCATION),

@@ -246,7 +246,6 @@ def test_the_command_line_draws_a_class(generator: BigGAN, file: Path, tmp_path:
     latent = load_inversion(tmp_path / "sample3.latent.safetensors").latent.double()
     assert torch.allclose(latent, generator.of_class(2).sample([3], truncation=0.4)[0], atol=1e-6)
     refused(*common, "--class", 9, "--out", tmp_path / "b", words="choose one of 0 to 2")
-    refused(*common, "--class", 1, "--bank", tmp_path / "c", words="--class does not go with --bank", code=2)
 
 
 def test_files_that_do_not_fit_are_refused(of: dict[str, Tensor], tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""The option --class: what a class-conditional StyleGAN2 draws, by every command that makes or edits pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import directions
+import gradctrl
+from directions import GradCtrlControl
+from editing import load_recipe
+from generators import StyleGAN2, StyleGAN2Config, load, load_mapped, write_mapped
+from generators import checkpoints as readers
+from inversion import load_inversion
+from inversion.settings import PRESETS
+from learning import open_bank
+from tests.commands.running import fine, made_by, refused
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Hardly any steps, and a folder of fetched files of the test's own."""
+    monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("generators.statistics.SAMPLES", 600)
+    for name, settings in PRESETS.items():
+        monkeypatch.setitem(PRESETS, name, replace(settings, steps=2, tuning_steps=0))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator of three classes with random weights, 32 x 32."""
+    torch.manual_seed(0)
+    config = StyleGAN2Config(img_resolution=32, channels=(16, 16, 12, 8), z_dim=8, w_dim=8, mapping_layers=2, c_dim=3)
+    path = tmp_path_factory.mktemp("generators") / "three.safetensors"
+    readers.write(path, config, StyleGAN2(config).state_dict())
+    return path
+
+
+@pytest.fixture
+def controls_of_the_third(file: Path, tmp_path: Path) -> Path:
+    generator = load(file).of_class(2)
+    torch.manual_seed(1)
+    classifier = gradctrl.Classifier(hidden_weight=torch.randn(4, 8), hidden_bias=torch.randn(4),
+                                     out_weight=torch.randn(1, 4), out_bias=torch.randn(1))
+    control = GradCtrlControl(name="smile", classes=("no", "yes"), classifier=classifier, keep={}, layers=(4, 64))
+    directions.save(tmp_path / "third.safetensors", [control], spaces=generator.spaces)
+    return tmp_path / "third.safetensors"
+
+
+def test_samples_and_banks(file: Path, tmp_path: Path) -> None:
+    made_by("sample", "--generator", file, "--count", 1, "--seed", 3, "--class", 2, "--out", tmp_path)
+    drawn = load_inversion(tmp_path / "sample3.latent.safetensors")
+    third = load(file).of_class(2)
+    assert torch.allclose(drawn.latent, third.sample([3], truncation=0.7)[0], atol=1e-6)
+    assert drawn.space.matches(third.space)
+    assert not drawn.space.matches(load(file).space)
+    bank = "sample", "--generator", file, "--bank", tmp_path / "bank", "--count", 3
+    made_by(*bank, "--class", 2)
+    assert torch.allclose(open_bank(tmp_path / "bank").latents(), third.sample([0, 1, 2]), atol=1e-6)
+    refused(*bank, "--class", 1, words="class 2, not")
+    refused("sample", "--generator", file, "--class", 7, "--out", tmp_path / "a", words="no class 7")
+    refused("sample", "--generator", file, "--class", "tabby", "--out", tmp_path / "a", words="have no names")
+    refused("sample", "--class", 0, "--out", tmp_path / "a", words="it draws one class alone")
+
+
+def test_inversions_are_of_the_class(file: Path, astronaut_file: Path, tmp_path: Path) -> None:
+    """Also in the cache: that of one class is not taken for another's."""
+    of = "invert", astronaut_file, "--generator", file, "--preset", "fast", "--cache"
+    made_by(*of, "--class", 2, "--out", tmp_path / "third")
+    made_by(*of, "--out", tmp_path / "first")
+    third, first = (load_inversion(tmp_path / name / "astronaut.latent.safetensors") for name in ("third", "first"))
+    assert third.space.matches(load(file).of_class(2).space)
+    assert first.space.matches(load(file).space)
+    _, told = fine(*of, "--class", 2, "--out", tmp_path / "again")
+    assert "from the cache" in told
+
+
+def test_edits_and_recipes(file: Path, controls_of_the_third: Path, tmp_path: Path) -> None:
+    of = "--generator", file, "--controls", controls_of_the_third
+    edit = "edit", "--seed", 1, "--set", "smile=1", *of
+    [picture, recipe] = made_by(*edit, "--class", 2, "--out", tmp_path)
+    again = made_by("edit", "--recipe", recipe, *of, "--class", 2, "--out", tmp_path / "again")
+    assert Image.open(picture).tobytes() == Image.open(again[0]).tobytes()
+    assert load_recipe(recipe).generator == f"{load(file).hash} class 2"
+    refused("edit", "--recipe", recipe, *of, "--out", tmp_path / "b", words="these controls are for the space")
+    refused(*edit, "--out", tmp_path / "c", words="space")  # The controls are of another class's W.
+
+
+def test_discovery(file: Path, tmp_path: Path) -> None:
+    of = "--generator", file, "--class", 2
+    [found] = made_by("discover", "components", *of, "--samples", 500, "--count", 4,
+                      "--out", tmp_path / "c.safetensors")
+    made_by("discover", "sheet", found, *of, "--components", "0-1", "--columns", 3, "--out", tmp_path)
+    refused("discover", "save", found, "--component", 1, "--name", "one", "--generator", file,
+            "--out", tmp_path / "one.safetensors", words="space")
+    [basis] = made_by("discover", "weights", *of, "--layer", "b16.conv1", "--basis", "svd", "--count", 2,
+                      "--out", tmp_path / "svd.safetensors")
+    made_by("discover", "save", basis, "--component", 1, "--name", "one", "--generator", file, "--class", 1,
+            "--out", tmp_path / "one.safetensors")  # Weights are those of all classes.
+
+
+def test_a_mapped_generator_keeps_its_class(file: Path, tmp_path: Path) -> None:
+    generator = load(file).of_class(1)
+    write_mapped(tmp_path / "mapped.safetensors", generator)
+    mapped = load_mapped(tmp_path / "mapped.safetensors")
+    assert mapped.identity == generator.identity == f"{load(file).hash} class 1"
+    assert torch.equal(mapped.sample([4]), generator.sample([4]))
