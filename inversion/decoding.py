@@ -28,6 +28,8 @@ _MISSING = 0.1        # A photo of which more is missing is refused.
 _FAR = 16             # Levels: where two guesses at what is missing are further apart, it is missing.
 _LARGE_TEXT, _LARGE_PROFILE = 2**20, 16 * 2**20  # Bytes; Pillow reads no texts beyond this.
 _GREY = 2             # Levels between the channels of what still is grey: rounding.
+DEEP = ("The photo has 16 bits a colour and is edited with 8, as what is saved has: smooth areas may show steps, also "
+        "where nothing is edited; keep the original if that matters")
 
 DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AssertionError, RuntimeError,
@@ -106,6 +108,8 @@ def decode(data: bytes, name: str) -> Decoded:
         image = open_image(data, kind)
         _check_size(*image.size, kind, name)
         image, warnings = _loaded(image, data, kind, name)
+        if _bits_of(image, data, kind) > 8:
+            warnings = (*warnings, DEEP)
         # The code points stand before a profile in a PNG, and behind it in a HEIC and an AVIF.
         first = coding if kind == "PNG" or "icc_profile" not in image.info else None
         image, more = _reduced(_of_plain_mode(image), width, height)
@@ -212,6 +216,13 @@ def _loaded(image: Image.Image, data: bytes, kind: str, name: str) -> tuple[Imag
         return image, (f"The file is cut short: about {missing:.1%} of the picture is missing, and grey, black "
                        "or coarse instead; copy or download the photo again if that matters",)
     return image, ()
+
+
+def _bits_of(image: Image.Image, data: bytes, kind: str) -> int:
+    """Bits a colour that a PNG or TIFF holds; of the other kinds those of a result are enough, 8."""
+    if kind == "PNG":
+        return data[24]  # Of the header, the PNG specification's IHDR.
+    return max(image.tag_v2.get(258, (8,))) if kind == "TIFF" else 8  # type: ignore[attr-defined]  # BitsPerSample
 
 
 def _completed(data: bytes, pixels: int) -> tuple[Image.Image, float]:

@@ -180,9 +180,10 @@ def modes() -> Iterator[tuple[str, Case]]:
     for kind, levels in (("PNG", 0), ("JPEG", 3), ("TIFF", 0), ("BMP", 0)):
         yield f"{kind}, grey", Case(encoded(GREY, kind), grey, levels, mode="L")
     deep = GREY.astype(np.uint16) * 257
-    yield "PNG, grey of 16 bits", Case(encoded(deep, "PNG"), grey, mode="L")
-    yield "TIFF, grey of 16 bits", Case(encoded(deep, "TIFF"), grey, mode="L")
-    yield "PNG, colours of 16 bits", Case(deep_png(), PICTURE, 1)
+    yield "PNG, grey of 16 bits", Case(encoded(deep, "PNG"), grey, mode="L", warning="16 bits")
+    yield "TIFF, grey of 16 bits", Case(encoded(deep, "TIFF"), grey, mode="L", warning="16 bits")
+    for ending in ("png", "tiff"):
+        yield f"{ending.upper()}, colours of 16 bits", Case(of_16_bits(ending), PICTURE, 1, warning="16 bits")
     yield "TIFF, floating point", Case(encoded(Image.fromarray(GREY.astype(np.float32)), "TIFF"),
                                        refused="holds floating-point numbers, not colours; save")
     white = np.where(GREY > 120, 255, 0).astype(np.uint8)
@@ -216,10 +217,10 @@ def modes() -> Iterator[tuple[str, Case]]:
         index[..., None], 255, np.asarray(palette.convert("RGB"))).astype(np.uint8), mode="RGBA")
 
 
-def deep_png() -> bytes:
+def of_16_bits(ending: str) -> bytes:
     import cv2
 
-    return cv2.imencode(".png", PICTURE[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
+    return cv2.imencode(f".{ending}", PICTURE[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
 
 
 def colours() -> Iterator[tuple[str, Case]]:
