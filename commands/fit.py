@@ -196,8 +196,10 @@ def _fit(bank: SampleBank, names: str | None, test_share: float, options: Mappin
     given = {name: options[name] for name in (*OF_BOTH, "seed") if options[name] is not None}
     networks = {} if options["networks"] is None else {"networks": options["networks"]}
     shaping = {} if options["shaping"] is None else {"shaping": options["shaping"]}
-    controls = fit_from_bank(bank, scores, examples, split=split, keeping=options["keeping"],
-                     fit=FitScoresSettings(**given, **networks), few=FitExamplesSettings(**given, **shaping))
+    with progress_bar(0, "training", unit="epoch") as bar:
+        controls = fit_from_bank(bank, scores, examples, split=split, keeping=options["keeping"],
+                                 fit=FitScoresSettings(**given, **networks),
+                                 few=FitExamplesSettings(**given, **shaping), on_step=follower(bar))
     for way, chosen in (("the scores of all samples", [item for item in scores if item.attribute not in examples]),
                         ("examples of each class", [item for item in scores if item.attribute in examples])):
         if chosen:

@@ -7,7 +7,7 @@ the image classifier's is, and its gradient follows what changes the score, not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -164,7 +164,8 @@ class FitScoresSettings:
 
 
 def fit_scores(latents: Tensor, scores: Scores, statistics: Statistics, *,
-               settings: FitScoresSettings | None = None) -> Classifier:
+               settings: FitScoresSettings | None = None,
+               on_epoch: Callable[[int], None] | None = None) -> Classifier:
     """Fit a classifier on w to the logits that samples were scored with.
 
     Several networks start from different weights and see the samples in different orders; their mean, which is again
@@ -175,6 +176,7 @@ def fit_scores(latents: Tensor, scores: Scores, statistics: Statistics, *,
         scores: Graded scores of these samples.
         statistics: Of W; the networks see standard scores.
         settings: How; None: the defaults.
+        on_epoch: Called after each pass over the samples with how many there were.
     Returns:
         The classifier on plain w, in the latents' dtype and on their device; the same for the same seed.
 
@@ -188,14 +190,17 @@ def fit_scores(latents: Tensor, scores: Scores, statistics: Statistics, *,
     weights = [t.to(x).requires_grad_() for t in _initial_networks(x.shape[1], goal.shape[1], settings)]
     optimiser = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     batch = min(settings.batch, len(x))
+    steps = len(x) // batch  # Of an epoch.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate,
-                                                   total_steps=settings.epochs * (len(x) // batch))
-    for index in _batches(len(x), batch, settings):
+                                                   total_steps=settings.epochs * steps)
+    for step, index in enumerate(_batches(len(x), batch, settings), 1):
         loss = F.smooth_l1_loss(_forward(x[index], weights), goal[index], beta=0.5)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
+        if on_epoch is not None and step % steps == 0:
+            on_epoch(step // steps)
     return _fold([t.detach() for t in weights], statistics, middle, spread)
 
 

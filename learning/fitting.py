@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -18,7 +18,8 @@ from weights.errors import InputError
 
 def fit_to_scores(latents: Tensor, scores: Sequence[Scores], *, statistics: LatentStatistics,
                   held_out: Tensor | None = None,
-                  settings: FitScoresSettings | None = None) -> list[GradCtrlControl]:
+                  settings: FitScoresSettings | None = None,
+                  on_epoch: Callable[[int], None] | None = None) -> list[GradCtrlControl]:
     """Make controls that follow the scores of all samples (`fit_scores`), steered by projection.
 
     Args:
@@ -27,6 +28,7 @@ def fit_to_scores(latents: Tensor, scores: Sequence[Scores], *, statistics: Late
         statistics: Of W.
         held_out: Indexes of samples that are not trained on; the report's accuracy is on them.
         settings: How; None: the defaults.
+        on_epoch: Called after each pass over the samples, for each attribute again, with how many there were.
     Raises:
         InputError: as for `fit_scores`.
     """
@@ -35,7 +37,7 @@ def fit_to_scores(latents: Tensor, scores: Sequence[Scores], *, statistics: Late
         _check_length(latents, item)
         used = torch.ones(len(latents), dtype=torch.bool) if held_out is None else outside(len(latents), held_out)
         known = replace(item, known=item.mask & used)
-        classifier = fit_scores(latents, known, statistics, settings=settings)
+        classifier = fit_scores(latents, known, statistics, settings=settings, on_epoch=on_epoch)
         control = _control(item, scores, classifier=classifier, keeping="projection", statistics=statistics)
         report: dict[str, object] = {"trained on": f"scores of {int(known.mask.sum())} samples", "scorer": item.scorer}
         controls.append(_with_accuracy(control, latents, item, held_out, report))

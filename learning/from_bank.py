@@ -62,7 +62,8 @@ def choose_examples(item: Scores, split: Split, *, seed: int = 0) -> Examples:
 
 def fit_from_bank(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[str, Examples], *,
                   split: Split | None = None, keeping: Keeping | None = None, fit: FitScoresSettings | None = None,
-                  few: FitExamplesSettings | None = None) -> list[GradCtrlControl]:
+                  few: FitExamplesSettings | None = None,
+                  on_step: Callable[[int, int], None] | None = None) -> list[GradCtrlControl]:
     """Fit a control of each attribute: on examples where there are some, else on the scores of all samples.
 
     The accuracy in the reports is that on the samples to tune on, which are not trained on.
@@ -75,6 +76,8 @@ def fit_from_bank(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[
         keeping: How the controls keep other attributes; None: those trained on scores by projection, others by masks.
         fit: How classifiers are fitted to scores; None: the defaults.
         few: How they are trained on examples; None: the defaults.
+        on_step: Called with how many passes over the samples were made, and of how many: those for scores, since
+            examples take no time beside them.
     Returns:
         The controls in the order of `scores`, each keeping all others, with the bank's settings in their reports.
 
@@ -83,7 +86,15 @@ def fit_from_bank(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[
     """
     latents, split = bank.latents(), split or split_bank(bank.count)
     statistics = LatentStatistics.of(latents[split.fit])
+    fit = fit or FitScoresSettings()
+    total = fit.epochs * sum(item.attribute not in examples for item in scores)
     fitted: dict[str, GradCtrlControl] = {}
+    made = 0
+
+    def follow(epochs: int) -> None:
+        if on_step is not None:
+            on_step(made + epochs, total)
+
     for item in scores:
         if item.attribute in examples:
             chosen = examples[item.attribute]
@@ -93,7 +104,8 @@ def fit_from_bank(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[
         else:
             untested = replace(item, known=item.mask & outside(bank.count, split.test))
             [control] = fit_to_scores(latents, [untested], statistics=statistics,
-                                      held_out=split.tune if len(split.tune) else None, settings=fit)
+                                      held_out=split.tune if len(split.tune) else None, settings=fit, on_epoch=follow)
+            made += fit.epochs
         fitted[item.attribute] = replace(control, keeping=keeping or control.keeping, statistics=statistics)
     return [_finished(control, fitted, bank) for control in fitted.values()]
 

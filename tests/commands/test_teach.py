@@ -133,6 +133,13 @@ def test_the_table_tells_what_was_trained_on_what(bank: SampleBank, tmp_path: Pa
     assert not (tmp_path / "d.safetensors").exists()
 
 
+def test_training_on_scores_tells_how_far_it_is(world: World) -> None:
+    told: list[tuple[int, int]] = []
+    scores = list(world.bank.scores().values())
+    fit_from_bank(world.bank, scores, {}, fit=FitScoresSettings(epochs=3), on_step=lambda *at: told.append(at))
+    assert told == [(epoch, 6) for epoch in range(1, 7)]
+
+
 def test_a_class_that_is_rare_by_scores_is_left_out_unless_it_is_named(bank: SampleBank, tmp_path: Path) -> None:
     bright = bank.scores()["bright"]
     values = bright.values.clone()
