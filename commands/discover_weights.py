@@ -13,6 +13,7 @@ from commands.console import Outputs, note, progress_bar, wrote
 from commands.discover_options import NumberList
 from commands.options import SEED, class_option, model_options, open_generator, out_options
 from commands.samples import follower, table
+from commands.street import read_inputs
 from weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,14 +48,16 @@ SAMPLES, SHOWN = 8, 2          # By which directions are surveyed, and of which 
               help="Products for each direction: exactly with power, at most with lanczos.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures that are drawn at once.")
 @click.option("--seed", type=SEED, default=0, help="Of the first sample.")
+@click.option("--labels", "label_maps", type=click.Path(path_type=Path), multiple=True, metavar="MAP",
+              help="Of pix2pixHD, the label maps that are drawn; may be given several times.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE",
               help="Write them there (.safetensors).  [default: where they are found again by the same settings]")
 @click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
 @class_option
 @model_options
 def weights(layer: str, basis: str, count: int, solver: str, samples: int, truncation: float, side: int, backbone: str,
-            step: float, rounds: int, batch: int, seed: int, out: Path | None, overwrite: bool, generator: str,
-            device: str, threads: int | None, class_name: str | None) -> None:
+            step: float, rounds: int, batch: int, seed: int, label_maps: tuple[Path, ...], out: Path | None,
+            overwrite: bool, generator: str, device: str, threads: int | None, class_name: str | None) -> None:
     """Find directions in the weight of a convolution (NaviGAN).
 
     They are kept, by the generator's weights and these settings, and found again; a search that was stopped goes on
@@ -64,6 +67,7 @@ def weights(layer: str, basis: str, count: int, solver: str, samples: int, trunc
     Example:
       gradctrl discover weights --layer layers.2.conv2 --count 16
       gradctrl discover weights --layer layers.2.conv2 --basis svd --out svd.safetensors
+      gradctrl discover weights --generator latest_net_G.pth --labels map.png --layer coarse.decoder.b4.conv0
     """
     from directions.navigan.basis import BasisSettings, save_basis
     from directions.navigan.finding import cached_basis
@@ -73,9 +77,11 @@ def weights(layer: str, basis: str, count: int, solver: str, samples: int, trunc
                              samples=samples, truncation=truncation, side=side, step=step, rounds=rounds, seed=seed,
                              backbone=backbone)  # type: ignore[arg-type]
     model = open_generator(generator, device, threads, class_name)
+    inputs = read_inputs(model, label_maps)
     with progress_bar(0, "products", unit="product") as bar, progress_bar(count, "lengths") as lengths:
         # Lanczos is done when it is done, after the bar's products at the latest.
-        found, path = cached_basis(model, settings, batch=batch, on_product=follower(bar), on_length=follower(lengths))
+        found, path = cached_basis(model, settings, inputs=inputs, batch=batch, on_product=follower(bar),
+                                   on_length=follower(lengths))
     products = f" in {found.found['products']} products" if "products" in found.found else ""
     note(f"{len(found)} directions of {layer}{products}; the first and the last weigh {found.values[0]:.3g} and "
          f"{found.values[-1]:.3g}")

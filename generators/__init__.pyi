@@ -6,6 +6,7 @@ from .biggan import BigGAN as BigGAN
 from .biggan import BigGANConfig as BigGANConfig
 from .classes import class_index as class_index
 from .classes import class_names as class_names
+from .label_maps import read_label_maps as read_label_maps
 from .loading import choose_device as choose_device
 from .loading import convert as convert
 from .loading import fastest_dtype as fastest_dtype
@@ -15,6 +16,8 @@ from .mapped import load_mapped as load_mapped
 from .mapped import write_mapped as write_mapped
 from .mobilestylegan import MobileStyleGAN as MobileStyleGAN
 from .mobilestylegan import MobileStyleGANConfig as MobileStyleGANConfig
+from .pix2pixhd import Pix2PixHD as Pix2PixHD
+from .pix2pixhd import Pix2PixHDConfig as Pix2PixHDConfig
 from .pixels import from_bytes as from_bytes
 from .pixels import from_pixels as from_pixels
 from .pixels import to_bytes as to_bytes

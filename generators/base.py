@@ -43,19 +43,22 @@ class Layer:
     colours: bool    # Whether it is a colour layer.
 
 
-def _missing(part: str) -> InputError:
-    return InputError(None, f"this generator has no {part}", "use one of another architecture, as StyleGAN2")
+ANOTHER = "use one of another architecture, as StyleGAN2"
+
+
+def _missing(part: str, remedy: str = ANOTHER) -> InputError:
+    return InputError(None, f"this generator has no {part}", remedy)
 
 
 class MissingPart(nn.Module):
     """Stands where an architecture has no such part, and says so when it is called."""
 
-    def __init__(self, part: str) -> None:
+    def __init__(self, part: str, remedy: str = ANOTHER) -> None:
         super().__init__()
-        self.part = part
+        self.part, self.remedy = part, remedy
 
     def forward(self, *_: object, **__: object) -> NoReturn:
-        raise _missing(self.part)
+        raise _missing(self.part, self.remedy)
 
 
 class Generator(nn.Module, ABC):
@@ -67,6 +70,7 @@ class Generator(nn.Module, ABC):
     Attributes:
         architecture: Name of the architecture in files.
         noise_name: Name of the buffer in which a layer holds its noise map; "": there are none.
+        memory_format: In which `generators.load` lays out weights, as it is quickest on processors.
         z_dim: Length of z; 0: it draws from no z.
         c_dim: Number of class labels; 0: none.
         w_dim: Length of w; 0: it has no W.
@@ -83,6 +87,7 @@ class Generator(nn.Module, ABC):
 
     architecture: ClassVar[str]
     noise_name: ClassVar[str] = ""
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
     mapping: nn.Module
     config: Any
 
@@ -217,6 +222,8 @@ class Generator(nn.Module, ABC):
         Raises:
             ValueError: the latent is neither.
         """
+        if not self.w_dim:
+            self._refuse("latent")
         if latent.ndim == 2 and latent.shape[1] == self.w_dim:
             return latent[:, None, :].expand(-1, self.num_ws, -1)
         if latent.ndim == 3 and latent.shape[1:] == (self.num_ws, self.w_dim):
@@ -368,6 +375,8 @@ class Generator(nn.Module, ABC):
     @property
     def space(self) -> Space:
         """W; every file that holds a latent or a direction in W names it."""
+        if "w" not in self.spaces:
+            self._refuse("W")
         return self.spaces["w"]
 
     def _exact(self) -> Self:

@@ -66,8 +66,9 @@ def load(source: str | os.PathLike[str] = "bundled", *, device: str | torch.devi
 
     Args:
         source: "bundled", a name from the manifest whose file has been fetched, or a file: our .safetensors, NVIDIA's
-            .pkl (PyTorch or TensorFlow), rosinality's .pt, GANSpace's of StyleGAN and ProGAN, BigGAN-deep's .bin, or
-            the folder of MobileStyleGAN's OpenVINO files. Nothing that such a file names is imported or run.
+            .pkl (PyTorch or TensorFlow), rosinality's .pt, GANSpace's of StyleGAN and ProGAN, BigGAN-deep's .bin,
+            pix2pixHD's .pth, or the folder of MobileStyleGAN's OpenVINO files. Nothing that such a file names is
+            imported or run.
         device: Where it goes; "auto" takes the best one.
         dtype: Precision of weights and pictures.
     Raises:
@@ -82,7 +83,7 @@ def load(source: str | os.PathLike[str] = "bundled", *, device: str | torch.devi
     generator.requires_grad_(False).eval()
     _ = generator.hash, generator.spaces  # Taken here, from the weights as they are in the file.
     device = choose_device(device) if isinstance(device, str) else device
-    return generator.to(device, dtype).to(memory_format=torch.channels_last)
+    return generator.to(device, dtype).to(memory_format=generator.memory_format)
 
 
 def fetch(name: str, *, on_progress: Callable[[int, int], None] | None = None, force: bool = False) -> Path:

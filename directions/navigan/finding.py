@@ -28,6 +28,7 @@ from directions.navigan.network import Network, weight_of
 from generators import Generator
 from inversion.perceptual import PerceptualDistance
 from weights.errors import InputError
+from weights.fingerprint import fingerprint
 from weights.store import made_in_cache
 from weights.tensors import read_tensors, write_tensors
 
@@ -145,7 +146,7 @@ def _resume(solver: Solver, checkpoint: Path, belonging: str) -> None:
     solver.state = state
 
 
-def cached_basis(generator: Generator, settings: BasisSettings, *, batch: int = 8,
+def cached_basis(generator: Generator, settings: BasisSettings, *, inputs: Tensor | None = None, batch: int = 8,
                  on_product: OnProduct = lambda done, most: None,
                  on_length: OnProduct = lambda done, total: None) -> tuple[WeightBasis, Path]:
     """Find a basis for a generator, or read one that was found before with the same settings, and keep it.
@@ -153,6 +154,7 @@ def cached_basis(generator: Generator, settings: BasisSettings, *, batch: int = 
     Args:
         generator: The generator.
         settings: How.
+        inputs: What it draws, of one that draws no samples: label maps. None: its samples.
         batch: Pictures that are drawn at once.
         on_product: As of `find_basis`.
         on_length: Called with the directions whose recommended length was measured, and all.
@@ -164,14 +166,15 @@ def cached_basis(generator: Generator, settings: BasisSettings, *, batch: int = 
         NotFiniteError: what was found until then is in the file that it names.
     """
     folder = made_in_cache("weight-directions")
-    key = sha256(_belonging(generator, settings).encode()).hexdigest()[:16]
+    of = _belonging(generator, settings) + ("" if inputs is None else fingerprint({"inputs": inputs}))
+    key = sha256(of.encode()).hexdigest()[:16]
     path = folder / f"{settings.layer}-{settings.basis}-{key}.safetensors"
     with suppress(InputError):  # A damaged one is made again.
         return load_basis(path), path
     weight_of(generator, settings.layer)
-    inputs = inputs_of(generator, settings) if settings.basis == "hessian" else None
+    drawn = inputs_of(generator, settings) if inputs is None and settings.basis == "hessian" else inputs
     try:
-        basis = find_basis(generator, settings, inputs, batch=batch, checkpoint=path.with_suffix(".checkpoint"),
+        basis = find_basis(generator, settings, drawn, batch=batch, checkpoint=path.with_suffix(".checkpoint"),
                            on_product=on_product)
     except NotFiniteError as error:
         if error.basis is None:
@@ -180,17 +183,19 @@ def cached_basis(generator: Generator, settings: BasisSettings, *, batch: int = 
         save_basis(partly, error.basis)
         raise NotFiniteError(error.subject, f"{error.problem}; what was found until then is in {partly}",
                              error.remedy) from error
-    basis = with_lengths(generator, basis, on_length=on_length)
+    basis = with_lengths(generator, basis, inputs=inputs, on_length=on_length)
     save_basis(path, basis)
     return basis, path
 
 
-def with_lengths(generator: Generator, basis: WeightBasis, *,
+def with_lengths(generator: Generator, basis: WeightBasis, *, inputs: Tensor | None = None,
                  on_length: OnProduct = lambda done, total: None) -> WeightBasis:
-    """A basis with its recommended lengths, measured on a few samples (`measure_lengths`)."""
+    """A basis with its recommended lengths, measured on a few samples (`measure_lengths`), or on inputs."""
     distance = PerceptualDistance(device=generator.device, dtype=generator.dtype, max_side=MEASURED_SIDE)
-    samples = generator.sample(range(MEASURED), truncation=MEASURED_TRUNCATION)
-    return replace(basis, lengths=measure_lengths(generator, basis, samples, distance, on_direction=on_length))
+    if inputs is None:
+        inputs = generator.sample(range(MEASURED), truncation=MEASURED_TRUNCATION)
+    lengths = measure_lengths(generator, basis, inputs[:MEASURED], distance, on_direction=on_length)
+    return replace(basis, lengths=lengths)
 
 
 def _belonging(network: Network, settings: BasisSettings) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 from generators.base import Generator
 from generators.biggan import BigGAN
-from generators.checkpoints import biggan, mobilestylegan_sizes, progan, stylegan2_sizes, stylegan_sizes
+from generators.checkpoints import biggan, mobilestylegan_sizes, pix2pixhd, progan, stylegan2_sizes, stylegan_sizes
 from generators.mobilestylegan import MobileStyleGAN
+from generators.pix2pixhd import Pix2PixHD
 from generators.progan import ProGAN
 from generators.stylegan import StyleGAN
 from generators.stylegan2 import StyleGAN2
@@ -31,4 +32,5 @@ ARCHITECTURES = {
     StyleGAN.architecture: Architecture(StyleGAN, stylegan_sizes.config_of, stylegan_sizes.metadata_of),
     BigGAN.architecture: Architecture(BigGAN, biggan.config_of, biggan.metadata_of),
     ProGAN.architecture: Architecture(ProGAN, progan.config_of, progan.metadata_of),
+    Pix2PixHD.architecture: Architecture(Pix2PixHD, pix2pixhd.config_of, pix2pixhd.metadata_of),
 }

@@ -16,6 +16,7 @@ from generators.checkpoints.nvidia_tensorflow import read_nvidia_tensorflow
 from generators.checkpoints.nvidia_torch import read_nvidia_torch
 from generators.checkpoints.openvino import read_openvino
 from generators.checkpoints.own import read_own
+from generators.checkpoints.pix2pixhd import is_pix2pixhd, read_pix2pixhd
 from generators.checkpoints.progan import is_progan, read_progan_tensorflow, read_progan_torch
 from generators.checkpoints.rosinality import read_rosinality
 from generators.checkpoints.stylegan import read_stylegan_tensorflow, read_stylegan_torch
@@ -25,8 +26,8 @@ from generators.stylegan2 import StyleGAN2Config
 
 PICKLE_START = b"\x80"  # Protocols 2 and later, which all of these repositories write.
 KINDS = ("readable are the program's own .safetensors, NVIDIA's .pkl (ProGAN, StyleGAN, StyleGAN2), rosinality's .pt "
-         "with g_ema, GANSpace's of StyleGAN and ProGAN, BigGAN-deep's .bin of pytorch-pretrained-biggan and the "
-         "folder of MobileStyleGAN's OpenVINO files")
+         "with g_ema, GANSpace's of StyleGAN and ProGAN, BigGAN-deep's .bin of pytorch-pretrained-biggan, "
+         "pix2pixHD's .pth and the folder of MobileStyleGAN's OpenVINO files")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Tensor]]:
@@ -75,6 +76,8 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
             return read_stylegan_torch(path, content)
         case dict() if is_biggan(content):
             return read_biggan(path, content)
+        case dict() if is_pix2pixhd(content):
+            return read_pix2pixhd(path, content)
         case dict() if is_progan(content):
             return read_progan_torch(path, content)
         case dict():
