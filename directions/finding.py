@@ -38,6 +38,7 @@ BLOCK = 10_000          # Latents that are drawn by one seed.
 W_CHUNK = 2000          # Rows of W at once, which a processor's cache holds,
 LAYER_CHUNK = 512 << 20  # and bytes of a layer's activations.
 REGRESSION = 10_000     # Samples, at most, by which directions of latents are fitted to the components of a layer.
+REGRESSION_CHUNK = 500  # Of them at once: how far it is is told after each, and that is when it can be stopped.
 SPREAD = 10_000         # Latents along which the spread of "sefa" and "random" is measured.
 CHECKPOINT = "gradctrl-components-checkpoint-1"
 CHECKPOINT_SECONDS = 10.0  # From one to the next, at least, and 20 times what the last one took.
@@ -226,7 +227,7 @@ def _resume(checkpoint: Path | None, estimator: Estimator, settings: ComponentSe
 def _regress(source: Activations, fitted: Fitted, mean: Tensor, on_step: OnStep) -> Tensor:
     """Directions [K, D] of the latents: their regression on the normalised coordinates along the components."""
     settings = source.settings
-    chunk = min(chunk_of(settings, len(fitted.mean)), REGRESSION)
+    chunk = min(chunk_of(settings, len(fitted.mean)), REGRESSION_CHUNK)
     seen = settings.samples * MAKERS[settings.analysis].passes
     count, first = len(fitted.components), (settings.samples // BLOCK + 1) * BLOCK  # Fresh ones.
     squares, products = torch.zeros(count, count).double(), torch.zeros(count, len(mean)).double()

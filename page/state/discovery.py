@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -44,7 +45,9 @@ class Discovery:
     """What a visitor looks at in the tab."""
 
     collection: Collection | None = None
-    own: Collection | None = None                          # Of the visitor's own file.
+    own: Collection | None = None                          # Of the visitor's own file,
+    searched: Collection | None = None                     # and of the layer that was searched last.
+    stop: threading.Event | None = None                    # Of the search that waits or runs.
     page: int = 0
     amounts: dict[int, float] = field(default_factory=dict)  # Of the directions that are moved, by their numbers.
     layers: tuple[int, int] | None = None
@@ -70,6 +73,17 @@ class Discovery:
         keys = self.collection.found.keys
         strengths = {keys[number]: amount for number, amount in self.amounts.items() if amount}
         return Edit(strengths=strengths, layers=self.layers, centred=self.centred)
+
+    def begin_search(self) -> threading.Event:
+        """Announce a search; one that still waits or runs is ended."""
+        self.end_search()
+        self.stop = threading.Event()
+        return self.stop
+
+    def end_search(self) -> None:
+        """End the search that waits or runs, if there is one."""
+        if self.stop is not None:
+            self.stop.set()
 
     def turn(self, pages: int) -> None:
         """Leaf through the directions; the last page is followed by the first."""

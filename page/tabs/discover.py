@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ import gradio as gr
 
 from directions import Control
 from page.jobs import discovering
-from page.jobs.discovering import FILE, TITLES
+from page.jobs.discovering import FILE, LAYER, TITLES, search_layer
+from page.jobs.inverting import Waiting
 from page.jobs.services import Services
 from page.state import files
 from page.state.discovery import MEAN, OWN, SAMPLE, SHOWN, Discovery
 from page.state.visitor import Visitor
 from page.tabs import words
-from page.tabs.wiring import EDITS, FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, shown_errors
+from page.tabs.progress import searching, waiting
+from page.tabs.wiring import EDITS, FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, as_updates, shown_errors
 from weights.errors import InputError
 
 INTRO = ("Nobody told the generator what a smile is; these directions were found in what it had learned by itself. "
@@ -61,6 +63,15 @@ class DiscoverTab:
                                             info="pixels: small ones move shapes, large ones colours")
                     self.centred = gr.Checkbox(False, label="From the mean", elem_id="discover-centred", min_width=120,
                                                info="take what the face has of it away first")
+                with gr.Accordion("Search a layer", open=False, elem_id="discover-search"):
+                    gr.Markdown("The components of what one layer of the generator answers, and the directions of the "
+                                "latent that move them most. Early layers lay out the face, late ones colour it; it "
+                                "takes a minute for an early one and some for a late one.")
+                    with gr.Row():
+                        self.layer = gr.Dropdown([], label="Layer", elem_id="discover-layer", min_width=160)
+                        self.search = gr.Button("Find its components", size="sm", elem_id="discover-find")
+                        self.stop = gr.Button("Stop", size="sm", visible=False, elem_id="discover-stop")
+                    self.searching = gr.HTML(elem_id="discover-searching")
             with gr.Column(scale=6, min_width=300, elem_id="discover-right"):
                 self.picture = gr.Image(label="The face as it is moved", show_label=False, interactive=False,
                                         buttons=[], format="jpeg", elem_id="discover-picture",
@@ -108,6 +119,10 @@ class DiscoverTab:
             (self.file.upload, self.on_file, [self.visitor, self.file]))
         for event, handler, inputs in chosen:
             event(handler, inputs, everything, preprocess=handler != self.on_file, **EDITS).then(**measured)
+        self.search.click(as_updates(self.on_search), [self.visitor, self.layer],
+                          [*self.everything, self.searching, self.stop], concurrency_limit=None, **HIDDEN, **PRIVATE
+                          ).then(**measured)
+        self.stop.click(self.on_stop, self.visitor, self.stop, queue=False, **HIDDEN, **PRIVATE)
         named = [self.visitor, self.name, self.hold]
         self.saved = [self.save.click(self.on_save, named, [self.visitor, self.notice, self.effect, self.name],
                                       **EDITS)]
@@ -120,7 +135,7 @@ class DiscoverTab:
     def outputs(self) -> list[Any]:
         """What `show` may change, beside the picture."""
         return [self.what, self.who, *self.sliders, self.place, self.first, self.last, self.centred, self.hold,
-                self.effect, self.link, self.file]
+                self.effect, self.link, self.file, self.layer]
 
     @property
     def everything(self) -> list[Any]:
@@ -135,16 +150,17 @@ class DiscoverTab:
         """
         models, discovery = self.services.models_of(visitor), visitor.discovery
         names = discovering.collections(models)
-        if not names and discovery.own is None:
+        choices = [(TITLES.get(name, name), name) for name in names]
+        choices += [("Your own file", FILE)] if discovery.own is not None else []
+        choices += [("The layer that you searched", LAYER)] if discovery.searched is not None else []
+        if not choices:
             raise InputError(models.title, "no directions come with this program for it", "find some by `gradctrl "
                              "discover components`, and choose their file below")
-        if discovery.collection is None or discovery.collection.name not in (*names, FILE):
-            discovering.choose(discovery, names[0], models)
+        if discovery.collection is None or discovery.collection.name not in [name for _, name in choices]:
+            discovering.choose(discovery, choices[0][1], models)
         if discovery.who == OWN and visitor.subject is None:
             discovery.who = SAMPLE
         assert discovery.collection is not None
-        choices = [(TITLES.get(name, name), name) for name in names]
-        choices += [("Your own file", FILE)] if discovery.own is not None else []
         people = [("Your face", OWN)] if visitor.subject is not None else []
         people += [("A sample", SAMPLE), ("The mean face", MEAN)]
         sides, layers = discovering.sides(models.generator), discovery.layers
@@ -153,6 +169,7 @@ class DiscoverTab:
                 self.who: gr.update(choices=people, value=discovery.who),
                 **self._slots(discovery), self.place: _place(discovery),
                 self.first: gr.update(choices=sides, value=first), self.last: gr.update(choices=sides, value=last),
+                self.layer: gr.update(choices=[layer.name for layer in models.generator.layers]),
                 self.centred: discovery.centred, self.link: gr.update(visible=False),
                 self.hold: gr.update(choices=[(words.title_of(name), name) for name, control in models.controls.items()
                                               if isinstance(control, Control)]),
@@ -188,7 +205,7 @@ class DiscoverTab:
         """Somebody comes to the tab: whoever has brought a face is shown it."""
         if visitor.subject is not None and not visitor.discovery.amounts:
             visitor.discovery.who = OWN
-        return self._shown(visitor)
+        return {**self._shown(visitor), self.notice: gr.skip()}  # A link that cannot be read has just been said so.
 
     @shown_errors
     def on_move(self, place: int, visitor: Visitor, value: float) -> Update:
@@ -279,6 +296,29 @@ class DiscoverTab:
         discovering.choose(discovery, FILE, models)
         return {**self._shown(visitor), self.file: None}
 
+    # ---- searching
+
+    def on_search(self, visitor: Visitor, layer: str | None) -> Iterator[Update]:
+        """Find the components of a layer."""
+        discovery, models = visitor.discovery, self.services.models_of(visitor)
+        ended = {self.searching: "", self.stop: gr.update(visible=False)}
+        try:
+            if not layer:
+                raise InputError("Layer", "none is chosen", "choose one of the list")
+            for report in search_layer(discovery, layer, models, self.services.inversions):
+                visitor.seen = time.monotonic()
+                yield {self.searching: waiting(report) if isinstance(report, Waiting) else searching(report),
+                       self.stop: gr.update(visible=True, interactive=True)}
+            if visitor.discovery is not discovery:
+                return  # All was forgotten meanwhile.
+            yield {self.notice: "", **self._shown(visitor), **ended}
+        except InputError as error:
+            yield {self.notice: words.problem(str(error)), **ended}
+
+    def on_stop(self, visitor: Visitor) -> Update:
+        visitor.discovery.end_search()
+        return {self.stop: gr.update(interactive=False)}
+
     # ---- keeping
 
     @shown_errors
@@ -304,8 +344,10 @@ class DiscoverTab:
         """An address that opens the page with these sliders as they are, on a sample or the mean."""
         if not visitor.discovery.edit.changes:
             raise InputError("nothing is moved yet", "move a slider first")
-        if visitor.discovery.collection is visitor.discovery.own:
-            raise InputError("a link", "cannot hold a file of your own", "download what you found, and pass it on")
+        discovery = visitor.discovery
+        if discovery.collection is not None and discovery.collection.name in (FILE, LAYER):
+            raise InputError("a link", "cannot hold a file of your own or a layer that you searched",
+                             "download what you found, and pass it on")
         address = str(request.request.base_url).rstrip("/") if request and request.request else ""
         link = f"{address}/?discover={quote(discovering.link_of(visitor.discovery))}"
         return {self.link: gr.update(value=link, visible=True)}

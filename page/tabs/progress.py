@@ -1,10 +1,11 @@
-"""A running inversion in words: its place in the queue, and how far it is. All as HTML."""
+"""A running inversion or search in words: its place in the queue, and how far it is. All as HTML."""
 
 from __future__ import annotations
 
 from html import escape
 
 from inversion import Progress
+from page.jobs.discovering import SearchProgress
 from page.jobs.inverting import Waiting
 
 
@@ -22,12 +23,19 @@ def waiting(state: Waiting) -> str:
 
 def preparing(progress: Progress) -> str:
     """The quick inversion, for which sliders wait."""
-    return _bar(f"Getting your face ready…{_left(progress)}", progress)
+    return _bar(f"Getting your face ready…{_left(progress)}", progress.step, progress.steps)
 
 
 def refining(progress: Progress) -> str:
     """The inversion behind the edits."""
-    return _bar(f"Making it look more like you, while you edit…{_left(progress)}", progress)
+    return _bar(f"Making it look more like you, while you edit…{_left(progress)}", progress.step, progress.steps)
+
+
+def searching(progress: SearchProgress) -> str:
+    """A search for components of a layer."""
+    left = progress.seconds * (progress.total / max(progress.done, 1) - 1)
+    about = f", about {max(left, 1):.0f} s left" if progress.done else ""
+    return _bar(f"{progress.done} of {progress.total} samples{about}", progress.done, progress.total)
 
 
 def _left(progress: Progress) -> str:
@@ -36,7 +44,7 @@ def _left(progress: Progress) -> str:
     return f" about {max(progress.seconds_left, 1):.0f} s left"
 
 
-def _bar(words: str, progress: Progress | None = None) -> str:
-    share = "" if progress is None else f" max='{progress.steps}' value='{progress.step}'"
+def _bar(words: str, done: int = 0, total: int = 0) -> str:
+    share = f" max='{total}' value='{done}'" if total else ""
     return (f"<div class='running' role='status'><progress{share} aria-label='Progress'></progress>"
             f"<span>{escape(words)}</span></div>")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from directions import load as load_controls
-from tests.browser.driving import download, move, surprise
+from tests.browser.driving import download, move, surprise, unfold
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -50,6 +50,15 @@ def test_what_is_found_becomes_a_slider(visit: Callable[[], Page], tmp_path: Pat
     page.get_by_label("Name", exact=True).fill("Wide eyes")
     page.click("#discover-export")
     assert [*load_controls(download(page, "#discover-export", tmp_path))] == ["wide_eyes"]
+    unfold(page, "#discover-search")
+    page.click("#discover-find")
+    page.wait_for_selector("#discover-notice >> text=none is chosen")
+    page.locator("#discover-layer input").click()
+    page.get_by_role("option").nth(1).click()
+    page.click("#discover-find")
+    page.wait_for_selector("#discover-searching >> text=samples")
+    page.click("#discover-stop")
+    page.wait_for_selector("#discover-searching .running", state="detached")
     page.click("#discover-share")
     page.wait_for_selector("#discover-link", state="visible")
     link = page.locator("#discover-link").locator("input, textarea").input_value()

@@ -8,18 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from directions import LinearDirection, load
-from directions.components import save_components
-from directions.finding import components_of
+from directions.components import ComponentSettings, save_components
+from directions.finding import cached_components, components_of
 from directions.named import DirectionSet
 from editing import Edit
 from page.jobs import discovering
-from page.jobs.discovering import FILE, NEAREST, SEFA, follow_link, link_of
+from page.jobs.discovering import FILE, LAYER, NEAREST, SEFA, follow_link, link_of
 from page.jobs.services import Services
 from page.layout import Page
 from page.state import files
@@ -38,7 +39,7 @@ def discover(page: Page) -> DiscoverTab:
 def visitor(discover: DiscoverTab) -> Visitor:
     """Somebody who has come to the tab, without a face."""
     visitor = Visitor()
-    assert discover.on_show(visitor)[discover.notice] == ""
+    assert discover.on_show(visitor)[discover.notice] == gr.skip()
     return visitor
 
 
@@ -257,3 +258,51 @@ def test_what_it_did_is_measured(discover: DiscoverTab, visitor: Visitor) -> Non
     told = discover.on_measured(visitor)[discover.effect]
     assert "Identity distance" in told
     assert torch.is_grad_enabled()
+
+
+# ---- searching a layer
+
+@pytest.fixture
+def few_samples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(discovering, "LAYER_SAMPLES", 40)
+    monkeypatch.setattr(discovering, "LAYER_COUNT", 10)
+    monkeypatch.setattr("directions.finding.REGRESSION", 40)
+
+
+@pytest.mark.usefixtures("few_samples")
+def test_a_layer_is_searched_and_its_components_move_the_face(discover: DiscoverTab, visitor: Visitor) -> None:
+    layer = discover.services.models.generator.layers[1].name
+    *before, last = discover.on_search(visitor, layer)
+    assert any("samples" in update[discover.searching] for update in before)
+    assert last[discover.notice] == last[discover.searching] == ""
+    assert last[discover.what]["value"] == LAYER
+    collection = visitor.discovery.collection
+    assert collection is not None
+    assert len(collection) == 10
+    still = picture(discover, last)
+    assert not np.array_equal(picture(discover, moved(discover, visitor, 0, 3.0)), still)
+    assert "cannot hold" in discover.on_share(visitor, None)[discover.notice]
+    discover.on_what(visitor, SEFA)
+    assert discover.on_what(visitor, LAYER)[discover.what]["value"] == LAYER  # It is not searched again.
+    settings = ComponentSettings(layer=layer, analysis="incremental", samples=40, count=10)
+    known, _ = cached_components(discover.services.models.generator, settings)
+    assert torch.equal(known.directions[0], collection.directions[0].directions[0])
+
+
+@pytest.mark.usefixtures("few_samples")
+def test_a_search_is_stopped_and_leaves_everything_as_it_was(discover: DiscoverTab, visitor: Visitor) -> None:
+    before = visitor.discovery.collection
+    updates = discover.on_search(visitor, discover.services.models.generator.layers[-1].name)
+    next(updates)
+    assert discover.on_stop(visitor)[discover.stop]["interactive"] is False
+    last = list(updates)[-1]
+    assert last[discover.stop]["visible"] is False
+    assert visitor.discovery.collection is before
+    assert visitor.discovery.searched is None
+
+
+def test_a_layer_that_does_not_exist_is_named(discover: DiscoverTab, visitor: Visitor) -> None:
+    for layer, said in ((None, "none is chosen"), ("b9.conv9", "b9.conv9: there is no such layer")):
+        [*_, last] = discover.on_search(visitor, layer)
+        assert said in last[discover.notice]
