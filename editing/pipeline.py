@@ -119,8 +119,12 @@ class Inverter:
         """Invert faces, all at once; arguments as of `Projector.invert_batch`. What is kept already is not asked for.
 
         Raises:
-            InputError: the settings ask for an encoder that is not there, or the generator draws nothing finite.
+            InputError: the generator cannot draw faces of photos, the settings ask for an encoder that is not there, or
+                nothing finite is drawn.
         """
+        if self.generator.no_photos:
+            raise InputError(None, f"photos cannot be inverted with this generator: {self.generator.no_photos}",
+                             "choose another generator, as the bundled one")
         crops = [face.crop(self.generator.img_resolution) for face in chosen]
         inversions = self.projector.invert_batch(crops, settings=self.projector.resolve(settings), every=every,
                                                  on_step=on_step, should_stop=should_stop)

@@ -71,6 +71,7 @@ class Generator(nn.Module, ABC):
         architecture: Name of the architecture in files.
         noise_name: Name of the buffer in which a layer holds its noise map; "": there are none.
         memory_format: In which `generators.load` lays out weights, as it is quickest on processors.
+        no_photos: Why faces of photos cannot be inverted, as a part of a sentence; "": they can.
         z_dim: Length of z; 0: it draws from no z.
         c_dim: Number of class labels; 0: none.
         w_dim: Length of w; 0: it has no W.
@@ -88,6 +89,7 @@ class Generator(nn.Module, ABC):
     architecture: ClassVar[str]
     noise_name: ClassVar[str] = ""
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
+    no_photos: ClassVar[str] = ""
     mapping: nn.Module
     config: Any
 

@@ -222,6 +222,7 @@ class BigGAN(Generator):
     """
 
     architecture = BigGANConfig.architecture
+    no_photos = "it draws ImageNet's classes, of which none is faces"
 
     def __init__(self, config: BigGANConfig) -> None:
         super().__init__(img_resolution=config.img_resolution, layers=tuple(config.layers()), z_dim=config.z_dim,

@@ -161,6 +161,7 @@ class Pix2PixHD(Generator):
 
     architecture = Pix2PixHDConfig.architecture
     memory_format = torch.contiguous_format
+    no_photos = "it draws label maps, and has no latent that could be found"
     config: Pix2PixHDConfig
 
     def __init__(self, config: Pix2PixHDConfig) -> None:

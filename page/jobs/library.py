@@ -9,7 +9,7 @@ from pathlib import Path
 
 from directions import Controls
 from directions import load as load_directions
-from generators import Generator, convert, fetch
+from generators import Generator, class_index, convert, fetch
 from page.jobs.executors import background, reported
 from page.jobs.services import Services
 from page.state import files
@@ -18,7 +18,7 @@ from weights.errors import InputError
 from weights.manifest import Entry, entries
 from weights.store import Status, listing, location
 
-GENERATORS = (".safetensors", ".pkl", ".pt")  # Endings of generators that the importer reads.
+GENERATORS = (".safetensors", ".pkl", ".pt", ".pth", ".bin")  # Endings of generators that the importer reads.
 NAMED_EDITS = "ganspace-edits"                # What GANSpace's authors named, in the manifest.
 DEFORMATIONS = "navigan-edits"                # Directions of the bundled generator's weights.
 MOST_OWN = 4                                  # Of visitors' own generators, in memory at once.
@@ -53,6 +53,7 @@ class ModelLibrary:
         with self._lock:
             lazy = self._known.setdefault(name, LazyGenerator(name, device=self.services.device, title=name))
         page, generator = self.services.models, lazy.projector.generator
+        _check_latent(generator)
         if fits(page.controls, generator):
             return EditingModels(lazy, page.controls)
         for entry in controls_for(name):
@@ -97,10 +98,21 @@ class ModelLibrary:
             convert(path, copy)
             lazy = LazyGenerator(copy, device=self.services.device, title=name, on_built=self._make_room)
             generator = lazy.projector.generator
+            _check_latent(generator)
         except InputError as error:
             raise error.about(name) from error
         controls = self.services.models.controls
         return EditingModels(lazy, controls if fits(controls, generator) else _none(generator))
+
+    def of_class(self, models: EditingModels, named: str) -> EditingModels:
+        """The same generator drawing another of its classes, by number or name, with its controls if they still fit.
+
+        Raises:
+            InputError: there is no such class; the message has the nearest.
+        """
+        generator = models.generator.of_class(class_index(models.generator, named))
+        lazy = LazyGenerator(generator, title=models.title, on_built=self._make_room)
+        return EditingModels(lazy, models.controls if fits(models.controls, generator) else _none(generator))
 
     def with_file(self, models: EditingModels, path: str | Path, name: str, *, alone: bool) -> EditingModels:
         """Models with the controls of a file.
@@ -179,6 +191,17 @@ def fits(controls: Controls, generator: Generator) -> bool:
     except InputError:
         return False
     return True
+
+
+def _check_latent(generator: Generator) -> None:
+    """Refuse generators with which nothing on the page would work.
+
+    Raises:
+        InputError: it has no latent; the message says what it can.
+    """
+    if not generator.w_dim:
+        raise InputError(None, f"nothing can be edited with this generator: {generator.no_photos}",
+                         "use it from the command line, as `gradctrl street` does")
 
 
 def _none(generator: Generator) -> Controls:

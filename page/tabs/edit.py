@@ -442,9 +442,9 @@ class EditTab(PhotoHandlers):
         if subject is not None and subject.generator != models.generator.identity:
             visitor.end_inversion()
             visitor.subject = None
-            return {self.visitor: visitor, **self.blank(EMPTY)}
+            return {self.visitor: visitor, **self.blank(EMPTY), **self.photo.offer(models)}
         if subject is None:
-            return {self.notice: ""}
+            return {self.notice: "", **self.photo.offer(models)}
         return {self.visitor: visitor, **self._sliders(visitor, models, visitor.edit),
                 **self.outputs.show(visitor, models)}
 

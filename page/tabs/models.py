@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from directions import Control, Direction
+from generators import Generator
 from page.jobs.library import DEFORMATIONS, GENERATORS, ModelLibrary
 from page.jobs.services import Services
 from page.state import files
@@ -40,6 +41,10 @@ class ModelsTab:
         gr.Markdown("What draws the faces (the *generator*), and what moves them: each *control* is one slider of the "
                     "tab Edit.")
         self.card = gr.HTML(elem_id="models-card")
+        with gr.Row(visible=False) as self.classes:
+            self.class_name = gr.Textbox(label="Class", info="which class is drawn: its number from 0, or of BigGAN a "
+                                         "name of ImageNet's, as tabby", elem_id="models-class")
+            self.draw_class = gr.Button("Draw this class", elem_id="models-draw-class")
         if not services.own_models:
             gr.HTML(CLOSED)
         with gr.Accordion("Another generator", open=False, visible=services.own_models, elem_id="models-generators"):
@@ -48,8 +53,8 @@ class ModelsTab:
                 self.use = gr.Button("Use it", variant="primary", elem_id="models-use")
                 self.get = gr.Button("Fetch it", elem_id="models-fetch")
             self.fetching = gr.HTML(elem_id="models-fetching")
-            self.file = gr.File(label="Or a generator of your own (.safetensors, or NVIDIA's or rosinality's "
-                                      ".pkl or .pt, of which nothing is run)",
+            self.file = gr.File(label="Or a generator of your own (.safetensors, or a .pkl, .pt, .pth or "
+                                      ".bin as its authors publish it, of which nothing is run)",
                                 file_types=list(GENERATORS), elem_id="models-file", height=120)
         with gr.Accordion("More controls", open=True, elem_id="models-controls"):
             self.how = gr.Radio([BESIDE, ALONE], value=BESIDE, label="Load them", elem_id="models-how")
@@ -63,12 +68,14 @@ class ModelsTab:
         self._wire()
 
     def _wire(self) -> None:
-        shown = [self.visitor, self.notice, self.card, self.known]
+        shown = [self.visitor, self.notice, *self.outputs]
         one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "models", **PRIVATE}
         self.get.click(self.on_fetch, [self.visitor, self.known], [self.notice, self.fetching, self.known],
                        **HIDDEN, **one)
         self.changed = [
             self.use.click(self.on_use, [self.visitor, self.known], shown, **one),
+            gr.on([self.draw_class.click, self.class_name.submit], self.on_class, [self.visitor, self.class_name],
+                  shown, **one),
             self.file.upload(self.on_file, [self.visitor, self.file], [*shown, self.file], preprocess=False, **one),
             self.controls.upload(self.on_controls, [self.visitor, self.controls, self.how], [*shown, self.controls],
                                  preprocess=False, **EDITS),
@@ -79,17 +86,21 @@ class ModelsTab:
     @property
     def outputs(self) -> list[Any]:
         """What `show` may change."""
-        return [self.card, self.known]
+        return [self.card, self.known, self.classes, self.class_name]
 
     def show(self, visitor: Visitor) -> Update:
         """What the visitor edits with, and what there is."""
         choices = [(f"{status.entry.name}: {status.entry.what} ({_state(status.present, status.entry.size)})",
                     status.entry.name) for status in self.library.known()]
+        chosen = None
         try:
-            card = card_of(self.services.models_of(visitor))
+            models = self.services.models_of(visitor)
+            card, chosen = card_of(models), models.generator.class_index
         except InputError as error:
             card = words.problem(str(error))
-        return {self.card: card, self.known: gr.update(choices=choices)}
+        return {self.card: card, self.known: gr.update(choices=choices),
+                self.classes: gr.update(visible=chosen is not None),
+                self.class_name: "" if chosen is None else str(chosen)}
 
     @shown_errors
     def on_show(self, visitor: Visitor) -> Update:
@@ -101,6 +112,12 @@ class ModelsTab:
         if not name:
             raise InputError(None, "choose one of the known generators first")
         visitor.own_models = self.library.models(name)
+        return {self.visitor: visitor, **self.show(visitor)}
+
+    @shown_errors
+    def on_class(self, visitor: Visitor, named: str) -> Update:
+        """Another class of the generator that is there."""
+        visitor.own_models = self.library.of_class(self.services.models_of(visitor), named)
         return {self.visitor: visitor, **self.show(visitor)}
 
     @shown_errors
@@ -181,10 +198,19 @@ def card_of(models: EditingModels) -> str:
     licence = f"<p class='numbers'>Licence of the controls: {escape(licences.pop())}.</p>" if licences else ""
     side = generator.img_resolution
     names = ", ".join(words.title_of(name) for name in models.controls)
-    return (f"<h3>{escape(models.title)}</h3><p>{escape(about)} Faces of {side} x {side} pixels.</p>"
+    return (f"<h3>{escape(models.title)}</h3><p>{escape(about)} {_of_what(generator)} of {side} x {side} "
+            "pixels.</p>"
             f"<p>Sliders: {escape(names) or 'none yet'}.</p><details><summary>Details</summary>"
             f"<p>{generator.num_ws} layers, hash <code>{generator.hash[:12]}</code>, on "
             f"{escape(generator.device.type.upper())}.</p>{table}{licence}</details>")
+
+
+def _of_what(generator: Generator) -> str:
+    """What pictures are of, with the class that is drawn; and what cannot be done."""
+    if generator.class_index is None:
+        return "Faces"
+    cannot = f"Photos cannot be inverted: {generator.no_photos}. " if generator.no_photos else ""
+    return f"{cannot}Class {generator.class_index} of {generator.c_dim}; pictures"
 
 
 def _row(control: Direction) -> str:

@@ -20,6 +20,7 @@ class PhotoStage:
 
     def __init__(self) -> None:
         with gr.Column() as self.drop_area:
+            self.no_photos = gr.HTML(visible=False, elem_id="no-photos")
             self.again = gr.Button("Go on with your last face", variant="primary", visible=False, elem_id="again")
             self.upload = gr.Image(type="filepath", image_mode=None, sources=["upload", "clipboard", "webcam"],
                                    label="Photo of a face", height=300, elem_id="upload", buttons=[])
@@ -48,8 +49,15 @@ class PhotoStage:
     @property
     def outputs(self) -> list[Any]:
         """What `show` and `free` may change."""
-        return [self.upload, self.drop_area, self.photo_area, self.outlined, self.about, self.face, self.again,
-                self.turn]
+        return [self.upload, self.no_photos, self.drop_area, self.photo_area, self.outlined, self.about, self.face,
+                self.again, self.turn]
+
+    def offer(self, models: EditingModels) -> Update:
+        """A place for a photo where the generator can draw the faces of photos, else a sentence in its place."""
+        why = models.generator.no_photos
+        told = f"<p class='numbers'>Photos cannot be edited with this generator: {why}. Begin with a sample.</p>"
+        return {self.upload: gr.update(value=None, visible=not why),
+                self.no_photos: gr.update(value=told, visible=bool(why))}
 
     def free(self) -> Update:
         """The drop area, ready for a photo."""
