@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import tempfile
 import threading
@@ -122,7 +123,7 @@ def _serve(connection: Connection, job: BatchJob, folder: Path, threads: int, gp
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # As the command line does for itself; see cli.py.
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=[mapped], daemon=True).start()
     import torch
 
     from batch.models import load_models
@@ -143,11 +144,16 @@ def _serve(connection: Connection, job: BatchJob, folder: Path, threads: int, gp
         pass
 
 
-def _end_with_parent() -> None:
-    """A worker whose batch was killed has nobody to work for, and must not take the next one's processors."""
+def _end_with_parent(mapped: str) -> None:
+    """A process whose batch was killed has nobody to work for, and must not take the next one's processors.
+
+    What the batch would have removed in the end, the folder with the generator's file, goes too.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        if mapped:
+            shutil.rmtree(Path(mapped).parent, ignore_errors=True)
         os._exit(1)
 
 
@@ -173,6 +179,7 @@ def _prepare(job: BatchJob, path: Path) -> tuple[list[str], str]:
 
 
 def _serve_once(connection: Connection, job: BatchJob, path: Path) -> None:
+    threading.Thread(target=_end_with_parent, args=[str(path)], daemon=True).start()
     import torch
 
     import generators

@@ -205,7 +205,7 @@ def kills(photos: Path, work: Path, count: int, wanted: int, small: bool) -> int
     while killed < wanted:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         before, patience = len(_ended(out)), chance.uniform(0, 20)
-        # Three of four once some photos came out, so that kills are spread over the run; else at any moment of the start.
+        # Three of four once some photos came out, so that kills are spread over the run; else as it starts.
         wait = chance.randint(1, max(1, 2 * count // wanted)) if killed % 4 < 3 else 0
         while process.poll() is None and len(_ended(out)) < before + wait:
             time.sleep(0.1)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from inversion.alignment import Face, quad_side
 from inversion.blending import Blending
 from inversion.photo import Photo
+from weights.errors import memory_told
 
 MASK_EDGE = 0.96
 """Where the mask ends, as a fraction of the way from the quad's middle to its sides."""
@@ -21,6 +22,7 @@ _Floats = npt.NDArray[np.float32]
 _Bounds = tuple[int, int, int, int]  # left, top, right, bottom
 
 
+@memory_told()
 def paste_back(
     photo: Photo,
     face: Face,
@@ -83,6 +85,7 @@ class PasteBack:
     _blending: Blending | None
 
     @classmethod
+    @memory_told()
     def of(cls, photo: Photo, face: Face, original: npt.NDArray[np.uint8], *, feather: float = 0.35) -> PasteBack:
         """Make a photo and the inversion of a face in it ready. The arguments are those of `paste_back`.
 
@@ -101,6 +104,7 @@ class PasteBack:
         blending = Blending.of(_framed(part, face.quad, bounds, side), original, _in_quad(face.landmarks, face.quad))
         return cls(photo, original, face.quad, bounds, _mask(face.quad, bounds, feather), blending)
 
+    @memory_told()
     def __call__(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Put an edited picture, uint8 [S, S, 3], back into the photo: uint8 [H, W, 3], a new array.
 

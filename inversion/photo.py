@@ -17,7 +17,7 @@ from inversion.decoding import DECODER_ERRORS, MAX_PIXELS, Stored, decode, open_
 from inversion.formats import DAMAGED, format_of, size_of
 from inversion.metadata import metadata_options, texts_in
 from inversion.profiles import profile_of
-from weights.errors import InputError
+from weights.errors import InputError, memory_told
 from weights.files import replacing
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ def made_smaller(picture: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.ui
     return np.array(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
 
 
+@memory_told()
 def save_picture(
     path: str | os.PathLike[str],
     picture: npt.NDArray[np.uint8],

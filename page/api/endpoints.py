@@ -39,7 +39,7 @@ from page.jobs.views import pasted_pictures
 from page.state import files
 from page.state.models import EditingModels
 from page.state.visitor import Visitor
-from weights.errors import InputError
+from weights.errors import InputError, memory_told
 
 Preset = Literal["fast", "balanced", "faithful"]
 MOST_SEED, MOST_TRUNCATION = 2 ** 32 - 1, 1.5
@@ -354,7 +354,9 @@ def _answering(function: Callable[..., Any]) -> Callable[..., Any]:
             # Programs that send a plain list have nothing but null for what they leave out.
             given = {name: value for name, value in zip(signature.parameters, args, strict=True)
                      if value is not None or signature.parameters[name].default is inspect.Parameter.empty}
-            return function(**{name: checked(value, rules[name], name) for name, value in given.items()})
+            arguments = {name: checked(value, rules[name], name) for name, value in given.items()}
+            with memory_told():
+                return function(**arguments)
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error
 

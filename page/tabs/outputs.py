@@ -21,7 +21,7 @@ from page.state.visitor import EditSubject, Visitor
 from page.tabs import words
 from page.tabs.result import ResultSide
 from page.tabs.wiring import FOLLOW, SAVING, Update
-from weights.errors import InputError
+from weights.errors import InputError, memory_told
 
 WAY = "the way to this edit"
 STRIP_PICTURES = 7
@@ -135,7 +135,8 @@ class Outputs:
               values: tuple[Any, ...]) -> Update:
         """Make a file for a link. If that fails, the link must not lead to an earlier one."""
         try:
-            return {self.notice: "", self.links[link]: str(make(*self._read(visitor, *values)))}
+            with memory_told():
+                return {self.notice: "", self.links[link]: str(make(*self._read(visitor, *values)))}
         except InputError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
 

@@ -12,7 +12,7 @@ import gradio as gr
 
 from page.state.visitor import Visitor
 from page.tabs import words
-from weights.errors import InputError
+from weights.errors import InputError, memory_told
 
 Update = dict[Any, Any]  # What a handler returns: new values by component; components that are left out stay.
 
@@ -69,7 +69,8 @@ def shown_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
             if isinstance(visitor, Visitor):
                 visitor.seen = time.monotonic()
         try:
-            return {self.notice: "", **handler(self, *args)}
+            with memory_told():
+                return {self.notice: "", **handler(self, *args)}
         except InputError as error:
             return {self.notice: words.problem(str(error))}
     return wrapped

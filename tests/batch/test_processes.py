@@ -106,11 +106,15 @@ def test_a_killed_driver_loses_what_was_in_hand_alone(job: BatchJob, photos: lis
     out = tmp_path / "out"
     command = [sys.executable, "-m", "cli", "batch", str(photos[0].parent), "--set", "smile=2", "--preset", "fast",
                "--generator", job.generator, "--controls", job.controls, "--workers", "2", "--out", str(out)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env={**os.environ, "TMPDIR": str(temporary)})
     while not (out / "journal.jsonl").is_file() or '"ended"' not in (out / "journal.jsonl").read_text():
         assert process.poll() is None
         time.sleep(0.02)
     workers = _children(process.pid)
+    assert [*temporary.glob("gradctrl-batch-*/generator.safetensors")]
     process.send_signal(signal.SIGKILL)
     process.wait()
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -119,7 +123,8 @@ def test_a_killed_driver_loses_what_was_in_hand_alone(job: BatchJob, photos: lis
     ended = [json.loads(line)["ended"] for line in lines if '"ended"' in line]
     assert sorted(ended) == [path.name for path in photos]  # Each once.
     assert len(pictures(out)) == len(photos)
-    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]  # They ended with the driver.
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]  # They ended with the driver,
+    assert not [*temporary.glob("gradctrl-batch-*")]  # and have removed the file that they shared.
 
 
 @pytest.mark.slow

@@ -420,3 +420,18 @@ def test_torch_is_as_it_was(client: Client) -> None:
     before = torch.get_num_threads()
     client.predict(1, api_name="/sample")
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("place", ["inversion.paste._warped", "inversion.photo.metadata_options",
+                                   "page.api.endpoints.effect_of"])
+def test_too_little_memory_is_told_and_the_page_lives(place: str, client: Client, monkeypatch: pytest.MonkeyPatch,
+                                                      from_photo: tuple[str, str, dict[str, Any]]) -> None:
+    """While a face is put back, while the picture is written, while the edit is measured."""
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, fails)
+        with pytest.raises(AppError, match="out of memory .of this machine.; end other programs"):
+            client.predict(handle_file(from_photo[0]), {"smile": 1}, api_name="/edit")
+    assert client.predict(handle_file(from_photo[0]), {"smile": 1}, api_name="/edit")[1]["recipe"]
