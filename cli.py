@@ -20,6 +20,7 @@ from commands.evaluate import demo, evaluate
 from commands.faces import align, invert
 from commands.files import cache_group, convert_generator, is_wanted, weights_group
 from commands.fit import encoder, train, tune
+from commands.mix import mix
 from commands.options import controls_option, model_options, open_controls, set_threads
 from commands.samples import prepare, sample, score
 from commands.street import street
@@ -81,7 +82,7 @@ def start_app(port: int, host: str, share: bool, cache: bool | None, own_models:
            cache=kept, own_models=own_models, upload_limit=upload_limit, mcp=mcp)
 
 
-for _command in (align, invert, edit, batch, attributes, discover, sample, street, score, prepare, train, tune,
+for _command in (align, invert, edit, batch, attributes, discover, sample, mix, street, score, prepare, train, tune,
                  evaluate, controls_group, demo, encoder, cache_group, weights_group, convert_generator, start_app):
     main.add_command(_command)
 

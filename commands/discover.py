@@ -113,6 +113,8 @@ def components(layer: str, latent: Latent, analysis: Analysis | None, samples: i
 @click.option("--columns", type=click.IntRange(2, 25), default=7, help="Pictures in a row.")
 @click.option("--samples", type=click.IntRange(0, 100), default=0,
               help="Move so many samples, on a sheet for each component; 0: the mean, all components on one sheet.")
+@click.option("--classes", metavar="A,B,...",
+              help="Of BigGAN: move samples of several classes, by number or name, alike (a row each).")
 @click.option("--latent", "latent_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Move the face of a .latent.safetensors (`gradctrl invert`) in place of the mean.")
 @click.option("--seed", type=SEED, default=0, help="Of the first sample.")
@@ -128,10 +130,10 @@ def components(layer: str, latent: Latent, analysis: Analysis | None, samples: i
 @out_options
 @class_option
 @model_options
-def sheet(source: str, numbers: Sequence[int], sigmas: float, columns: int, samples: int, latent_file: Path | None,
-          seed: int, truncation: float, truncate: str, layers: tuple[int, int] | None, rows: tuple[int, int] | None,
-          centred: bool, with_random: bool, video: str | None, out: Path, overwrite: bool, generator: str, device: str,
-          threads: int | None, class_name: str | None) -> None:
+def sheet(source: str, numbers: Sequence[int], sigmas: float, columns: int, samples: int, classes: str | None,
+          latent_file: Path | None, seed: int, truncation: float, truncate: str, layers: tuple[int, int] | None,
+          rows: tuple[int, int] | None, centred: bool, with_random: bool, video: str | None, out: Path,
+          overwrite: bool, generator: str, device: str, threads: int | None, class_name: str | None) -> None:
     """Draw what components do: the mean, samples or a face moved along each, from left to right.
 
     \b
@@ -146,8 +148,10 @@ def sheet(source: str, numbers: Sequence[int], sigmas: float, columns: int, samp
     from editing.video import save_video
     from inversion import save_picture
 
-    if latent_file is not None and samples:
-        raise click.UsageError("give --latent or --samples, not both")
+    if latent_file is not None and (samples or classes):
+        raise click.UsageError("give --latent, or --samples and --classes, not both")
+    names_of_classes = [each.strip() for each in classes.split(",")] if classes else []
+    samples = max(samples, 1) if names_of_classes else samples
     moved = layers_of(layers, rows)
     stem, found = load_found(source)
     for number in numbers:
@@ -160,8 +164,10 @@ def sheet(source: str, numbers: Sequence[int], sigmas: float, columns: int, samp
               for of, each_of in names}
     films = {of: outputs.claim(*(f"{each}.{video}" for each in each_of)) if video else [] for of, each_of in names}
     model = open_generator(generator, device, threads, class_name)
-    painter, latents = _moved_latents(model, found, latent_file, samples, seed,
-                                      truncation if truncate == "before" else 1.0)
+    psi = truncation if truncate == "before" else 1.0
+    painter, latents = _moved_latents(model, found, latent_file, samples, seed, psi)
+    if names_of_classes:
+        latents = _of_classes(model, found, names_of_classes, range(seed, seed + samples), psi)
     steps = np.linspace(-sigmas, sigmas, columns).tolist()
     frames = np.linspace(-sigmas, sigmas, FILM_FRAMES).tolist()
     total = len(kinds) * len(numbers) * (len(latents) * columns + (FILM_FRAMES if video else 0))
@@ -181,7 +187,7 @@ def sheet(source: str, numbers: Sequence[int], sigmas: float, columns: int, samp
             pictures = draw(numbers, latents, steps)
             if samples:
                 for path, number, column in zip(sheets[of], numbers, pictures.swapaxes(0, 1), strict=True):
-                    named = labelled(column, [f"{of} {number}", *[""] * (samples - 1)])
+                    named = labelled(column, _names_of_rows(f"{of} {number}", names_of_classes, samples))
                     outputs.write(path, partial(save_picture, picture=named))
             else:
                 named = labelled(pictures[0], [f"{of} {number}" for number in numbers])
@@ -206,6 +212,31 @@ def _moved_latents(model: Generator, found: Components, latent_file: Path | None
         return model, z if samples else z.new_zeros(1, model.z_dim)
     return model, model.sample(range(seed, seed + samples), truncation=truncation) if samples else (
         found.mean[None].to(model.device, model.dtype))
+
+
+def _of_classes(model: Generator, found: Components, names: Sequence[str], seeds: range, truncation: float) -> Tensor:
+    """The same samples of several classes, w [classes * seeds, w_dim].
+
+    Raises:
+        InputError: the components do not hold for a class, or they move z.
+    """
+    import torch
+
+    from generators import class_index
+
+    if found.latent == "z":
+        raise InputError(None, "these components move z, which is drawn as one class", "leave out --classes")
+    of_each = [model.of_class(class_index(model, name)) for name in names]
+    for each in of_each:
+        found.check(each)
+    return torch.cat([each.sample(seeds, truncation=truncation) for each in of_each])
+
+
+def _names_of_rows(title: str, classes: Sequence[str], samples: int) -> list[str]:
+    """What stands beside the rows of a sheet of samples, of one class or of several."""
+    names = [[each, *[""] * (samples - 1)] for each in classes or [""]]
+    names[0][0] = f"{title}\n{names[0][0]}".strip()
+    return [name for of_class in names for name in of_class]
 
 
 @discover.command()

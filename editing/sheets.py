@@ -54,6 +54,34 @@ def component_pictures(generator: Generator, components: Components, numbers: Se
     return np.stack(rows, axis=1)
 
 
+@torch.no_grad()
+def mixed_pictures(generator: Generator, latents: Tensor, donors: Tensor, *, layers: tuple[int, int] = ALL_LAYERS,
+                   side: int = 128, batch: int = 8) -> np.ndarray:
+    """Draw latents as they are, and with the rows of a layer range as each of some donors has them.
+
+    Style mixing (Karras et al. 2019, section 3.1); with fresh donors, resampling of layers (GANSpace, figure 7).
+
+    Args:
+        generator: The generator.
+        latents: w [N, D] or w+ [N, L, D].
+        donors: w [M, D] or w+ [M, L, D].
+        layers: Layer range.
+        side: Of each picture, in pixels, where the generator draws such.
+        batch: Pictures that are drawn at once.
+    Returns:
+        uint8 [N, 1 + M, side, side, 3], the first of each row unmixed.
+
+    Raises:
+        InputError: no layer lies in the range.
+    """
+    start, stop = generator.rows(layers)
+    ws = generator.broadcast(latents)[:, None].repeat(1, 1 + len(donors), 1, 1)  # [N, 1 + M, L, D]
+    ws[:, 1:, start:stop] = generator.broadcast(donors)[:, start:stop]
+    drawn = [to_pixels(generator.render(part, generator.side_for(side))) for part in ws.flatten(0, 1).split(batch)]
+    pictures = np.concatenate(drawn)
+    return pictures.reshape(len(latents), 1 + len(donors), *pictures.shape[1:])
+
+
 def labelled(pictures: np.ndarray, names: Sequence[str], *, width: int = 150) -> np.ndarray:
     """Rows of pictures uint8 [rows, columns, H, W, 3] as one, with a name on the left of each row.
 
