@@ -193,9 +193,12 @@ class Pix2PixHD(Generator):
         self.check_size(*latent.shape[2:])
         if latent[:, 0].min() < 0 or latent[:, 0].max() >= CLASSES:
             raise InputError(None, "the label map has numbers that are no classes", f"use 0 to {CLASSES - 1}")
-        x = torch.cat([F.one_hot(latent[:, 0].long(), CLASSES).permute(0, 3, 1, 2).to(self.dtype),
-                       latent[:, 1:].to(self.dtype)], dim=1)[:, :self.config.inputs]
-        picture: Tensor = self.synthesis(x.to(self.compute_dtype or self.dtype).contiguous())
+        x = torch.zeros(len(latent), self.config.inputs, *latent.shape[2:], device=latent.device,
+                        dtype=self.compute_dtype or self.dtype)
+        x.scatter_(1, latent[:, :1].long(), 1.0)  # One channel for each class.
+        if self.config.edges:
+            x[:, CLASSES] = latent[:, 1].to(x.dtype)
+        picture: Tensor = self.synthesis(x)
         return picture.to(self.dtype)
 
     def _draw(self, ws: Tensor, side: int, noise_mode: NoiseMode, style_change: Tensor | None) -> Tensor:
