@@ -17,6 +17,7 @@ from weights.errors import InputError
 from weights.hashing import sha256_of
 
 FORMAT = "gradctrl-batch-1"
+_HEAD = f'{{"format":"{FORMAT}"'.encode()  # How it begins.
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +152,10 @@ class Journal:
         self._file.seek(0)
         data = self._file.read()
         whole = data.rfind(b"\n") + 1
-        self._file.truncate(whole)
         lines = data[:whole].splitlines()
         try:
+            if not lines and not _HEAD.startswith(data[:len(_HEAD)]):  # What is not ours must not be cut off.
+                raise ValueError("no journal")
             entries = [json.loads(line) for line in lines]
             if entries and entries[0]["format"] != FORMAT:
                 raise ValueError(f"format {entries[0]['format']!r}")
@@ -167,6 +169,7 @@ class Journal:
                 raise
             raise InputError(self.path, f"damaged, or of another version of this program ({error})",
                              "choose another folder") from error
+        self._file.truncate(whole)
         return bool(entries)
 
     def _take(self, entry: dict[str, Any]) -> None:

@@ -18,8 +18,8 @@ from batch.models import Models
 from batch.tables import save_thumbnail
 from batch.zips import reason_of
 from directions.control import Control
-from editing.pipeline import ChosenFace, Inverter, choose
-from editing.recipe import RECIPE_KEY, Recipe
+from editing.pipeline import ChosenFace, Inverter, choose, face_index
+from editing.recipe import Recipe, recipe_texts
 from inversion import (
     SAME_PERSON,
     Face,
@@ -168,7 +168,7 @@ class PhotoWork:
         self.photo, faces, _ = find_upright(photo)
         for number, inversion in self.inversions.items():
             with self.attempt(number):
-                index = _index_of(faces, inversion, source.name)
+                index = face_index(faces, inversion, source.name)
                 self.chosen[number] = ChosenFace(self.photo, faces, index)
                 self.tell(number, face=index, faces=len(faces))
 
@@ -255,9 +255,7 @@ class PhotoWork:
         self.tell(number, state="done", picture=picture, thumbnails=(before, after))
 
     def _save(self, name: str, picture: np.ndarray, recipes: dict[int, Recipe], *, like: Photo | None = None) -> str:
-        texts = [recipe.to_json() for recipe in recipes.values()]
-        metadata = {RECIPE_KEY if place == 1 else f"{RECIPE_KEY}-face{place}": text
-                    for place, text in enumerate(texts, 1)}
+        metadata = recipe_texts(recipes.values())
         path = f"{PICTURES}/{name}.{self.job.ending}"
         self._write(path, lambda target: save_picture(target, picture, metadata=metadata, mark=self.job.mark,
                                                       like=like))
@@ -302,14 +300,6 @@ def _part(pixels: np.ndarray, face: Face) -> np.ndarray:
     left, top = np.maximum(np.floor(face.quad.min(0)).astype(int), 0)
     right, bottom = np.maximum(np.ceil(face.quad.max(0)).astype(int), (left + 1, top + 1))
     return pixels[top:bottom, left:right]
-
-
-def _index_of(faces: Sequence[Face], inversion: Inversion, name: str) -> int:
-    """Which of a photo's faces an inversion is of."""
-    for index, face in enumerate(faces):
-        if np.abs(face.quad - np.array(inversion.quad)).max() < 0.01 * face.size:
-            return index
-    raise InputError(name, "the inverted face is not found in it", "invert the photo again")
 
 
 @lru_cache(maxsize=4)

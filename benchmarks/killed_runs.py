@@ -23,7 +23,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Sequence
@@ -120,6 +119,10 @@ class Killing:
         with open(self.folder / f"{kind}.log", "wb") as log:
             return subprocess.Popen(self.command(kind), env=self.environment, stdout=log, stderr=log)
 
+    def _visitor(self) -> list[str]:
+        """In a process of its own: a client whose page is gone may take others of its process with it."""
+        return [sys.executable, "-m", "benchmarks.killed_runs", "--visit", str(self.port), str(self.folder / "visitor")]
+
     def once(self, kind: str) -> None:
         """A run that nothing ends, which must succeed; how long it takes."""
         begun = time.monotonic()
@@ -128,7 +131,7 @@ class Killing:
             try:
                 self.whole["start"] = _until_it_answers(process, self.port)
                 begun = time.monotonic()
-                _visit(self.port, self.folder / "visitor")
+                subprocess.run(self._visitor(), check=True, stderr=subprocess.DEVNULL)
             except Exception as error:  # noqa: BLE001 (whatever it is, the page did not do its work)
                 self.faults.append(f"page: {error!r}")
             self.whole[kind] = time.monotonic() - begun
@@ -141,6 +144,7 @@ class Killing:
 
     def kill(self, kind: str) -> None:
         """A run that is killed, half of the times late, when files are written."""
+        visitor: subprocess.Popen[bytes] | None = None
         share = self.chance.uniform(0.8, 1) if self.chance.random() < 0.5 else self.chance.uniform(0, 1)
         process = self.start(kind)
         if kind == "page" and self.chance.random() < 0.8:  # Else while it starts.
@@ -148,7 +152,7 @@ class Killing:
                 _until_it_answers(process, self.port)
             except RuntimeError as error:
                 self.faults.append(str(error))
-            threading.Thread(target=_visit_quietly, args=[self.port, self.folder / "visitor"], daemon=True).start()
+            visitor = subprocess.Popen(self._visitor(), stderr=subprocess.DEVNULL)
             share *= self.whole["page"] / self.whole["start"]
         with suppress(subprocess.TimeoutExpired):
             process.wait(share * self.whole["start" if kind == "page" else kind])
@@ -158,6 +162,9 @@ class Killing:
             process.send_signal(signal.SIGKILL)
             process.wait()
             self.killed += 1
+        if visitor is not None:
+            visitor.kill()
+            visitor.wait()
         if kind in ("driver", "worker"):
             self.faults += self._left_behind()
         self.faults += [fault for name in ("out", "cache", "tmp") for fault in broken(self.folder / name)]
@@ -212,11 +219,6 @@ def _visit(port: int, folder: Path) -> None:
     zipfile.ZipFile(results).close()
 
 
-def _visit_quietly(port: int, folder: Path) -> None:
-    with suppress(Exception):  # The page is killed meanwhile.
-        _visit(port, folder)
-
-
 def serve(port: int, models: Sequence[str]) -> None:
     """The page, as the benchmark starts it in a process of its own."""
     from page.launching import launch
@@ -231,9 +233,13 @@ def main() -> int:
     parser.add_argument("--what", default=",".join(KINDS))
     parser.add_argument("--bundled", action="store_true")
     parser.add_argument("--serve", nargs="+")
+    parser.add_argument("--visit", nargs=2)
     given = parser.parse_args()
     if given.serve:
         serve(int(given.serve[0]), given.serve[1:])
+        return 0
+    if given.visit:
+        _visit(int(given.visit[0]), Path(given.visit[1]))
         return 0
     kinds, begun = given.what.split(","), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="killed-runs-") as folder:

@@ -131,19 +131,15 @@ def _of_latent(editor: Editor, path: Path, photo_file: Path | None) -> EditInput
 
 def _face_of(inversion: Inversion, path: Path, photo_file: Path) -> ChosenFace:
     """The face of the photo that an inversion is of."""
-    import numpy as np
-
     from editing import ChosenFace
+    from editing.pipeline import face_index
     from inversion import find_upright, open_photo
 
     photo = open_photo(photo_file, name=str(photo_file))
     if photo.sha256 != inversion.photo_hash:
         raise InputError(photo_file, f"is not the photo that {path} was inverted from", "give that photo")
     photo, faces, _ = find_upright(photo)
-    for index, face in enumerate(faces):
-        if np.abs(face.quad - np.array(inversion.quad)).max() < 0.01 * face.size:
-            return ChosenFace(photo, faces, index)
-    raise InputError(photo_file, f"the face of {path} is not found in it", "invert the photo again")
+    return ChosenFace(photo, faces, face_index(faces, inversion, photo.name))
 
 
 def _source_of(inversion: Inversion, chosen: ChosenFace) -> PhotoSource | None:

@@ -32,7 +32,8 @@ MAX_TAG = 80             # Characters of a file name that tell the edit.
 def write_edit(editor: Editor, given: Sequence[EditInput], edit: Edit, outputs: Outputs, options: dict[str, Any],
                run: Run, *, with_recipe: bool) -> None:
     """Edit the faces of one input and write all that was asked for; those of one photo go into one picture."""
-    from editing import RECIPE_KEY, Recipe, save_recipe
+    from editing import Recipe, save_recipe
+    from editing.recipe import recipe_texts
     from inversion import save_picture
 
     pasted, ending = _is_pasted(given[0], options), options["ending"]
@@ -65,7 +66,7 @@ def write_edit(editor: Editor, given: Sequence[EditInput], edit: Edit, outputs: 
             recipes += [recipe] if recipe else []
             if "picture" in path:
                 outputs.write(path["picture"], partial(
-                    save_picture, picture=picture, metadata={RECIPE_KEY: recipe.to_json()} if recipe else None,
+                    save_picture, picture=picture, metadata=recipe_texts([recipe] if recipe else []),
                     mark=options["mark"], like=photo if pasted else None))
             if recipe is None:
                 note(f"{one.stem}: no recipe is stored, as none could make this again: the inversion was stopped, or "
@@ -74,9 +75,8 @@ def write_edit(editor: Editor, given: Sequence[EditInput], edit: Edit, outputs: 
                 outputs.write(path["recipe"], partial(save_recipe, recipe=recipe))
             _write_more(editor, its_edit, path, outputs, options)
     if whole is not None and photo is not None and pixels is not photo.pixels and pixels is not None:
-        texts = {RECIPE_KEY if number == 1 else f"{RECIPE_KEY}-face{number}": recipe.to_json()
-                 for number, recipe in enumerate(recipes, 1)}
-        outputs.write(whole, partial(save_picture, picture=pixels, metadata=texts, mark=options["mark"], like=photo))
+        outputs.write(whole, partial(save_picture, picture=pixels, metadata=recipe_texts(recipes), mark=options["mark"],
+                                     like=photo))
 
 
 def _write_more(editor: Editor, edit: Edit, paths: Mapping[str, Path], outputs: Outputs,

@@ -82,6 +82,18 @@ def choose(photo: Photo, index: int | None = None, *, faces: Sequence[Face] | No
     return ChosenFace(photo, faces, index or 0)
 
 
+def face_index(faces: Sequence[Face], inversion: Inversion, name: str) -> int:
+    """Which of a photo's faces an inversion is of.
+
+    Raises:
+        InputError: none of them; `name` is what it calls the photo.
+    """
+    for index, face in enumerate(faces):
+        if np.abs(face.quad - np.array(inversion.quad)).max() < 0.01 * face.size:
+            return index
+    raise InputError(name, "the inverted face is not found in it", "invert the photo again")
+
+
 class Obtained(NamedTuple):
     """An inversion, and whether it was kept from an earlier time."""
 

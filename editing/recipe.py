@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,12 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(name, f"damaged recipe ({type(error).__name__}: {error})",
                          "let an edit write it again") from error
+
+
+def recipe_texts(recipes: Iterable[Recipe]) -> dict[str, str]:
+    """What a picture's metadata holds of its faces' recipes: the first under "gradctrl", others "gradctrl-face2" on."""
+    return {RECIPE_KEY if place == 1 else f"{RECIPE_KEY}-face{place}": recipe.to_json()
+            for place, recipe in enumerate(recipes, 1)}
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:

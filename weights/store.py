@@ -57,8 +57,10 @@ def made_in_cache(folder: str) -> Path:
     """A folder of the directory of fetched files, made if it is not there, for what was computed and is found again.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: it cannot be made, or this user has no home folder.
     """
+    if not has_cache():
+        raise InputError(None, *NO_HOME)
     path = cache_dir() / folder
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -78,6 +78,14 @@ def test_other_jobs_and_other_folders_are_refused(tmp_path: Path) -> None:
         Journal(tmp_path / "mine", JOB)
 
 
+@pytest.mark.parametrize("content", ["their line, without an end", "one line\nand a torn one", '{"format":"other"'])
+def test_a_journal_that_is_not_ours_stays_as_it_is(content: str, tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_text(content)
+    with pytest.raises(InputError, match="damaged, or of another version"):
+        Journal(tmp_path, JOB)
+    assert (tmp_path / "journal.jsonl").read_text() == content
+
+
 def test_a_full_disk_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Journal(tmp_path, JOB) as journal:
         def full(handle: int) -> None:

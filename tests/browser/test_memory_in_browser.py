@@ -10,6 +10,7 @@ import pytest
 
 from inversion import open_photo
 from tests.browser.driving import at_rest, download, move, surprise
+from tests.small_models import SIDE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -30,4 +31,4 @@ def test_a_download_for_which_memory_does_not_suffice(visit: Callable[[], Page],
         patch.setattr("inversion.photo.metadata_options", fails)
         page.click("#save-picture")
         page.wait_for_selector("text=/out of memory .of this machine.; end other programs/")
-    assert open_photo(download(page, "#save-picture", tmp_path)).width == 1024
+    assert open_photo(download(page, "#save-picture", tmp_path)).width == SIDE

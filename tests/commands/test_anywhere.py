@@ -61,6 +61,8 @@ def test_without_a_home_everything_runs_and_nothing_is_kept(homeless: None, kept
     for more in ([], ["--no-cache"]):
         _, told = fine("invert", astronaut_file, *more, "--overwrite")
         assert ("not kept: this user has no home folder; set GRADCTRL_CACHE" in told) is not more
+    made_by("batch", astronaut_file, "--set", "smile=1", "--workers", 1, "--out", tmp_path / "batch")
+    refused("discover", "components", "--samples", 50, "--count", 4, words="no home folder; set GRADCTRL_CACHE")
     assert "bundled" in run("weights", "list").stdout
     refused("weights", "path", words="no home folder; set GRADCTRL_CACHE to a folder of yours")
     refused("weights", "fetch", "lpips-vgg", words="no home folder; set GRADCTRL_CACHE to a folder of yours")
@@ -183,6 +185,24 @@ def test_a_symbolic_link_in_place_of_a_result_is_not_followed(astronaut_file: Pa
     (out / "astronaut-face.png").unlink()
     (out / "astronaut-face.png").symlink_to(astronaut_file)
     refused("align", astronaut_file, "--out", out, "--overwrite", words="is an input itself and is never overwritten")
+
+
+def test_a_batch_refuses_its_folder_before_the_work_and_follows_no_links_in_it(
+        astronaut_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, one, other = tmp_path / "out", tmp_path / "one.jpg", tmp_path / "other.jpg"
+    for photo in (one, other):
+        photo.write_bytes(astronaut_file.read_bytes())
+    command = ["batch", "--set", "smile=1", "--workers", 1]
+    made_by(*command, one, "--out", out)
+    (out / "pictures" / "other-edited.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "mine").write_bytes(b"mine")
+    (out / "latents" / "other.latent.safetensors").symlink_to(tmp_path / "mine")
+    made_by(*command, one, other, "--out", out)
+    assert not (tmp_path / "nowhere.png").exists()
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    assert len([path for path in (out / "pictures").iterdir() if not path.is_symlink()]) == 2
+    monkeypatch.setattr("batch.worker.load_models", lambda *_: pytest.fail("loaded before it was checked"))
+    refused(*command, one, "--out", tmp_path / "mine" / "below", words="Not a directory); choose another")
 
 
 @pytest.mark.parametrize("name", ["x" * 222, "面" * 75, "x" * 249])

@@ -432,6 +432,6 @@ def test_too_little_memory_is_told_and_the_page_lives(place: str, client: Client
 
     with monkeypatch.context() as patch:
         patch.setattr(place, fails)
-        with pytest.raises(AppError, match="out of memory .of this machine.; end other programs"):
+        with pytest.raises(AppError, match=r"out of memory \(of this machine\); end other programs"):
             client.predict(handle_file(from_photo[0]), {"smile": 1}, api_name="/edit")
     assert client.predict(handle_file(from_photo[0]), {"smile": 1}, api_name="/edit")[1]["recipe"]
