@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 GO_ON = {  # After Ctrl-C, by command.
     "sample": "the samples that were written stay; go on with the next --seed",
     "batch": "what is finished stays, what was in hand is begun again; the same command goes on",
-    **dict.fromkeys(("encoder", "discover"), "the same command goes on where it was"),
+    **dict.fromkeys(("encoder", "discover components", "discover weights", "discover rectify"),
+                    "the same command goes on where it was"),
     **dict.fromkeys(("align", "invert", "edit"), "what is finished stays; the same command goes on with the rest"),
 }
 AGAIN = "nothing is left half-made; the same command begins again"
@@ -43,7 +44,8 @@ class Commands(click.Group):
         except (InputError, MemoryError, RuntimeError) as error:
             raise click.ClickException(one_line(_told(error))) from error
         except KeyboardInterrupt as error:
-            note(f"Aborted: {GO_ON.get(str(ctx.invoked_subcommand), AGAIN)}")
+            names = [ctx.info_name] if ctx.parent else []
+            note(f"Aborted: {GO_ON.get(' '.join(map(str, [*names, ctx.invoked_subcommand])), AGAIN)}")
             raise click.exceptions.Exit(1) from error
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commands.console import Outputs, note, progress_bar, wrote
+from commands.console import Commands, Outputs, note, progress_bar, wrote
 from commands.discover_naming import edits, import_edits, load_found, save
 from commands.discover_options import NumberList, layers_of, layers_option, rows_option
 from commands.discover_weights import rectify, survey, weights
@@ -31,7 +31,7 @@ FILM_FRAMES = 24   # One way.
 SAMPLES, SHOWN = 24, 2  # By which components are measured, and of which some are drawn.
 
 
-@click.group()
+@click.group(cls=Commands)
 def discover() -> None:
     """Find directions that nobody labelled, look at them, name them (GANSpace; SeFa; NaviGAN).
 

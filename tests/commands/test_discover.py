@@ -15,7 +15,7 @@ import generators
 from directions import Edit, load
 from directions.components import load_components
 from editing import Editor, load_recipe
-from tests.commands.running import fine, refused
+from tests.commands.running import fine, refused, run
 from tests.directions.test_saved_edits import saved, write
 from tests.generators.checkpoints import reader_files as files
 
@@ -47,6 +47,21 @@ def test_what_cannot_be_found_is_refused(tmp_path: Path) -> None:
     refused("discover", "components", "--samples", 10, words="more samples")
     refused("discover", "components", "--out", tmp_path / "x.npz", words=".safetensors")
     refused("discover", "components", "--analysis", "tsne", words="Invalid value", code=2)
+
+
+@pytest.mark.parametrize(("command", "work", "said"), [
+    (("components", "--samples", 100), "directions.finding.find_components", "goes on where it was"),
+    (("sheet", "ganspace"), "directions.named.ganspace_components", "begins again"),
+])
+def test_ctrl_c_says_how_to_go_on(command: tuple[object, ...], work: str, said: str,
+                                  monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, interrupted)
+    result = run("discover", *command)
+    assert result.exit_code == 1
+    assert said in result.stderr
 
 
 @pytest.fixture
