@@ -7,12 +7,14 @@ import os
 import pickle
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -89,17 +91,17 @@ class _Process:
 def _deaf() -> Iterator[None]:
     """Processes started meanwhile never hear Ctrl-C, which a terminal sends to all; they finish what they have.
 
-    They inherit it, so that there is no moment at which they would. In a thread other than the first nothing is done;
-    there no terminal stops anything.
+    They inherit it, so that there is no moment at which they would. This process hears afterwards what came meanwhile.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if sys.platform == "win32":  # There it cannot be inherited.
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # Else the first process to be started would start it, and block no longer then.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait(workers: list[_Process]) -> list[tuple[_Process, Event]]:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from PIL import Image
 from batch import BatchJob, Processes, Row, Serial, run
 from batch.job import BatchPhoto, BatchTask, Outcome, hash_of
 from batch.pool import DIED, Died, Event, Idle, run_pool
+from batch.processes import _deaf
 from directions import Edit
 from generators import load, load_mapped, write_mapped
 from inversion import ProjectorSettings
@@ -145,6 +147,25 @@ def test_ctrl_c_finishes_what_is_in_hand(job: BatchJob, photos: list[Path], tmp_
     assert "1 done (0 were already), 0 failed" in words
     assert "stopped: 3 photos were not done; the same command goes on with them" in words
     assert len(pictures(out)) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are not blocked there")
+def test_ctrl_c_while_a_worker_is_started_is_heard_afterwards() -> None:
+    started = []
+
+    def start() -> None:
+        with _deaf():
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            child = [sys.executable, "-c", "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, []))"]
+            started.append(subprocess.run(child, capture_output=True, text=True, check=True).stdout)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "SIGINT" in started[0]  # The child hears none.
 
 
 def _children(process: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setitem(PRESETS, "fast", ProjectorSettings(steps=12, start="samples", samples=4))
         never_ending = ProjectorSettings(steps=100_000, plateau=0, start="samples", samples=4)
         patch.setitem(PRESETS, "faithful", never_ending)
-        demo = app.launch(port=None, block=False, upload_limit="2mb")
+        with socket.socket() as probe:  # Files of tests that begin at the same moment would look for the same port.
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        demo = app.launch(port=port, block=False, upload_limit="2mb")
         yield demo.local_url
         demo.close()
 
