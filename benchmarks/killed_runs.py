@@ -30,6 +30,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from batch.edits import load_edit
+from benchmarks.machine import free_port
 from editing import load_recipe, load_session
 from editing.session import ENDING
 from inversion import load_inversion, open_photo
@@ -104,7 +105,7 @@ class Killing:
         """What is run; a batch goes on in its folder, until that is done."""
         cli = [sys.executable, "-m", "cli"]
         if kind == "page":
-            self.port = _free_port()
+            self.port = free_port()
             return [sys.executable, "-m", "benchmarks.killed_runs", "--serve", str(self.port), *self.models[1::2]]
         ending = [*self.models, "--overwrite", "--out", str(self.folder / "out")]
         if kind == "edit":
@@ -188,12 +189,6 @@ class Killing:
                 self.killed += 1
         if process.wait() and "loads the generator ended" not in (self.folder / "worker.log").read_text():
             self.faults.append(f"worker: {(self.folder / 'worker.log').read_text()[-500:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def _until_it_answers(process: subprocess.Popen[bytes], port: int) -> float:

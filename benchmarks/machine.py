@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import resource
+import socket
 import subprocess
 import sys
 from datetime import date
@@ -18,6 +19,13 @@ def describe(device: torch.device) -> dict[str, str]:
         "date": date.today().isoformat(), "commit": _commit(), "device": _name(device),
         "threads": str(torch.get_num_threads()), "python": platform.python_version(), "torch": torch.__version__,
     }
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def synchronise(device: torch.device) -> None:

@@ -19,7 +19,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,7 +34,7 @@ from urllib.request import urlopen
 import numpy as np
 import torch
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, free_port
 
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "page" / "photos" / "eileen-collins.jpg"
@@ -106,9 +105,7 @@ class Server:
 @contextmanager
 def serving() -> Iterator[Server]:
     """Start the page as `gradctrl app` does, on a free port, and end it at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="page-benchmark-") as folder:
         log = Path(folder) / "page.log"
         environment = {**os.environ, "GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}

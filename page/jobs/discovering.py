@@ -41,7 +41,8 @@ FILE, LAYER = "file", "layer"                # The visitor's own file, and the l
 LAYER_SAMPLES, LAYER_COUNT = 2000, 40        # Of a search on the page: some minutes on two cores.
 SEFA_COUNT = 40
 TITLES = {COMPONENTS: "GANSpace: 80 components of W", SEFA: "Sefa: what the layers' styles react to most",
-          "ganspace": "GANSpace: edits that its authors named", "navigan": "NaviGAN: directions in the weights"}
+          "ganspace": "GANSpace: edits that its authors named", "navigan": "NaviGAN: directions in the weights",
+          FILE: "Your own file", LAYER: "The layer that you searched"}
 NOTICEABLE = 0.3            # Standard deviations of a score from which an effect is told.
 LINK = re.compile(r"(?P<collection>[a-z]+);(?P<amounts>(?:\d+=-?[\d.]+,?)*);(?P<layers>\d+:\d+)?;(?P<centred>[01])"
                   r";(?P<who>sample|mean)(?P<seed>\d*)")
@@ -68,6 +69,13 @@ def collections(models: EditingModels) -> list[str]:
             continue
         names.append(name)
     return names
+
+
+def offered(discovery: Discovery, models: EditingModels) -> list[str]:
+    """The names of all collections that there are for a visitor: those of a former generator's W are none."""
+    kept = [each for each in (discovery.own, discovery.searched) if each is not None]
+    return [*collections(models), *(each.name for each in kept
+                                    if each.space is not None and each.space.matches(models.generator.space))]
 
 
 def open_collection(name: str, models: EditingModels) -> Collection:
@@ -104,7 +112,8 @@ def of_components(name: str, components: Components, hints: Mapping[int, str]) -
     members = {(called := f"component_{number}"): replace(components.direction(number, name=called),
                                                          limits=(-far, far)) for number, far in enumerate(reach)}
     return Collection(DirectionSet(name=name, members=members, sha256=""),
-                      tuple(hints.get(number, "") for number in range(len(components))), step=0.25)
+                      tuple(hints.get(number, "") for number in range(len(components))), step=0.25,
+                      space=components.space)
 
 
 @cache
@@ -202,7 +211,7 @@ def found_direction(discovery: Discovery, name: str, hold: Sequence[str], models
     if not NAME.fullmatch(called):
         raise InputError(name or "the name", "cannot be the name of a slider" if name else "is missing",
                          "use letters, digits and _, as in wide_eyes")
-    if called in models.controls or called in (*TITLES, FILE):
+    if called in models.controls or called in TITLES:
         raise InputError(called, "is there already", "take another name")
     assert discovery.collection is not None
     parts = [(discovery.collection.directions[number], amount) for number, amount in discovery.amounts.items()
@@ -255,11 +264,11 @@ class _Ended(Exception):
 
 
 def search_layer(discovery: Discovery, layer: str, models: EditingModels, inversions: InversionQueue,
-                 ) -> Iterator[Waiting | SearchProgress]:
+                 after: InversionQueue) -> Iterator[Waiting | SearchProgress]:
     """Find components of a layer, yielding how far it is; in the end they are what the visitor looks at.
 
     They are kept as those of `gradctrl discover components` are. `Discovery.end_search` ends it, and so does closing
-    the iterator; that leaves everything as it was.
+    the iterator; that leaves everything as it was. It waits among `inversions`, and lets those of `after` go first.
 
     Raises:
         InputError: there is no such layer, memory does not suffice, or too many wait.
@@ -267,12 +276,12 @@ def search_layer(discovery: Discovery, layer: str, models: EditingModels, invers
     settings = ComponentSettings(layer=layer, analysis="incremental", samples=LAYER_SAMPLES, count=LAYER_COUNT)
     stop, generator = discovery.begin_search(), models.generator
 
-    def work(is_ended: Callable[[], bool], on_step: Callable[[SearchProgress], None]) -> Components | None:
-        begin, go_on = time.monotonic(), giving_way(is_ended, WAY)
+    def work(should_stop: Callable[[], bool], on_step: Callable[[SearchProgress], None]) -> Components | None:
+        begin, is_over = time.monotonic(), giving_way(should_stop, WAY)
 
         def on_samples(done: int, total: int) -> None:
             on_step(SearchProgress(done, total, time.monotonic() - begin))
-            if go_on():
+            if is_over():
                 raise _Ended
 
         try:
@@ -280,7 +289,7 @@ def search_layer(discovery: Discovery, layer: str, models: EditingModels, invers
         except _Ended:
             return None
 
-    found = yield from in_turn(inversions, work, 0.0, stop)
+    found = yield from in_turn(inversions, work, stop, after=after)
     if found is not None and discovery.stop is stop:
         discovery.searched = of_components(LAYER, found, {})
         choose(discovery, LAYER, models)

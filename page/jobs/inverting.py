@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from editing import ChosenFace, Inverter
+from editing import Inverter
 from generators import Generator
 from inversion import PRESETS, Inversion, InversionCache, Progress, Projector, ProjectorSettings
 from page.jobs.executors import LOOK, InversionQueue, edits, reported
@@ -88,8 +88,13 @@ def invert(visitor: Visitor, models: EditingModels, preset: str, inversions: Inv
     settings = PRESETS[preset]
     inversion = cached = cached or inverter.cached(chosen, settings)
     if inversion is None:
-        way = FIRST_WAY if improving is None else WAY
-        made = yield from _in_turn(models, chosen, settings, stop, inversions, after, way)
+        projector, crop = models.projector, chosen.crop(models.generator.img_resolution)
+
+        def work(should_stop: Callable[[], bool], on_step: Callable[[Progress], None]) -> Inversion:
+            return make(projector, crop, projector.resolve(settings), should_stop, on_step,
+                        FIRST_WAY if improving is None else WAY)
+
+        made = yield from in_turn(inversions, work, stop, seconds=models.timing.seconds(settings) or 0.0, after=after)
         if made is None:
             return
         inversion = inverter.finish(chosen, made, settings)
@@ -112,32 +117,17 @@ def _nearer(inversion: Inversion, subject: EditSubject) -> bool:
     return subject.inversion is None or inversion.lpips < subject.inversion.lpips
 
 
-def _in_turn(models: EditingModels, chosen: ChosenFace, settings: ProjectorSettings, stop: threading.Event,
-             inversions: InversionQueue, after: InversionQueue | None, way: float,
-             ) -> Yields[Waiting | Progress, None, Inversion | None]:
-    """Make an inversion when its turn comes, and return it; None: it was ended while it waited."""
-    projector, crop = models.projector, chosen.crop(models.generator.img_resolution)
-
-    def work(is_ended: Callable[[], bool], on_step: Callable[[Progress], None]) -> Inversion:
-        def should_stop() -> bool:
-            if after is not None:
-                after.give_way(LONGEST_WAY, is_ended)
-            return is_ended()
-
-        return make(projector, crop, projector.resolve(settings), should_stop, on_step, way)
-
-    return (yield from in_turn(inversions, work, models.timing.seconds(settings) or 0.0, stop))
-
-
 def in_turn(inversions: InversionQueue, work: Callable[[Callable[[], bool], Callable[[Report], None]], Result],
-            seconds: float, stop: threading.Event) -> Yields[Waiting | Report, None, Result | None]:
+            stop: threading.Event, *, seconds: float = 0.0, after: InversionQueue | None = None,
+            ) -> Yields[Waiting | Report, None, Result | None]:
     """Have something long done when its turn comes, yielding what it reports, and return it; None: it had no turn.
 
     Args:
         inversions: Where it waits.
-        work: Given what tells whether to end, asked now and then, and where to report.
-        seconds: That it is expected to take.
+        work: Given what tells whether to end, asked after each step, and where to report.
         stop: Set to end it.
+        seconds: That it is expected to take.
+        after: Whose inversions go first, between two steps of this one.
     Raises:
         InputError: too many wait.
     """
@@ -147,7 +137,12 @@ def in_turn(inversions: InversionQueue, work: Callable[[Callable[[], bool], Call
     def is_ended() -> bool:
         return stop.is_set() or left.is_set() or inversions.closing.is_set()
 
-    job = inversions.submit(lambda: work(is_ended, reports.put), seconds)
+    def should_stop() -> bool:
+        if after is not None:
+            after.give_way(LONGEST_WAY, is_ended)
+        return is_ended()
+
+    job = inversions.submit(lambda: work(should_stop, reports.put), seconds)
     try:
         for report in reported(job, reports, LOOK):
             ahead, seconds_ahead = inversions.ahead(job)

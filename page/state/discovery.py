@@ -10,6 +10,7 @@ from functools import cached_property
 
 from directions import Direction, Edit
 from directions.named import DirectionSet
+from generators import Space
 from weights.errors import InputError
 
 SHOWN = 8                   # Sliders that are in sight at once.
@@ -23,6 +24,7 @@ class Collection:
     found: DirectionSet     # Edits name its members with its name before them, as they may be called as controls are.
     hints: tuple[str, ...]
     step: float             # Of the sliders.
+    space: Space | None = None  # Of components, whose W it is.
 
     def __len__(self) -> int:
         return self.found.outputs

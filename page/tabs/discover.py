@@ -149,18 +149,16 @@ class DiscoverTab:
             InputError: the generator cannot be loaded, or no directions are known for it.
         """
         models, discovery = self.services.models_of(visitor), visitor.discovery
-        names = discovering.collections(models)
-        choices = [(TITLES.get(name, name), name) for name in names]
-        choices += [("Your own file", FILE)] if discovery.own is not None else []
-        choices += [("The layer that you searched", LAYER)] if discovery.searched is not None else []
-        if not choices:
+        names = discovering.offered(discovery, models)
+        if not names:
             raise InputError(models.title, "no directions come with this program for it", "find some by `gradctrl "
                              "discover components`, and choose their file below")
-        if discovery.collection is None or discovery.collection.name not in [name for _, name in choices]:
-            discovering.choose(discovery, choices[0][1], models)
+        if discovery.collection is None or discovery.collection.name not in names:
+            discovering.choose(discovery, names[0], models)
         if discovery.who == OWN and visitor.subject is None:
             discovery.who = SAMPLE
         assert discovery.collection is not None
+        choices = [(TITLES.get(name, name), name) for name in names]
         people = [("Your face", OWN)] if visitor.subject is not None else []
         people += [("A sample", SAMPLE), ("The mean face", MEAN)]
         sides, layers = discovering.sides(models.generator), discovery.layers
@@ -305,13 +303,13 @@ class DiscoverTab:
         try:
             if not layer:
                 raise InputError("Layer", "none is chosen", "choose one of the list")
-            for report in search_layer(discovery, layer, models, self.services.inversions):
+            for report in search_layer(discovery, layer, models, self.services.inversions,
+                                       self.services.quick_inversions):
                 visitor.seen = time.monotonic()
                 yield {self.searching: waiting(report) if isinstance(report, Waiting) else searching(report),
                        self.stop: gr.update(visible=True, interactive=True)}
-            if visitor.discovery is not discovery:
-                return  # All was forgotten meanwhile.
-            yield {self.notice: "", **self._shown(visitor), **ended}
+            forgotten = visitor.discovery is not discovery
+            yield ended if forgotten else {self.notice: "", **self._shown(visitor), **ended}
         except InputError as error:
             yield {self.notice: words.problem(str(error)), **ended}
 

@@ -23,7 +23,8 @@ def gallery(models: EditingModels) -> list[tuple[str, str]]:
         InputError: the generator cannot be loaded.
     """
     generator = models.generator
-    folder = files.private_dir() / "examples" / (generator.hash[:16] + generator.identity[64:].replace(" ", "-"))
+    of_class = "" if generator.class_index is None else f"-class-{generator.class_index}"
+    folder = files.private_dir() / "examples" / f"{generator.hash[:16]}{of_class}"
     paths = [folder / f"sample-{seed}.jpg" for seed in SEEDS]
     if not all(path.is_file() for path in paths):
         pictures = to_pixels(generator.render(generator.sample(SEEDS, truncation=TRUNCATION),

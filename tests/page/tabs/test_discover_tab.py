@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from directions.components import ComponentSettings, save_components
 from directions.finding import cached_components, components_of
 from directions.named import DirectionSet
 from editing import Edit
+from generators import Space
 from page.jobs import discovering
 from page.jobs.discovering import FILE, LAYER, NEAREST, SEFA, follow_link, link_of
 from page.jobs.services import Services
@@ -27,6 +29,7 @@ from page.state import files
 from page.state.discovery import MEAN, OWN, SAMPLE, SHOWN, Collection, Discovery
 from page.state.visitor import Visitor
 from page.tabs.discover import SETTLED, DiscoverTab
+from tests.page.handling import OtherInversion
 from weights.errors import InputError
 
 
@@ -216,7 +219,8 @@ def test_numbers_of_other_programs(discover: DiscoverTab, visitor: Visitor) -> N
 
 
 @pytest.mark.parametrize(("name", "told"), [("", "is missing"), ("3 eyes!", "cannot be the name"),
-                                            ("smile", "is there already"), ("ganspace", "is there already")])
+                                            ("smile", "is there already"), ("ganspace", "is there already"),
+                                            ("layer", "is there already")])
 def test_names_that_cannot_be(name: str, told: str, discover: DiscoverTab, visitor: Visitor) -> None:
     moved(discover, visitor, 0, 2.0)
     assert told in discover.on_save(visitor, name, [])[discover.notice]
@@ -288,6 +292,30 @@ def test_a_layer_is_searched_and_its_components_move_the_face(discover: Discover
     settings = ComponentSettings(layer=layer, analysis="incremental", samples=40, count=10)
     known, _ = cached_components(discover.services.models.generator, settings)
     assert torch.equal(known.directions[0], collection.directions[0].directions[0])
+
+
+@pytest.mark.usefixtures("few_samples")
+def test_what_was_found_in_another_generator_is_not_moved(discover: DiscoverTab, visitor: Visitor) -> None:
+    generator = discover.services.models.generator
+    list(discover.on_search(visitor, generator.layers[1].name))
+    assert visitor.discovery.searched is not None
+    other = Space.of("w", torch.randn(4, generator.w_dim, generator=torch.Generator().manual_seed(1)))
+    visitor.discovery.collection = visitor.discovery.searched = replace(visitor.discovery.searched, space=other)
+    update = discover.on_show(visitor)
+    assert LAYER not in [name for _, name in update[discover.what]["choices"]]
+    assert visitor.discovery.collection.name != LAYER
+
+
+@pytest.mark.usefixtures("few_samples")
+def test_a_search_gives_way_to_whoever_waits_for_sliders(discover: DiscoverTab, visitor: Visitor) -> None:
+    with OtherInversion(discover.services.quick_inversions) as other:
+        assert other.began.wait(20)
+        updates = discover.on_search(visitor, discover.services.models.generator.layers[1].name)
+        next(updates)  # The first samples are in, and the next ones wait.
+        started = time.monotonic()
+        threading.Timer(1.0, other.end).start()
+        assert list(updates)[-1][discover.what]["value"] == LAYER
+        assert time.monotonic() - started > 0.8
 
 
 @pytest.mark.usefixtures("few_samples")
