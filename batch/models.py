@@ -54,9 +54,9 @@ def load_models(job: BatchJob, mapped: str = "") -> Models:
             check_files(job)
         generator = generators.load_mapped(mapped) if mapped else generators.load(job.generator, device=job.device)
         editor = None if job.only == "invert" else Editor(generator, directions.load(job.controls))
+        models = Models(Inverter(Projector(generator)), editor)
     except InputError as error:
         raise JobError(error.subject, error.problem, error.remedy) from error
-    models = Models(Inverter(Projector(generator)), editor)
     check_models(job, models)
     return models
 

@@ -121,14 +121,14 @@ class Controls(Mapping[str, Direction]):
             InputError: the message names both.
         """
         for kind in sorted({control.moves for control in self.values()} & self.spaces.keys()):
-            own, other = self.spaces[kind], generator.spaces[kind]
+            own, other = self.spaces[kind], generator.space_of(kind)
             if not own.matches(other):
                 raise InputError(self.source, f"these controls are for the space {in_words(own.short)}, and the loaded "
                                  f"generator has {other.short}",
                                  "load a generator of that space, or train controls for this")
         for control in self.values():
             control.check(generator)
-            width = control.width if control.moves == "weights" else generator.spaces[control.moves].width
+            width = control.width if control.moves == "weights" else generator.space_of(control.moves).width
             if control.width != width:
                 raise InputError(self.source, f"the control {control.name} moves {control.moves} of {control.width} "
                                  f"numbers, and the generator has {width}", "train controls for this generator")

@@ -377,9 +377,17 @@ class Generator(nn.Module, ABC):
     @property
     def space(self) -> Space:
         """W; every file that holds a latent or a direction in W names it."""
-        if "w" not in self.spaces:
-            self._refuse("W")
-        return self.spaces["w"]
+        return self.space_of("w")
+
+    def space_of(self, kind: str) -> Space:
+        """The latent space of a kind: "w" or "styles".
+
+        Raises:
+            InputError: there is none.
+        """
+        if kind not in self.spaces:
+            self._refuse("W" if kind == "w" else kind)
+        return self.spaces[kind]
 
     def _exact(self) -> Self:
         """Itself, or in half precision a copy in single, for what must not depend on rounding."""

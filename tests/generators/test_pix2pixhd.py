@@ -210,6 +210,10 @@ def test_directions_of_weights_before_and_after(file: Path, label_file: Path, tm
     refused(*find, words="draws label maps, not samples")
     refused("street", label_file, "--out", tmp_path / "a", words="draws none")
     refused("sample", *of, "--out", tmp_path / "a", words="this generator has no latent; it draws label maps")
+    refused("edit", "--seed", 1, "--set", "smile=1", *of, words="this generator has no W; it draws label maps")
+    for only in ((), ("--only", "invert")):
+        job = (label_file, *([] if only else ["--set", "smile=1"]), *only, "--executor", "serial")
+        refused("batch", *job, *of, "--out", tmp_path / "batch", words="this generator has no W; it draws label maps")
     refused("street", tmp_path / "map.png", *of, "--along", basis, "--directions", "5", "--out", tmp_path / "a",
             words="no direction 5")
 
