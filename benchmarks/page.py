@@ -46,24 +46,31 @@ WARMING = 180.0   # Seconds that it may be busy with itself then: it times an in
 LOOKING = 1.0     # Seconds between a picture and the next move.
 PATIENCE = 180_000  # Milliseconds that anything in the browser may take.
 # Moves the slider as a hand would, and waits until a picture of the result is another one, is decoded and has had a
-# frame in which to be painted. Milliseconds.
-MOVE = """async ([selector, value]) => {
+# frame in which to be painted; then, for at most a second from there, until the picture in full has come.
+# Milliseconds from the move to each; null: it has not come.
+MOVE = """async ([selector, value, looking]) => {
   const slider = document.querySelector(selector), pictures = () => [...document.querySelectorAll('#whole img')];
-  const before = pictures().map(image => image.src).join();
+  const shown = () => pictures().map(image => image.src).join();
+  const before = shown();
   const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set;
   const start = performance.now();
   set.call(slider, value);
   slider.dispatchEvent(new Event('input', {bubbles: true}));
   while (true) {
     const images = pictures();
-    if (images.map(image => image.src).join() != before && images.every(image => image.complete && image.naturalWidth))
-      break;
+    if (shown() != before && images.every(image => image.complete && image.naturalWidth)) break;
     if (performance.now() - start > 30000) throw new Error('no picture within 30 s');
     await new Promise(resolve => setTimeout(resolve, 2));
   }
   await pictures().at(-1).decode().catch(() => null);
   await new Promise(resolve => requestAnimationFrame(resolve));
-  return performance.now() - start;
+  const moved = performance.now() - start, preview = shown();
+  while (performance.now() - start - moved < looking) {
+    if (shown() != preview && pictures().every(image => image.complete && image.naturalWidth))
+      return [moved, performance.now() - start];
+    await new Promise(resolve => setTimeout(resolve, 5));
+  }
+  return [moved, null];
 }"""
 
 
@@ -144,7 +151,8 @@ class Load:
     visitors: int
     photo: Path | None = None  # That they edit; None: a sample each.
     inverting: bool = False    # Whether one more brings a photo over and over.
-    moves: list[float] = field(default_factory=list)       # Milliseconds from a slider's move to its picture.
+    moves: list[float] = field(default_factory=list)       # Milliseconds from a slider's move to its picture,
+    rests: list[float] = field(default_factory=list)       # and to the picture in full, infinite where none came.
     ready: list[float] = field(default_factory=list)       # Seconds from a face's choice to its first live slider.
     errors: list[str] = field(default_factory=list)
     memory: list[tuple[float, float]] = field(default_factory=list)  # Seconds, MB.
@@ -171,11 +179,16 @@ class Load:
         rng = np.random.default_rng(seed)
         while time.monotonic() < until:
             value = f"{rng.uniform(-0.7, 0.7):.2f}"  # Within the ends: beyond them, two moves would be one.
+            looked = 0.0
             try:
-                self.moves.append(float(await tab.evaluate(MOVE, ["#control-smile input[type=range]", value])))
+                moved, rested = await tab.evaluate(MOVE, ["#control-smile input[type=range]", value,
+                                                         LOOKING * 1000])
+                self.moves.append(float(moved))
+                self.rests.append(float(np.inf if rested is None else rested))
+                looked = LOOKING if rested is None else (rested - moved) / 1000
             except Exception as error:  # noqa: BLE001 (an error is what is counted)
                 self.errors.append(str(error).split("\n", 1)[0])
-            await asyncio.sleep(LOOKING)
+            await asyncio.sleep(LOOKING - looked)
 
     async def _invert(self, browser: Any, server: Server, until: float) -> None:
         while time.monotonic() < until:
@@ -217,15 +230,16 @@ async def _open(browser: Any, server: Server, photo: Path | None) -> tuple[Any, 
 def report(loads: Sequence[Load]) -> str:
     """A Markdown table, one line for each load."""
     lines = ["| load | moves | slider to picture, ms: p50 / p95 / most | p50 beside the first "
-             "| to the first slider, median s "
+             "| to the picture in full, ms: p50 | to the first slider, median s "
              "| errors | memory, MB: begin, end, most | growth, MB a minute | cores of the page |",
-             "|" + "---|" * 9]
+             "|" + "---|" * 10]
     for load in loads:
         p50, p95 = np.percentile(load.moves, [50, 95]) if load.moves else (np.nan, np.nan)
         memory = [mb for _, mb in load.memory] or [0.0]
         ready = f"{np.median(load.ready):.1f} of {len(load.ready)}" if load.ready else "none"
         lines.append(f"| {load.title} | {len(load.moves)} | {p50:.0f} / {p95:.0f} / {max(load.moves, default=0):.0f} "
-                     f"| {p50 / np.median(loads[0].moves or [np.nan]):.1f} | {ready} | {len(load.errors)} "
+                     f"| {p50 / np.median(loads[0].moves or [np.nan]):.1f} "
+                     f"| {np.median(load.rests or [np.nan]):.0f} | {ready} | {len(load.errors)} "
                      f"| {memory[0]:.0f}, {memory[-1]:.0f}, {max(memory):.0f} | {load.growth():+.1f} "
                      f"| {load.cores:.2f} |")
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from torch import Tensor
 from directions import Controls, Direction, Edit, EditedLatents, displace, key_of, states, strengths_to
 from directions.control import Control
 from directions.reaching import class_of
-from generators import Generator, to_pixels
+from generators import Generator, in_quickest_precision, to_pixels
 from inversion import Inversion, Monochrome, keep_tone, made_smaller, skin_tone
 from weights.errors import is_out_of_memory, out_of_memory
 
@@ -160,14 +160,16 @@ class Editor:
             edited: The latents; with `with_tone` the editor's N latents, edited in one or several ways [M * N].
             side: One of the generator's sides; None: whole pictures. What a generator draws small does not know the
                 tuning of its last layers, so that of a tuned one whole pictures are made smaller,
-            quick: unless they are to be drawn small all the same.
+            quick: unless they are to be drawn small all the same, and in the precision that is quickest here.
             with_tone: Give skin the tone that it has in the pictures of the unedited latents.
         Raises:
             InputError: memory does not suffice for a single picture.
         """
         edited = edited if isinstance(edited, EditedLatents) else EditedLatents(edited)
         drawn = self._side_showing(edited, side) if quick or self._painter is self.generator else None
-        pictures = [picture for part in edited.split(self._batch_of(drawn)) for picture in self._draw(part, drawn)]
+        painter = in_quickest_precision(self._painter) if quick else self._painter
+        pictures = [picture for part in edited.split(self._batch_of(drawn))
+                    for picture in self._draw(part, drawn, painter)]
         if with_tone:
             tones = cycle(self._unedited_tones(drawn))
             pictures = [np.stack([keep_tone(picture, next(tones)) for picture in part]) for part in pictures]
@@ -177,17 +179,18 @@ class Editor:
             pictures = [np.stack([made_smaller(picture, side) for picture in part]) for part in pictures]
         return np.concatenate(pictures)
 
-    def _draw(self, edited: EditedLatents, side: int | None) -> list[np.ndarray]:
+    def _draw(self, edited: EditedLatents, side: int | None, painter: Generator) -> list[np.ndarray]:
         """Pictures in one array, or in several where memory does not suffice for all at once."""
         try:
-            return [to_pixels(edited.render(self._painter, side))]
+            return [to_pixels(edited.render(painter, side))]
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             if len(edited.latent) == 1:
                 raise out_of_memory(error) from error
         # Behind the except: until it is left, the error keeps all that was computed.
-        return [picture for half in edited.split((len(edited.latent) + 1) // 2) for picture in self._draw(half, side)]
+        return [picture for half in edited.split((len(edited.latent) + 1) // 2)
+                for picture in self._draw(half, side, painter)]
 
     def _side_showing(self, edited: EditedLatents, side: int | None) -> int | None:
         """The side to draw at: small pictures know nothing of shifts in later convolutions."""

@@ -11,6 +11,7 @@ from .loading import choose_device as choose_device
 from .loading import convert as convert
 from .loading import fastest_dtype as fastest_dtype
 from .loading import fetch as fetch
+from .loading import in_quickest_precision as in_quickest_precision
 from .loading import load as load
 from .mapped import load_mapped as load_mapped
 from .mapped import write_mapped as write_mapped

@@ -336,6 +336,15 @@ class Generator(nn.Module, ABC):
         copied.mapping.class_index = index  # type: ignore[assignment]
         return copied
 
+    def in_precision(self, dtype: torch.dtype | None) -> Generator:
+        """A generator that shares all with this one and computes the convolutions in another precision (`precision`).
+
+        Whoever uses this one meanwhile does not see it.
+        """
+        copied = copy(self)
+        copied.compute_dtype = dtype
+        return copied
+
     @contextmanager
     def precision(self, dtype: torch.dtype | None) -> Iterator[None]:
         """Compute the convolutions in another precision for a while; None: in that of the weights.

@@ -13,7 +13,7 @@ import torch
 
 from directions import Controls
 from directions import load as load_directions
-from generators import Generator, to_pixels
+from generators import Generator, in_quickest_precision, to_pixels
 from inversion import InversionCache, Progress, Projector, preset
 from page.jobs import memory
 from page.jobs.describing import describer
@@ -85,7 +85,7 @@ class Services:
 @torch.no_grad()
 def quick_side(generator: Generator) -> int:
     """The largest of the sides of previews at which this machine draws a picture quickly enough for each move."""
-    w = generator.sample([0])
+    w, generator = generator.sample([0]), in_quickest_precision(generator)
     for side in sorted({generator.side_for(side) for side in PREVIEWED}, reverse=True):
         seconds = []
         for _ in range(3):

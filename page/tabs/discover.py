@@ -19,7 +19,7 @@ from page.jobs.services import Services
 from page.state import files
 from page.state.discovery import MEAN, OWN, SAMPLE, SHOWN, Discovery
 from page.state.visitor import Visitor
-from page.tabs import words
+from page.tabs import side_range, words
 from page.tabs.progress import searching, waiting
 from page.tabs.wiring import EDITS, FOLLOW, HIDDEN, PRIVATE, QUICK, SAVING, Update, as_updates, shown_errors
 from weights.errors import InputError
@@ -58,9 +58,7 @@ class DiscoverTab:
                     self.place = gr.HTML(elem_id="discover-place")
                     self.on = gr.Button("More →", size="sm", min_width=80, elem_id="discover-on")
                 with gr.Row():
-                    self.first = gr.Dropdown([4], value=4, label="Layers from", elem_id="discover-first", min_width=100)
-                    self.last = gr.Dropdown([4], value=4, label="to", elem_id="discover-last", min_width=100,
-                                            info="pixels: small ones move shapes, large ones colours")
+                    self.layers = side_range.side_range(elem_id="discover-layers", min_width=220)
                     self.centred = gr.Checkbox(False, label="From the mean", elem_id="discover-centred", min_width=120,
                                                info="take what the face has of it away first")
                 with gr.Accordion("Search a layer", open=False, elem_id="discover-search"):
@@ -107,9 +105,8 @@ class DiscoverTab:
             slider.input(partial(self.on_move, place), [self.visitor, slider], [*drawn, self.moved], **at_once)
         self.moved.change(self.on_rest, self.visitor, [*drawn, self.place], trigger_mode="always_last", **EDITS
                           ).then(**measured)
-        gr.on([self.first.input, self.last.input, self.centred.input], self.on_how,
-              [self.visitor, self.first, self.last, self.centred], [*drawn, self.first, self.last], **EDITS
-              ).then(**measured)
+        gr.on([self.layers.release, self.centred.input], self.on_how, [self.visitor, self.layers, self.centred], drawn,
+              **EDITS).then(**measured)
         chosen: tuple[tuple[Any, Callable[..., Update], list[Any]], ...] = (
             (self.what.input, self.on_what, [self.visitor, self.what]),
             (self.who.input, self.on_who, [self.visitor, self.who]),
@@ -134,7 +131,7 @@ class DiscoverTab:
     @property
     def outputs(self) -> list[Any]:
         """What `show` may change, beside the picture."""
-        return [self.what, self.who, *self.sliders, self.place, self.first, self.last, self.centred, self.hold,
+        return [self.what, self.who, *self.sliders, self.place, self.layers, self.centred, self.hold,
                 self.effect, self.link, self.file, self.layer]
 
     @property
@@ -166,7 +163,7 @@ class DiscoverTab:
         return {self.what: gr.update(choices=choices, value=discovery.collection.name),
                 self.who: gr.update(choices=people, value=discovery.who),
                 **self._slots(discovery), self.place: _place(discovery),
-                self.first: gr.update(choices=sides, value=first), self.last: gr.update(choices=sides, value=last),
+                self.layers: side_range.shown(sides, first, last),
                 self.layer: gr.update(choices=[layer.name for layer in models.generator.layers]),
                 self.centred: discovery.centred, self.link: gr.update(visible=False),
                 self.hold: gr.update(choices=[(words.title_of(name), name) for name, control in models.controls.items()
@@ -230,10 +227,10 @@ class DiscoverTab:
         return {self.effect: words.effect_in_words(told, discovery.edit)}
 
     @shown_errors
-    def on_how(self, visitor: Visitor, first: int, last: int, centred: bool) -> Update:
+    def on_how(self, visitor: Visitor, layers: object, centred: bool) -> Update:
         """Another range of layers, or from the mean or not."""
         discovery, generator = visitor.discovery, self.services.models_of(visitor).generator
-        discovery.layers = discovering.layers_between(int(first), int(last), generator)
+        discovery.layers = discovering.layers_between(*side_range.read(layers), generator)
         discovery.centred = bool(centred)
         return self._drawn(visitor, quick=False)
 

@@ -46,6 +46,14 @@ def test_what_is_found_becomes_a_slider(visit: Callable[[], Page], tmp_path: Pat
     until_other(page, lambda: put(page, 0, 2))
     page.wait_for_selector("#discover-effect >> text=Details")
     page.wait_for_selector("#discover-place >> text=1 moved")
+    everywhere = page.locator(SHOWN).get_attribute("src")
+    until_other(page, lambda: page.get_by_label("Layers to").press("Home"))
+    assert page.locator("#discover-layers output").inner_text() == "4 to 4"
+    until_other(page, lambda: page.get_by_label("Layers from").press("End"))  # It pushes the other end before it.
+    assert page.locator("#discover-layers output").inner_text() == "1024 to 1024"
+    until_other(page, lambda: page.get_by_label("Layers from").press("Home"))
+    assert page.get_by_label("Layers from").get_attribute("aria-valuetext") == "4 pixels"
+    assert page.locator(SHOWN).get_attribute("src") == everywhere
     until_other(page, lambda: page.click("#discover-other"))
     page.get_by_label("Name", exact=True).fill("Wide eyes")
     page.click("#discover-export")

@@ -427,7 +427,8 @@ def test_small_pictures_of_a_tuned_generator_are_whole_ones_made_smaller(generat
     assert np.array_equal(editor.edit({"smile": 1.0}, side=side), made_smaller(whole, side))
     assert not np.array_equal(editor.edit({"smile": 1.0}, side=side, quick=True), made_smaller(whole, side))
     editor.set_latent(record)
-    assert np.array_equal(editor.edit({}, side=side), editor.edit({}, side=side, quick=True))
+    rounding = editor.edit({}, side=side).astype(int) - editor.edit({}, side=side, quick=True)  # By bfloat16.
+    assert np.abs(rounding).mean() < 1
 
 
 def test_skin_keeps_its_tone_where_the_controls_say_so(generator: Generator, controls: Controls) -> None:
@@ -458,7 +459,7 @@ def test_skin_keeps_its_tone_where_the_controls_say_so(generator: Generator, con
     editor.set_latent(inverted[1], picture=unedited[1])
     assert is_near(editor.edit({"smile": 2.0}), together[1, 2])
     plain.set_latent(inverted[1])
-    assert np.array_equal(editor.edit({"smile": 2.0}, quick=True), plain.edit({"smile": 2.0}))
+    assert np.array_equal(editor.edit({"smile": 2.0}, quick=True), plain.edit({"smile": 2.0}, quick=True))
 
 
 def test_one_direction_that_does_not_keep_the_tone_is_enough(generator: Generator, controls: Controls) -> None:

@@ -95,8 +95,13 @@ def test_precision_is_for_a_while(generator: Generator) -> None:
     w = generator.sample([1])
     exact = generator.render(w)
     with generator.precision(torch.bfloat16):
-        assert not torch.equal(generator.render(w), exact)
+        rounded = generator.render(w)
+        assert not torch.equal(rounded, exact)
     assert torch.equal(generator.render(w), exact)
+    other = generator.in_precision(torch.bfloat16)
+    assert torch.equal(other.render(w), rounded)
+    assert torch.equal(generator.render(w), exact)
+    assert all(one is same for one, same in zip(other.parameters(), generator.parameters(), strict=True))
 
 
 def test_noise_can_be_set() -> None:

@@ -29,6 +29,8 @@ class Timed:
     def side_for(self, side: int) -> int:
         return min((own for own in self.seconds if own >= side), default=max(self.seconds))
 
+    dtype = torch.float64  # In which nothing is quicker than it is.
+
     def render(self, w: Tensor, side: int) -> Tensor:
         self.now += self.seconds[side] + (9.0 if not self.drawn else 0.0)
         self.drawn += 1
