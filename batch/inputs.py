@@ -51,10 +51,7 @@ def find_photos(sources: Iterable[str | os.PathLike[str]], *, without: Sequence[
     for path, name in zip(files, _names_of(files), strict=True):
         found.setdefault(path.resolve(), BatchPhoto(name=name, path=path))
     for path in zips:
-        if unpacked is None:
-            raise InputError(path, "is a ZIP", "unpack it first")
-        free = shutil.disk_usage(unpacked.parent).free
-        for photo in unpack_photos(path, unpacked, most=10**6, most_bytes=10**9, most_unpacked=free // 2):
+        for photo in _in_zip(path, unpacked):
             found[photo.file or path / photo.name] = photo
     if not found:
         raise InputError(None, "there are no photos to edit", "give a folder with photos, or photos")
@@ -81,6 +78,13 @@ def _in_folder(folder: Path, left_out: Sequence[Path]) -> Iterator[Path]:
         folders[:] = [name for name in folders
                       if not name.startswith(".") and Path(place, name).resolve() not in left_out]
         yield from (path for name in files if not name.startswith(".") and _may_be_photo(path := Path(place, name)))
+
+
+def _in_zip(path: Path, unpacked: Path | None) -> list[BatchPhoto]:
+    if unpacked is None:
+        raise InputError(path, "is a ZIP", "unpack it first")
+    free = shutil.disk_usage(unpacked.parent).free
+    return unpack_photos(path, unpacked, most=10**6, most_bytes=10**9, most_unpacked=free // 2)
 
 
 def _may_be_photo(path: Path) -> bool:
@@ -131,7 +135,7 @@ def read_list(path: str | os.PathLike[str]) -> list[str]:
         InputError: there is no such file, or nothing in it.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()  # Windows' editors begin with a mark.
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, f"cannot be read as a list ({error})", "give a text file with a path a line") from error
     paths = [line.strip() for line in lines if line.strip()]
@@ -140,22 +144,27 @@ def read_list(path: str | os.PathLike[str]) -> list[str]:
     return paths
 
 
-def find_inverted(folder: str | os.PathLike[str], photos: str | os.PathLike[str] | None = None) -> list[BatchPhoto]:
+def find_inverted(folder: str | os.PathLike[str], photos: str | os.PathLike[str] | None = None, *,
+                  unpacked: Path | None = None) -> list[BatchPhoto]:
     """The latents of a folder in which a batch has inverted photos, with the photos if these are at hand.
 
     Args:
-        folder: Of that batch; or any other with `.latent.safetensors` files.
-        photos: The folder with the photos that it was given; None: there are latents alone.
+        folder: Of that batch; or any other with `.latent.safetensors` files, or the ZIP of one.
+        photos: The folder with the photos that it was given; None: there are latents alone. A ZIP does not tell which
+            photo a latent is of.
+        unpacked: As of `find_photos`.
     Raises:
         InputError: there is no such folder, or no latent in it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if is_zip(folder) and photos is None:
+        found = [photo for photo in _in_zip(folder, unpacked) if photo.latents]
+    elif folder.is_dir():
+        found = [*_from_journal(folder, None if photos is None else Path(photos))] or [
+            of_latent(path, path.relative_to(folder).as_posix()) for path in sorted(folder.rglob(f"*{LATENT}"))
+            if not path.name.startswith(".")]
+    else:
         raise InputError(folder, "no such folder", "give one that was inverted with --only invert")
-    found = list(_from_journal(folder, None if photos is None else Path(photos)))
-    if not found:
-        paths = sorted(path for path in folder.rglob(f"*{LATENT}") if not path.name.startswith("."))
-        found = [of_latent(path, path.relative_to(folder).as_posix()) for path in paths]
     if not found:
         raise InputError(folder, "there are no latents in it", "invert photos first, with --only invert")
     return sorted(found, key=lambda photo: natural(photo.name))

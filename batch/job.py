@@ -36,6 +36,7 @@ class BatchJob:
     edit: Edit = field(default_factory=Edit)
     settings: ProjectorSettings = PRESETS[DEFAULT_PRESET]  # Of the inversions.
     generator: str = "bundled"       # As for `generators.load`,
+    class_name: str = ""             # of this class, as for `generators.class_index`; "": its first, or it has none;
     controls: str = "bundled"        # and `directions.load`.
     generator_hash: str = ""         # Of these files (`hash_of`); a worker refuses others. "": any.
     controls_hash: str = ""
@@ -76,7 +77,7 @@ class BatchJob:
         """All that the results depend on: not where they are computed, nor how many at a time."""
         data = {**asdict(replace(self, edit=Edit(strengths={"any": 1.0}))), "edit": self.edit.to_json()}
         for name in ("device", "at_once", "thumbnails") + ("generator",) * bool(self.generator_hash) \
-                + ("controls",) * bool(self.controls_hash):
+                + ("controls",) * bool(self.controls_hash) + ("class_name",) * (not self.class_name):
             del data[name]
         return data
 

@@ -192,4 +192,4 @@ def settings_in(folder: Path) -> str | None:
 def _differing(entry: dict[str, Any], job: BatchJob) -> str:
     """In which fields a former job differs from this one."""
     former, mine = entry.get("job", {}), json.loads(json.dumps(job.to_json()))
-    return ", ".join(name for name in mine if former.get(name) != mine[name]) or "of another version"
+    return ", ".join(name for name in {**mine, **former} if former.get(name) != mine.get(name)) or "of another version"

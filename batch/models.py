@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
+import generators
 from batch.job import BatchJob, JobError, check_files
 from editing.editor import Editor
 from editing.pipeline import Inverter
@@ -19,6 +22,15 @@ class Models:
     editor: Editor | None  # None: nothing is edited.
 
 
+@contextmanager
+def _of_the_job() -> Iterator[None]:
+    """What cannot be used within concerns the job, whichever the photo."""
+    try:
+        yield
+    except InputError as error:
+        raise JobError(error.subject, error.problem, error.remedy) from error
+
+
 def check_models(job: BatchJob, models: Models) -> None:
     """Refuse an edit before the long work.
 
@@ -26,12 +38,31 @@ def check_models(job: BatchJob, models: Models) -> None:
         JobError: the edit is out of all measure, or the controls have no such attribute, class, layer range or method;
             or the settings ask for an encoder that is not there.
     """
-    try:
+    with _of_the_job():
         models.inverter.projector.resolve(job.settings)
         if models.editor is not None and job.only != "invert":
             models.editor.check(job.edit)
-    except InputError as error:
-        raise JobError(error.subject, error.problem, error.remedy) from error
+
+
+def check_photos(models: Models) -> None:
+    """Refuse a generator by which photos cannot be inverted, before each of them would fail.
+
+    Raises:
+        JobError: with the reason.
+    """
+    with _of_the_job():
+        models.inverter.check()
+
+
+def load_generator(job: BatchJob) -> generators.Generator:
+    """The generator of a job, drawing the class that it names.
+
+    Raises:
+        InputError: the file cannot be used, or there is no such class.
+    """
+    generator = generators.load(job.generator, device=job.device)
+    named = job.class_name
+    return generator.of_class(generators.class_index(generator, named)) if named else generator
 
 
 @lru_cache(maxsize=1)
@@ -46,17 +77,13 @@ def load_models(job: BatchJob, mapped: str = "") -> Models:
         JobError: a file is another one than the job names, cannot be used, or does not go with the others.
     """
     import directions
-    import generators
     from inversion import Projector
 
-    try:
+    with _of_the_job():
         if not mapped:
             check_files(job)
-        generator = generators.load_mapped(mapped) if mapped else generators.load(job.generator, device=job.device)
+        generator = generators.load_mapped(mapped) if mapped else load_generator(job)
         editor = None if job.only == "invert" else Editor(generator, directions.load(job.controls))
         models = Models(Inverter(Projector(generator)), editor)
-    except InputError as error:
-        raise JobError(error.subject, error.problem, error.remedy) from error
     check_models(job, models)
     return models
-

@@ -185,12 +185,13 @@ def _serve_once(connection: Connection, job: BatchJob, path: Path) -> None:
     import torch
 
     import generators
+    from batch.models import load_generator
 
     try:
         check_files(job)
         device = generators.choose_device(job.device).type
         if device == "cpu":
-            generators.write_mapped(path, generators.load(job.generator))
+            generators.write_mapped(path, load_generator(job))
         named = list(filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")))
         gpus = named or [str(number) for number in range(torch.cuda.device_count())]
         connection.send((gpus if device == "cuda" else [], str(path) if device == "cpu" else ""))

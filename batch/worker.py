@@ -12,7 +12,7 @@ from pathlib import Path
 
 from batch.edits import save_edit
 from batch.job import EDIT, BatchJob, BatchTask, Outcome, Row
-from batch.models import Models, check_models, load_models
+from batch.models import Models, check_models, check_photos, load_models
 from batch.photo_work import Hooks, PhotoWork
 from inversion import Progress
 from weights.errors import InputError, is_out_of_memory
@@ -62,6 +62,8 @@ def work(job: BatchJob, tasks: Sequence[BatchTask], folder: str | os.PathLike[st
         JobError: the job cannot be done by these models.
     """
     models = models or load_models(job)
+    if not all(task.photo.latents for task in tasks):
+        check_photos(models)
     folder = Path(folder)
     job = _settled(job, folder, models)
     if job.only != "invert" and models.editor is not None and not (folder / EDIT).exists():

@@ -15,6 +15,7 @@ from commands.console import Run, note, one_line, progress_bar, wrote
 from commands.options import (
     INVERSION_SETTINGS,
     SEED,
+    class_option,
     controls_option,
     how_options,
     model_options,
@@ -44,7 +45,7 @@ what_options = several(
                  help="Edit as a recipe does: a .recipe.json, a picture that this program wrote, a batch's edit.json."),
     how_options,
     click.option("--only", type=click.Choice(["invert", "edit"]),
-                 help="One stage alone: invert photos to latents; or edit those of a folder that was inverted so."),
+                 help="One stage alone: invert photos to latents; or edit the latents of such a folder or its ZIP."),
     click.option("--photos", "photos_folder", type=click.Path(path_type=Path), metavar="FOLDER",
                  help="With --only edit: the photos that were inverted, to put the faces back into them."))
 which_options = several(
@@ -96,6 +97,7 @@ how_many_options = several(
 @settings_options
 @click.option("--seed", type=SEED, default=0, help="Of the inversions.")
 @controls_option
+@class_option
 @model_options
 @click.pass_context
 def batch(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> None:
@@ -161,7 +163,7 @@ def _check_usage(ctx: click.Context, inputs: tuple[str, ...], options: dict[str,
     if only == "edit" and (idle := _given(ctx, OF_INVERSION)):
         raise click.UsageError(f"--only edit takes the latents as they are; leave out {', '.join(idle)}")
     if only == "edit" and len(inputs) != 1:
-        raise click.UsageError("--only edit takes one folder, that of a batch with --only invert")
+        raise click.UsageError("--only edit takes one folder, that of a batch with --only invert, or its ZIP")
     if only != "edit" and options["photos_folder"]:
         raise click.UsageError("--photos goes with --only edit; give photos as INPUT")
     if only == "edit" and options["paste"] and not options["photos_folder"]:
@@ -190,8 +192,9 @@ def _job_of(options: dict[str, Any]) -> BatchJob:
     return BatchJob(
         **({} if only == "invert" else {"edit": _edit_of(options)}), only=only, outputs=tuple(outputs),
         settings=settings_of({**options, "seconds": None}), generator=options["generator"],
-        generator_hash=hash_of(options["generator"]), controls=options["controls"],
-        controls_hash="" if only == "invert" else hash_of(options["controls"], "controls"), device=options["device"],
+        class_name=options["class_name"] or "", generator_hash=hash_of(options["generator"]),
+        controls=options["controls"], device=options["device"],
+        controls_hash="" if only == "invert" else hash_of(options["controls"], "controls"),
         faces="like" if options["like_face"] else options["faces"], reference=_reference(options["like_face"]),
         ending=options["ending"], mark=options["mark"], measure=options["measure"], share_pivot=options["share_pivot"],
         at_once=options["at_once"], thumbnails=options["sheets"])
@@ -224,7 +227,7 @@ def _photos_of(inputs: tuple[str, ...], options: dict[str, Any], out: Path, unpa
     from batch.inputs import find_inverted, find_photos, read_list
 
     if options["only"] == "edit":
-        return find_inverted(inputs[0], options["photos_folder"])
+        return find_inverted(inputs[0], options["photos_folder"], unpacked=unpacked)
     listed = read_list(options["list_file"]) if options["list_file"] else []
     return find_photos([*inputs, *listed], without=[out], unpacked=unpacked)
 

@@ -116,6 +116,16 @@ class Inverter:
     def generator(self) -> Generator:
         return self.projector.generator
 
+    def check(self) -> None:
+        """Refuse a generator that cannot draw faces of photos.
+
+        Raises:
+            InputError: with the reason.
+        """
+        if self.generator.no_photos:
+            raise InputError(None, f"photos cannot be inverted with this generator: {self.generator.no_photos}",
+                             "choose another generator, as the bundled one")
+
     def key(self, chosen: ChosenFace, settings: ProjectorSettings) -> str:
         """What the inversion of a face is found by (`InversionCache.key`)."""
         return InversionCache.key(chosen.photo.sha256, chosen.face.quad, self.generator.identity,
@@ -134,9 +144,7 @@ class Inverter:
             InputError: the generator cannot draw faces of photos, the settings ask for an encoder that is not there, or
                 nothing finite is drawn.
         """
-        if self.generator.no_photos:
-            raise InputError(None, f"photos cannot be inverted with this generator: {self.generator.no_photos}",
-                             "choose another generator, as the bundled one")
+        self.check()
         crops = [face.crop(self.generator.img_resolution) for face in chosen]
         inversions = self.projector.invert_batch(crops, settings=self.projector.resolve(settings), every=every,
                                                  on_step=on_step, should_stop=should_stop)

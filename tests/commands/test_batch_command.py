@@ -69,13 +69,19 @@ def test_patterns_lists_and_zips(holiday: Path, tmp_path: Path) -> None:
 
 
 def test_the_stages_apart(holiday: Path, tmp_path: Path) -> None:
-    made_by("batch", holiday, "--only", "invert", "--preset", "fast", "--workers", "1", "--out", tmp_path / "inverted")
+    made_by("batch", holiday, "--only", "invert", "--preset", "fast", "--workers", "1", "--zip", "--out",
+            tmp_path / "inverted")
     edit = ("--only", "edit", "--set", "smile=2", "--workers", "1")
     made_by("batch", tmp_path / "inverted", *edit, "--out", tmp_path / "crops")
     made_by("batch", tmp_path / "inverted", *edit, "--photos", holiday, "--out", tmp_path / "photos")
     made_by("batch", holiday, *SMILE, "--out", tmp_path / "together")
     name = Path("pictures") / "monday" / "me-edited.png"
     assert Image.open(tmp_path / "crops" / name).size == (128, 128)
+    made_by("batch", tmp_path / "inverted.zip", *edit, "--out", tmp_path / "zipped")
+    assert pictures(tmp_path / "zipped") == pictures(tmp_path / "crops")
+    assert (tmp_path / "zipped" / name).read_bytes() == (tmp_path / "crops" / name).read_bytes()
+    refused("batch", tmp_path / "inverted.zip", *edit, "--photos", holiday, "--out", tmp_path / "z",
+            words="no such folder")
     assert (tmp_path / "photos" / name).read_bytes() == (tmp_path / "together" / name).read_bytes()
 
 

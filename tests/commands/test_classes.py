@@ -19,6 +19,7 @@ from inversion import load_inversion
 from inversion.settings import PRESETS
 from learning import open_bank
 from tests.commands.running import fine, made_by, refused
+from tests.generators import test_biggan
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +89,53 @@ def test_edits_and_recipes(file: Path, controls_of_the_third: Path, tmp_path: Pa
     assert load_recipe(recipe).generator == f"{load(file).hash} class 2"
     refused("edit", "--recipe", recipe, *of, "--out", tmp_path / "b", words="these controls are for the space")
     refused(*edit, "--out", tmp_path / "c", words="space")  # The controls are of another class's W.
+
+
+def batch_of(astronaut_file: Path, file: Path, controls: Path, out: Path, *more: object) -> tuple[object, ...]:
+    return ("batch", astronaut_file, "--generator", file, "--controls", controls, "--set", "smile=1",
+            "--preset", "fast", "--out", out, *more)
+
+
+def test_a_batch_is_of_one_class(astronaut_file: Path, file: Path, controls_of_the_third: Path,
+                                 tmp_path: Path) -> None:
+    """Its folder goes on with the same class, and refuses another."""
+    command = batch_of(astronaut_file, file, controls_of_the_third, tmp_path / "out", "--workers", 1)
+    made_by(*command, "--class", 2)
+    [latent] = (tmp_path / "out" / "latents").iterdir()
+    assert load_inversion(latent).space.matches(load(file).of_class(2).space)
+    [picture] = (tmp_path / "out" / "pictures").iterdir()
+    assert load_recipe(picture).generator == f"{load(file).hash} class 2"
+    _, told = fine(*command, "--class", 2)
+    assert "1 were already" in told
+    refused(*command, "--class", 1, words="holds results of other settings (class_name)")
+    refused(*command, words="holds results of other settings (class_name)")
+
+
+def test_classes_that_a_batch_cannot_draw(astronaut_file: Path, file: Path, controls_of_the_third: Path,
+                                          tmp_path: Path) -> None:
+    command = batch_of(astronaut_file, file, controls_of_the_third, tmp_path / "out", "--workers", 1)
+    for named, words in ((7, "no class 7"), ("tabby", "have no names"), (1, "space")):  # The controls' is 2.
+        refused(*command, "--class", named, words=words)
+    refused("batch", astronaut_file, "--set", "smile=1", "--class", 0, "--workers", 1, "--out", tmp_path / "out",
+            words="it draws one class alone")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_worker_processes_draw_the_class(astronaut_file: Path, file: Path, controls_of_the_third: Path,
+                                         tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made_by(*batch_of(astronaut_file, file, controls_of_the_third, out, "--class", 2, "--executor", "processes"))
+    assert load_inversion(out / "latents" / "astronaut.latent.safetensors").space.matches(load(file).of_class(2).space)
+    assert load_recipe(out / "pictures" / "astronaut-edited.png").generator == f"{load(file).hash} class 2"
+    refused(*batch_of(astronaut_file, file, controls_of_the_third, tmp_path / "b", "--class", 7), words="no class 7")
+
+
+def test_a_batch_by_a_generator_that_cannot_invert_is_refused(astronaut_file: Path, tmp_path: Path) -> None:
+    torch.save(test_biggan.variables(), tmp_path / "biggan.bin")
+    refused("batch", astronaut_file, "--only", "invert", "--generator", tmp_path / "biggan.bin", "--class", 1,
+            "--workers", 1, "--out", tmp_path / "out", words="photos cannot be inverted with this generator: it draws")
+    assert not (tmp_path / "out").exists()
 
 
 def test_discovery(file: Path, tmp_path: Path) -> None:
