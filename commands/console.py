@@ -27,6 +27,8 @@ GO_ON = {  # After Ctrl-C, by command.
     "batch": "what is finished stays, what was in hand is begun again; the same command goes on",
     **dict.fromkeys(("encoder", "discover components", "discover weights", "discover rectify"),
                     "the same command goes on where it was"),
+    **dict.fromkeys(("discover sheet", "discover explore", "discover survey"),
+                    "files that were written stay; the same command with --overwrite begins again"),
     **dict.fromkeys(("align", "invert", "edit"), "what is finished stays; the same command goes on with the rest"),
 }
 AGAIN = "nothing is left half-made; the same command begins again"

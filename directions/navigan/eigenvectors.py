@@ -156,13 +156,14 @@ class Lanczos(Solver):
         """Keep the best eigenvectors so far, and the row that is next."""
         keep = self.count + (self.kept - self.count) // 3
         values, turn = self._eigen()
-        rows = self.state["rows"]
-        rows[:keep] = turn.T[:keep].float() @ rows[:self.kept]
-        rows[keep] = rows[self.kept]
-        self.state["projected"].zero_()
-        self.state["projected"][range(keep), range(keep)] = values[:keep]
-        self.state["known"].fill_(keep)
-        self.state["residual"].fill_(-1)  # Not known until the next product.
+        before, projected = self.state["rows"], torch.zeros_like(self.state["projected"])
+        rows = torch.zeros_like(before)
+        torch.matmul(turn.T[:keep].float(), before[:self.kept], out=rows[:keep])
+        rows[keep] = before[self.kept]
+        projected[range(keep), range(keep)] = values[:keep]
+        # All of it at once: whatever interrupts this leaves the one or the other. The residual is not known yet.
+        self.state |= {"rows": rows, "projected": projected, "known": torch.full_like(self.state["known"], keep),
+                       "residual": torch.full_like(self.state["residual"], -1)}
 
     def _eigen(self) -> tuple[Tensor, Tensor]:
         known = int(self.state["known"])

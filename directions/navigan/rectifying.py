@@ -101,6 +101,7 @@ class Rectifying:
         self.optimiser = torch.optim.Adam([self.coefficients, *self.predictor.parameters()],
                                           lr=self.settings.learning_rate)
         self.side = self.network.side_showing(self.basis.layer, self.settings.side)
+        self.is_whole = True  # False where a step was interrupted while weights were changed.
 
     def directions(self) -> Tensor:
         """The directions [K, A] as they are now, of unit length."""
@@ -112,7 +113,22 @@ class Rectifying:
         Raises:
             NotFiniteError: the loss is not finite; nothing has changed.
         """
-        before_step = self.rng.get_state(), {name: each.clone() for name, each in self.predictor.named_buffers()}
+        before = self.rng.get_state(), {name: each.clone() for name, each in self.predictor.named_buffers()}
+        try:
+            told = self._gradients()
+        except BaseException:  # Ctrl-C among them: what goes on must draw the same once more.
+            self.rng.set_state(before[0])
+            for name, each in self.predictor.named_buffers():  # Running means of the normalisation.
+                each.copy_(before[1][name])
+            raise
+        self.is_whole = False
+        self.optimiser.step()
+        self.step += 1
+        self.curves.append(told)
+        self.is_whole = True
+
+    def _gradients(self) -> tuple[float, float, float]:
+        """Gradients of the loss of fresh pictures; what goes into the curves."""
         chosen, amounts = self._draw_shifts()
         x = self.inputs(self.settings.batch, self.rng).to(self.rows)
         own = self.directions()[chosen].reshape(-1, *self.shape)  # [N, O, C, k, k]
@@ -124,17 +140,12 @@ class Rectifying:
         off = (predicted - amounts / self.settings.scale).abs().mean()
         loss = F.cross_entropy(logits, chosen) + self.settings.weight * self.settings.scale * off
         if not bool(loss.isfinite()):
-            self.rng.set_state(before_step[0])
-            for name, each in self.predictor.named_buffers():  # Running means of the normalisation.
-                each.copy_(before_step[1][name])
             raise NotFiniteError(self.basis.layer, f"the loss is not finite after {self.step} steps",
                                  "give a smaller --scale, or a lower --learning-rate")
         self.optimiser.zero_grad()
         loss.backward()
-        self.optimiser.step()
-        self.step += 1
         right = (logits.argmax(dim=1) == chosen).float().mean()
-        self.curves.append(tuple(torch.stack([loss, right, off]).tolist()))
+        return tuple(torch.stack([loss, right, off]).tolist())
 
     def _draw_shifts(self) -> tuple[Tensor, Tensor]:
         """Which directions [N], and how far [N]: scale * U(-1, 1), of at least the least size."""
@@ -257,7 +268,7 @@ def rectify(network: Network, basis: WeightBasis, settings: RectifySettings, *,
                 training.save(checkpoint)
                 due = monotonic() + max(CHECKPOINT_SECONDS, 20 * (monotonic() - began))
     finally:
-        if checkpoint is not None:
+        if checkpoint is not None and training.is_whole:
             training.save(checkpoint)
     return training
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import generators
 from directions import Edit, load
 from directions.navigan.basis import load_basis
 from editing import Editor, load_recipe
-from tests.commands.running import fine, refused, run
+from tests.commands.running import fine, made_by, refused, run
 
 SMALL = ("--count", 3, "--samples", 2, "--side", 32)
 
@@ -110,6 +111,66 @@ def test_rectified_directions(found: Path, tmp_path: Path) -> None:
     refused("discover", "rectify", tmp_path / "none.safetensors", "--out", tmp_path / "x.safetensors", words="no such")
     refused("discover", "rectify", found, "--scale", 1, "--least", 2, "--out", tmp_path / "x.safetensors",
             words="below the --scale")
+
+
+def fill_disk(patch: pytest.MonkeyPatch, ending: str) -> None:
+    """There is no room for files whose names end so."""
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if Path(target).suffix == ending:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    patch.setattr(Path, "replace", full)
+
+
+def test_a_full_disk_while_training_loses_nothing(found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("discover", "rectify", found, "--count", 2, "--steps", 4, "--batch", 2, "--side", 32, "--out")
+    [whole, _] = made_by(*command, tmp_path / "whole.safetensors")
+    monkeypatch.setattr("directions.navigan.rectifying.CHECKPOINT_SECONDS", 0.0)
+    out = tmp_path / "out"
+    for ending, left in ((".checkpoint", []), (".safetensors", ["r.checkpoint"]),
+                         (".csv", ["r.checkpoint", "r.safetensors"])):
+        with monkeypatch.context() as patch:
+            fill_disk(patch, ending)
+            result = run(*command, out / "r.safetensors")
+        assert result.exit_code == 1
+        assert "(No space left on device); free some space" in result.stderr
+        assert sorted(path.name for path in out.iterdir()) == left  # None half-made, none hidden.
+    [made, _] = made_by(*command, out / "r.safetensors", "--overwrite")
+    assert torch.equal(load_basis(made).directions, load_basis(whole).directions)
+
+
+def test_a_full_disk_while_surveying_keeps_what_was_measured(found: Path, tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("discover", "survey", found, "--samples", 2, "--directions", "0", "--out", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        fill_disk(patch, ".jpg")
+        result = run(*command)
+    assert result.exit_code == 1
+    assert "(No space left on device); free some space" in result.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["svd-survey.csv"]
+    fine(*command, "--overwrite")
+
+
+@pytest.mark.parametrize(("command", "work", "said"), [
+    ("rectify", "directions.navigan.rectifying.Rectifying.train_step", "goes on where it was"),
+    ("survey", "editing.weight_sheets.deformed_pictures", "files that were written stay"),
+])
+def test_ctrl_c_says_how_to_go_on(command: str, work: str, said: str, found: Path, tmp_path: Path,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, interrupted)
+    out = tmp_path / "out"
+    more = ("--out", out / "r.safetensors") if command == "rectify" else ("--samples", 2, "--out", out)
+    result = run("discover", command, found, *more)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert [path.name for path in out.iterdir()] == [
+        "r.checkpoint" if command == "rectify" else "svd-survey.csv"]
 
 
 def test_deformations_of_the_authors_are_imported(tmp_path: Path) -> None:

@@ -63,6 +63,31 @@ def test_what_was_stopped_goes_on_bit_for_bit(generator: MobileStyleGAN, basis: 
         trained(generator, basis, replace(SETTINGS, seed=1), checkpoint=tmp_path / "c")
 
 
+@pytest.mark.parametrize(("at", "kept"), [((Predictor, "forward"), 3), ((torch.optim.Adam, "step"), 0)])
+def test_what_was_interrupted_within_a_step_goes_on_bit_for_bit(
+        generator: MobileStyleGAN, basis: WeightBasis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+        at: tuple[type, str], kept: int) -> None:
+    """While weights are changed nothing can be kept, and what an earlier checkpoint has is gone on from."""
+    whole, (owner, name), calls = trained(generator, basis), at, []
+    work = getattr(owner, name)
+
+    def interrupted(*arguments: object, **named: object) -> object:
+        result = work(*arguments, **named)
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(owner, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained(generator, basis, checkpoint=tmp_path / "c")
+    monkeypatch.setattr(owner, name, work)
+    assert (tmp_path / "c").exists() == bool(kept)
+    again = trained(generator, basis, checkpoint=tmp_path / "c")
+    assert again.curves == whole.curves
+    assert torch.equal(again.directions(), whole.directions())
+
+
 def test_shifts_are_of_the_stated_distribution(generator: MobileStyleGAN, basis: WeightBasis) -> None:
     training = Rectifying(generator, basis, replace(SETTINGS, batch=4000, least=0.5).resolved(basis),
                           random_w(generator))
