@@ -93,7 +93,7 @@ def edit(ctx: click.Context, inputs: tuple[Path, ...], recipe_file: Path | None,
     recipe, edit = _wanted(recipe_file, like_file, options)
     if edit.method is not None and not named:
         controls = edit.method
-    editor = _make_editor(generator, controls, device, threads, class_name)
+    editor = _make_editor(generator, controls, device, threads, class_name, recipe if recipe_file else None)
     if recipe is not None and recipe_file:
         recipe.check(editor)
     elif recipe is not None and recipe.controls != editor.controls.hash:
@@ -183,10 +183,15 @@ def _wanted(recipe_file: Path | None, like_file: Path | None, options: dict[str,
                       **{name: options[name] for name in ("keep", "layers", "step", "method", "centred")})
 
 
-def _make_editor(generator: str, controls: str, device: str, threads: int | None, class_name: str | None) -> Editor:
+def _make_editor(generator: str, controls: str, device: str, threads: int | None, class_name: str | None,
+                 recipe: Recipe | None) -> Editor:
+    """The editor; where a recipe is of another generator, that is told before what controls say of its space."""
     loaded = open_controls(controls)
     if not loaded.spaces:
         note(f"Warning: {controls}: does not say which space it belongs to; with another generator edits mean nothing")
     from editing import Editor
 
-    return Editor(open_generator(generator, device, threads, class_name), loaded)
+    model = open_generator(generator, device, threads, class_name)
+    if recipe is not None:
+        recipe.check_generator(model)
+    return Editor(model, loaded)

@@ -100,12 +100,8 @@ class Recipe:
         Raises:
             InputError: saying which of them it is.
         """
-        for what, mine, theirs in (("generator", self.generator, editor.generator.identity),
-                                   ("controls", self.controls, editor.controls.hash)):
-            if mine != theirs:
-                raise InputError(None,
-                                 f"this recipe was made with {what} {in_words(mine)}, not with what is loaded "
-                                 f"({in_words(theirs)})", f"load the same {what}, or make the edit anew")
+        self.check_generator(editor.generator)
+        self._check_same("controls", self.controls, editor.controls.hash)
         for name, found in editor.controls.sets_of(self.edit.strengths).items():
             mine = self.sets.get(name, found.hash)  # Former versions' recipes do not tell.
             if mine != found.hash:
@@ -113,6 +109,24 @@ class Recipe:
                                  f"holds other {name} edits ({found.hash[:12]}) than this recipe was made with "
                                  f"({mine[:12]})", "install the version of the program that wrote the recipe, or make "
                                  "the edit anew")
+
+    def check_generator(self, generator: Generator) -> None:
+        """Refuse another generator than the recipe was made with, or another of its classes.
+
+        Raises:
+            InputError: saying which of them it is.
+        """
+        weights, _, of_class = self.generator.partition(" class ")
+        if weights == generator.hash and of_class and of_class != str(generator.class_index):
+            raise InputError(None, f"this recipe was made with class {of_class} of this generator, and class "
+                             f"{generator.class_index} is drawn", f"choose class {of_class} (--class {of_class})")
+        self._check_same("generator", self.generator, generator.identity)
+
+    @staticmethod
+    def _check_same(what: str, mine: str, theirs: str) -> None:
+        if mine != theirs:
+            raise InputError(None, f"this recipe was made with {what} {in_words(mine)}, not with what is loaded "
+                             f"({in_words(theirs)})", f"load the same {what}, or make the edit anew")
 
     def apply(self, editor: Editor) -> np.ndarray:
         """Edit the editor's latents as the recipe says; uint8 as `Editor.edit` gives."""

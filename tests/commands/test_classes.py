@@ -87,7 +87,9 @@ def test_edits_and_recipes(file: Path, controls_of_the_third: Path, tmp_path: Pa
     again = made_by("edit", "--recipe", recipe, *of, "--class", 2, "--out", tmp_path / "again")
     assert Image.open(picture).tobytes() == Image.open(again[0]).tobytes()
     assert load_recipe(recipe).generator == f"{load(file).hash} class 2"
-    refused("edit", "--recipe", recipe, *of, "--out", tmp_path / "b", words="these controls are for the space")
+    for drawn, other in ((0, ()), (1, ("--class", 1))):
+        refused("edit", "--recipe", recipe, *of, *other, "--out", tmp_path / "b",
+                words=f"made with class 2 of this generator, and class {drawn} is drawn; choose class 2")
     refused(*edit, "--out", tmp_path / "c", words="space")  # The controls are of another class's W.
 
 
