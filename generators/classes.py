@@ -7,16 +7,17 @@ from difflib import get_close_matches
 from generators.base import Generator
 from weights.errors import InputError
 
-NEAR = 5  # How many names a message offers.
+NEAR = 5         # How many names a message offers.
+IMAGENET = 1000  # Classes of ImageNet.
 
 
 def class_index(generator: Generator, named: int | str) -> int:
     """The number of a class, which `Generator.of_class` takes.
 
     Args:
-        generator: Of 1,000 classes it is taken to draw ImageNet's, as BigGAN does.
-        named: A number from 0, as text too, or a name of torchvision's list of ImageNet, as "tabby"; capitals and
-            underscores do not matter.
+        generator: One that knows classes.
+        named: A number from 0, as text too, or one of `class_names`, as "tabby"; capitals and underscores do not
+            matter.
     Raises:
         InputError: there is no such class; the message has the names that are nearest.
     """
@@ -26,7 +27,7 @@ def class_index(generator: Generator, named: int | str) -> int:
     if text.isdecimal() or not generator.c_dim:
         raise InputError(None, f"this generator has no class {text}",
                          f"choose one of 0 to {generator.c_dim - 1}" if generator.c_dim else "it draws one class alone")
-    names = [_plain(name) for name in class_names()] if generator.c_dim == 1000 else []
+    names = [_plain(name) for name in class_names(generator)]
     if not names:
         raise InputError(None, f"the classes of this generator have no names, such as {text!r:.60}",
                          f"choose a number from 0 to {generator.c_dim - 1}")
@@ -38,8 +39,13 @@ def class_index(generator: Generator, named: int | str) -> int:
                      f"the nearest are {', '.join(near)}" if near else "choose a number from 0 to 999")
 
 
-def class_names() -> tuple[str, ...]:
-    """The 1,000 names of ImageNet's classes, in the order of their numbers."""
+def class_names(generator: Generator) -> tuple[str, ...]:
+    """The names of a generator's classes, in the order of their numbers; (): they have none.
+
+    1,000 classes are taken to be ImageNet's, as BigGAN's are, and have torchvision's names of them.
+    """
+    if generator.c_dim != IMAGENET:
+        return ()
     from torchvision.models import ResNet18_Weights  # Slow to import.
 
     return tuple(ResNet18_Weights.DEFAULT.meta["categories"])

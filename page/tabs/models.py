@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from directions import Control, Direction
-from generators import Generator
+from generators import Generator, class_names
 from page.jobs.library import DEFORMATIONS, GENERATORS, ModelLibrary
 from page.jobs.services import Services
 from page.state import files
@@ -42,8 +42,8 @@ class ModelsTab:
                     "tab Edit.")
         self.card = gr.HTML(elem_id="models-card")
         with gr.Row(visible=False) as self.classes:
-            self.class_name = gr.Textbox(label="Class", info="which class is drawn: its number from 0, or of BigGAN a "
-                                         "name of ImageNet's, as tabby", elem_id="models-class")
+            self.class_name = gr.Dropdown([], label="Class", info="which class is drawn: type a part of its name, or "
+                                          "its number from 0", allow_custom_value=True, elem_id="models-class")
             self.draw_class = gr.Button("Draw this class", elem_id="models-draw-class")
         if not services.own_models:
             gr.HTML(CLOSED)
@@ -74,8 +74,7 @@ class ModelsTab:
                        **HIDDEN, **one)
         self.changed = [
             self.use.click(self.on_use, [self.visitor, self.known], shown, **one),
-            gr.on([self.draw_class.click, self.class_name.submit], self.on_class, [self.visitor, self.class_name],
-                  shown, **one),
+            self.draw_class.click(self.on_class, [self.visitor, self.class_name], shown, **one),
             self.file.upload(self.on_file, [self.visitor, self.file], [*shown, self.file], preprocess=False, **one),
             self.controls.upload(self.on_controls, [self.visitor, self.controls, self.how], [*shown, self.controls],
                                  preprocess=False, **EDITS),
@@ -92,15 +91,15 @@ class ModelsTab:
         """What the visitor edits with, and what there is."""
         choices = [(f"{status.entry.name}: {status.entry.what} ({_state(status.present, status.entry.size)})",
                     status.entry.name) for status in self.library.known()]
+        classes: list[tuple[str, str]] = []
         chosen = None
         try:
             models = self.services.models_of(visitor)
-            card, chosen = card_of(models), models.generator.class_index
+            card, chosen, classes = card_of(models), models.generator.class_index, _classes_of(models.generator)
         except InputError as error:
             card = words.problem(str(error))
-        return {self.card: card, self.known: gr.update(choices=choices),
-                self.classes: gr.update(visible=chosen is not None),
-                self.class_name: "" if chosen is None else str(chosen)}
+        return {self.card: card, self.known: gr.update(choices=choices), self.classes: gr.update(visible=bool(classes)),
+                self.class_name: gr.update(choices=classes, value=None if chosen is None else str(chosen))}
 
     @shown_errors
     def on_show(self, visitor: Visitor) -> Update:
@@ -115,8 +114,10 @@ class ModelsTab:
         return {self.visitor: visitor, **self.show(visitor)}
 
     @shown_errors
-    def on_class(self, visitor: Visitor, named: str) -> Update:
-        """Another class of the generator that is there."""
+    def on_class(self, visitor: Visitor, named: str | None) -> Update:
+        """Another class of the generator that is there, by number or, typed without choosing, by name."""
+        if not named:
+            raise InputError(None, "choose a class first")
         visitor.own_models = self.library.of_class(self.services.models_of(visitor), named)
         return {self.visitor: visitor, **self.show(visitor)}
 
@@ -208,9 +209,16 @@ def card_of(models: EditingModels) -> str:
 def _of_what(generator: Generator) -> str:
     """What pictures are of, with the class that is drawn; and what cannot be done."""
     if generator.class_index is None:
-        return "Faces"
+        return "Pictures"
     cannot = f"Photos cannot be inverted: {generator.no_photos}. " if generator.no_photos else ""
-    return f"{cannot}Class {generator.class_index} of {generator.c_dim}; pictures"
+    name, _ = _classes_of(generator)[generator.class_index]
+    return f"{cannot}Class {escape(name)} of {generator.c_dim}; pictures"
+
+
+def _classes_of(generator: Generator) -> list[tuple[str, str]]:
+    """What a list of a generator's classes shows, and the number of each as text; none where it draws one alone."""
+    names = class_names(generator)
+    return [(f"{number} ({names[number]})" if names else str(number), str(number)) for number in range(generator.c_dim)]
 
 
 def _row(control: Direction) -> str:

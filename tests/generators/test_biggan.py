@@ -25,10 +25,10 @@ ATTENTION = 2
 CONDITION = Z + EMBEDDING
 
 
-def variables() -> dict[str, Tensor]:
+def variables(classes: int = CLASSES) -> dict[str, Tensor]:
     """A state dict as the package pytorch-pretrained-biggan writes it, of 16 pixels, with u and v of each weight."""
     rng = torch.Generator().manual_seed(0)
-    made: dict[str, Tensor] = {"embeddings.weight": torch.randn(EMBEDDING, CLASSES, generator=rng)}
+    made: dict[str, Tensor] = {"embeddings.weight": torch.randn(EMBEDDING, classes, generator=rng)}
 
     def add(name: str, *shape: int, scale: float = 1.0) -> None:
         made[f"generator.{name}"] = torch.randn(shape, generator=rng) * scale
