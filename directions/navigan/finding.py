@@ -48,7 +48,7 @@ def find_basis(network: Network, settings: BasisSettings, inputs: Tensor | None 
         settings: How.
         inputs: What the network draws [N, ...], for "hessian"; `inputs_of` makes them for a generator.
         batch: Pictures that are drawn at once.
-        checkpoint: A file in which a search that is stopped is kept; it is gone at the end.
+        checkpoint: A file in which the search is kept, also when it has ended, for what is made of it afterwards.
         on_product: Called with the products made, and those after which it ends at the latest.
     Raises:
         InputError: no such convolution, fewer directions than are wanted, or a checkpoint of another search.
@@ -129,11 +129,8 @@ def run(solver: Solver, hessian: PerceptualHessian, belonging: str, checkpoint: 
             on_product(solver.products, solver.most)
             if monotonic() >= due:
                 keep()
-    except BaseException:  # Ctrl-C among them: nothing of it is lost.
+    finally:  # Ctrl-C among what ends it: nothing of it is lost.
         keep()
-        raise
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
 
 
 def _resume(solver: Solver, checkpoint: Path, belonging: str) -> None:
@@ -172,10 +169,10 @@ def cached_basis(generator: Generator, settings: BasisSettings, *, inputs: Tenso
     with suppress(InputError):  # A damaged one is made again.
         return load_basis(path), path
     weight_of(generator, settings.layer)
+    checkpoint = path.with_suffix(".checkpoint")
     drawn = inputs_of(generator, settings) if inputs is None and settings.basis == "hessian" else inputs
     try:
-        basis = find_basis(generator, settings, drawn, batch=batch, checkpoint=path.with_suffix(".checkpoint"),
-                           on_product=on_product)
+        basis = find_basis(generator, settings, drawn, batch=batch, checkpoint=checkpoint, on_product=on_product)
     except NotFiniteError as error:
         if error.basis is None:
             raise
@@ -185,6 +182,7 @@ def cached_basis(generator: Generator, settings: BasisSettings, *, inputs: Tenso
                              error.remedy) from error
     basis = with_lengths(generator, basis, inputs=inputs, on_length=on_length)
     save_basis(path, basis)
+    checkpoint.unlink(missing_ok=True)
     return basis, path
 
 

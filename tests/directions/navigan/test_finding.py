@@ -110,7 +110,27 @@ def test_a_search_that_is_stopped_goes_on_after_its_last_product(tmp_path: Path,
     run(again, hessian, "mine", checkpoint, lambda done, most: made.append(done))
     assert made[0] == after + 1
     assert torch.equal(again.result()[1], whole.result()[1])
-    assert not checkpoint.exists()
+    run(Lanczos(hessian.width, 3), Stopping(hessian, 0, AssertionError()), "mine", checkpoint)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("broken", ["with_lengths", "save_basis"])
+def test_what_is_stopped_after_the_search_makes_no_product_again(broken: str, tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADCTRL_CACHE", str(tmp_path))
+    generator, settings = make_generator(), BasisSettings(layer="b8.conv1", count=2, samples=2, side=32)
+    made: list[int] = []
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"directions.navigan.finding.{broken}", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cached_basis(generator, settings, on_product=lambda done, most: made.append(done))
+    count = len(made)
+    _, path = cached_basis(generator, settings, on_product=lambda done, most: made.append(done))
+    assert len(made) == count > 0
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_what_is_not_finite_stops_and_what_was_found_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
