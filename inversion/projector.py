@@ -20,12 +20,13 @@ from inversion.record import Inversion
 from inversion.search import Best, Start, Targets, compare, face_window, measure_w, search
 from inversion.settings import LEAST_SIDE, ProjectorSettings
 from inversion.tone import Monochrome
-from inversion.tuning import Tuning, tune
+from inversion.tuning import Tuning, difference, tune
 from weights.errors import InputError, memory_told
 
 WARM_BATCH = 16   # Samples rendered at a time.
 WARM_SIDE = 128   # Of the samples' pictures, in pixels.
 FINE, TUNING = 2, 3  # What a step of the search, and of a tuning, takes in parts of a coarse one of the search.
+RECORDED = (0.25, 0.5, 0.75)  # Parts of the work after which the best so far is told as a record.
 WARM_PULL = 0.7   # The nearest sample's standard scores are multiplied by this: it is near in a few directions only.
 
 
@@ -125,15 +126,17 @@ class Projector:
         return replace(settings, start=name)
 
     def invert(self, crop: np.ndarray, *, settings: ProjectorSettings | None = None, every: int = 10,
-               on_step: Callable[[Progress], None] | None = None,
-               should_stop: Callable[[], bool] | None = None) -> Inversion:
+               on_step: Callable[[Progress], None] | None = None, should_stop: Callable[[], bool] | None = None,
+               on_record: Callable[[Inversion], None] | None = None) -> Inversion:
         """Invert one crop uint8 [R, R, 3]; see `invert_batch`."""
-        return self.invert_batch([crop], settings=settings, every=every, on_step=on_step, should_stop=should_stop)[0]
+        return self.invert_batch([crop], settings=settings, every=every, on_step=on_step, should_stop=should_stop,
+                                 on_records=None if on_record is None else lambda records: on_record(records[0]))[0]
 
     @memory_told()
     def invert_batch(self, crops: Sequence[np.ndarray], *, settings: ProjectorSettings | None = None, every: int = 10,
                      on_step: Callable[[Progress], None] | None = None,
-                     should_stop: Callable[[], bool] | None = None) -> list[Inversion]:
+                     should_stop: Callable[[], bool] | None = None,
+                     on_records: Callable[[list[Inversion]], None] | None = None) -> list[Inversion]:
         """Invert several crops at once.
 
         Args:
@@ -143,6 +146,8 @@ class Projector:
             on_step: Called with the best so far after the first step, every so many steps and at the end.
             should_stop: Asked after each step and while the start is found; True ends the search, and the best so far
                 is the result.
+            on_records: Called on the way, at each part of the work that `RECORDED` names, with what ending there would
+                give, marked as stopped.
         Returns:
             A record for each crop. The same settings and seed give the same result on the same machine.
         Raises:
@@ -157,14 +162,21 @@ class Projector:
             whole = self._whole_pictures(crops)
             targets = self._targets(whole, settings.side, settings)
             start = self._start(targets, settings, run)
-        run.started()
+        results: list[_Result] = []
+
+        def on_best(best: Best) -> None:
+            if on_records is not None:
+                on_records(self._so_far(crops, targets, best, results, settings, run))
+
+        run.started(on_best)
         with self._painter.precision(precision):
             best = self._search(whole, targets, start, settings, run)
             if not best.loss.isfinite().all():
                 raise InputError(None, f"generator {self.generator.hash[:12]} draws no finite picture here",
                                  "load it again, or invert with precision float32")
             run.search_ended()
-            results = [self._tune(whole, targets, best, n, settings, run) for n in range(len(crops))]
+            for n in range(len(crops)):
+                results.append(self._tune(whole, targets, best, n, settings, run))  # noqa: PERF401 (it is looked at)
         pictures = self._settle(crops, targets, best, results)
         run.finish(best)
         return self._records(crops, pictures, best, results, settings, run.seconds)
@@ -234,13 +246,22 @@ class Projector:
         tuning = tune(self.generator, self.distance, targets.select(n), whole[n:n + 1], best, n, settings, run.watch)
         return _Result(tuning, run.searched + run.step - before, run.stopped)
 
+    def _so_far(self, crops: Sequence[np.ndarray], targets: Targets, best: Best, results: Sequence[_Result],
+                settings: ProjectorSettings, run: _Run) -> list[Inversion]:
+        """The records, were the run to end now."""
+        best = replace(best, lpips=best.lpips.clone(), mse=best.mse.clone())
+        untuned = {} if self.pivot is None else self.pivot.tuning
+        now = _Result(difference(self.generator, best.weights) or untuned, run.step, True)
+        kept = [*results, now, *[_Result(untuned, run.step, True)] * len(crops)][:len(crops)]
+        return self._records(crops, self._settle(crops, targets, best, kept), best, kept, settings, run.seconds)
+
     @torch.no_grad()
     def _settle(self, crops: Sequence[np.ndarray], targets: Targets, best: Best,
                 results: Sequence[_Result]) -> np.ndarray:
         """The whole pictures uint8 [N, R, R, 3], in full precision, of what is kept; and their numbers."""
         pictures, shown = [], []
         for n, result in enumerate(results):
-            picture = self.generator.with_weights(result.tuning).render(best.latent[n:n + 1])
+            picture = self.generator.with_weights(result.tuning).in_precision(None).render(best.latent[n:n + 1])
             monochrome = Monochrome.of(crops[n])
             pixels = to_pixels(picture)[0]
             pictures.append(pixels if monochrome is None else monochrome(pixels))
@@ -290,13 +311,15 @@ class _Run:
         self.told = 0          # The last step that was told.
         self.warm_seconds = 0.0
         self.stopped = False   # By `should_stop`, or because the time was over.
+        self.records = [*RECORDED]  # Those that are to come.
 
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self.start
 
-    def started(self) -> None:
-        self.warm_seconds = self.seconds
+    def started(self, on_best: Callable[[Best], None]) -> None:
+        """The search begins; `on_best` is told of the best so far at each part of the work that `RECORDED` names."""
+        self.warm_seconds, self.on_best = self.seconds, on_best
 
     def should_end(self) -> bool:
         """Whether the caller or the clock ends the run."""
@@ -309,6 +332,9 @@ class _Run:
         self.step += 1
         if self.step == 1 or self.step % self.every == 0:
             self._tell(best)
+        if self.records and self.part >= self.records[0]:
+            del self.records[0]
+            self.on_best(best)
         return self.should_end()
 
     def search_ended(self) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -47,6 +47,7 @@ class Best:
     mse: Tensor      # [N]
     latent: Tensor   # [N, num_ws, w_dim]
     picture: Tensor  # [N, 3, s, s], at the side of the search.
+    weights: Mapping[str, Tensor] = field(default_factory=dict)  # Tuned ones, of the crop that is being tuned.
 
     def update(self, where: Tensor, loss: Tensor, lpips: Tensor, mse: Tensor, latent: Tensor,
                picture: Tensor) -> None:

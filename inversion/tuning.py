@@ -58,7 +58,7 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, cr
     coarsest = min(COARSEST, generator.img_resolution // COARSEST_PART)
     tuned = generator.with_weights({name: torch.zeros_like(weight) for name, weight
                                     in generator.tunable_weights(coarsest).items()})
-    weights = tuned.tunable_weights(coarsest)
+    best.weights = weights = tuned.tunable_weights(coarsest)
     optimiser = torch.optim.Adam([weight.requires_grad_() for weight in weights.values()], betas=(0.9, 0.99))
     latent = best.latent[n:n + 1]
     windows = _Windows(generator, distance, crop, target.side, settings)
@@ -83,7 +83,7 @@ def tune(generator: Generator, distance: PerceptualDistance, target: Targets, cr
         best.lpips[n], best.mse[n], best.picture[n] = lpips[0], mse[0], picture.detach()[0]
         if watch(best):
             break
-    tuning = difference(generator, weights)
+    best.weights, tuning = {}, difference(generator, weights)
     if tuning and bool(fits[-1] < fits[0]):
         return tuning
     best.lpips[n], best.mse[n], best.picture[n] = before

@@ -18,6 +18,7 @@ import torch
 from page.jobs import memory
 from weights.errors import InputError
 
+WHOLE_WAY = 0.5          # Seconds that a picture in full waits for others' moving sliders at most.
 EDIT_WORKERS = 2         # Edits that are made at once; more only take the processor and memory from each other.
 EDIT_CORES = 2           # That each has at least, where there are so many: a picture takes two thirds of the time.
 BACKGROUND_WORKERS = 20  # Batches and downloads at once: they mostly wait.
@@ -79,6 +80,19 @@ def edits() -> EditExecutor:
     # operations would wait for the lock as often, for 5 ms each time.
     sys.setswitchinterval(SWITCH)
     return EditExecutor(max(1, min(EDIT_WORKERS, torch.get_num_threads() // EDIT_CORES)))
+
+
+@functools.cache
+def whole_pictures() -> EditExecutor:
+    """Where edits that have come to rest are drawn in full, apart, so that nobody's moving slider waits for them."""
+    return EditExecutor(1, torch.get_num_threads())
+
+
+def give_way_to_edits(seconds: float) -> None:
+    """Wait until nobody's edit is being made or waits, so many seconds at most."""
+    end = time.monotonic() + seconds
+    for executor in (edits(), whole_pictures()):
+        executor.give_way(max(end - time.monotonic(), 0.0))
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from directions import Controls, Direction
 from editing import Edit
 from inversion import SAME_PERSON, made_smaller
 from page.jobs.editing import preview_picture
-from page.jobs.executors import edits, measurements
+from page.jobs.executors import give_way_to_edits, measurements
 from page.jobs.measuring import Effect, effect_of
 from page.state.models import EditingModels
 from page.state.visitor import EditSubject, Visitor
@@ -123,11 +123,17 @@ def bears(effect: Effect) -> bool:
 
 
 def _rests(visitor: Visitor, subject: EditSubject) -> bool:
-    """Wait until a visitor rests and no edit is made; False: they went on to another subject."""
-    while visitor.subject is subject and time.monotonic() - visitor.seen < REST:
+    """Wait until a visitor rests and no edit is made; False: they went on to another subject.
+
+    One that took its place on the way to a better one is none: it has the same limits.
+    """
+    def goes_on() -> bool:
+        return visitor.subject is not None and visitor.subject.limits is subject.limits
+
+    while goes_on() and time.monotonic() - visitor.seen < REST:
         time.sleep(LOOK)
-    edits().give_way(WAY)
-    return visitor.subject is subject
+    give_way_to_edits(WAY)
+    return goes_on()
 
 
 def _tried(models: EditingModels, subject: EditSubject, name: str, strength: float) -> tuple[np.ndarray, Effect]:

@@ -16,7 +16,7 @@ import numpy as np
 from editing import Edit
 from inversion import made_smaller
 from page.jobs.editing import edited_picture, preview_picture
-from page.jobs.executors import edits, measurements
+from page.jobs.executors import WHOLE_WAY, EditExecutor, edits, measurements, whole_pictures
 from page.jobs.measuring import effect_of
 from page.jobs.services import Services
 from page.jobs.suggestions import Suggestions, known_looks, suggestions, surprise
@@ -162,11 +162,15 @@ class EditTab(PhotoHandlers):
                 **self._painted(visitor, models, edit, BEFORE, pasted, WHOLE),
                 **self._sliders(visitor, models, edit), **self.outputs.show(visitor, models)}
 
+    def repainted(self, visitor: Visitor) -> Update:
+        wanted = visitor.wanted or (visitor.edit, BEFORE, True, WHOLE)
+        return self._painted(visitor, self.services.models_of(visitor), *wanted)
+
     def improved(self, visitor: Visitor) -> Update:
         models, subject = self.services.models_of(visitor), visitor.present_subject
-        edit, compare, pasted, look = visitor.wanted or (visitor.edit, BEFORE, True, WHOLE)
-        return {**self._painted(visitor, models, edit, compare, pasted, look),
-                self.side.status: words.numbers(subject), self.side.effect: self._effect(models, subject, edit)}
+        edit = visitor.wanted[0] if visitor.wanted is not None else visitor.edit
+        return {**self.repainted(visitor), self.side.status: words.numbers(subject),
+                self.side.effect: self._effect(models, subject, edit)}
 
     def _sliders(self, visitor: Visitor, models: EditingModels, edit: Edit) -> Update:
         update = self.sliders.show(models, edit, visitor.subject.limits if visitor.subject is not None else {})
@@ -259,9 +263,9 @@ class EditTab(PhotoHandlers):
         return {self.notice: "", self.moved: next(_MOVES), **picture}
 
     @staticmethod
-    async def _edited(work: Callable[..., Update], *args: Any) -> Update:
+    async def _edited(work: Callable[..., Update], *args: Any, where: EditExecutor | None = None) -> Update:
         """What comes of a function among the edits that this machine makes; waiting for it costs no thread."""
-        return await asyncio.get_running_loop().run_in_executor(edits(), work, *args)
+        return await asyncio.get_running_loop().run_in_executor(where or edits(), work, *args)
 
     def _preview(self, visitor: Visitor, models: EditingModels, wanted: WantedPicture,
                  paint: Callable[..., Update]) -> Update:
@@ -287,7 +291,10 @@ class EditTab(PhotoHandlers):
         if visitor.settled == wanted:
             return gr.skip()  # The page shows it already: a slider was let go where it rested.
         try:
-            picture = await self._edited(self._settled, visitor, models, wanted)
+            picture = await self._edited(self._settled, visitor, models, wanted, where=whole_pictures())
+            if visitor.wanted != wanted:  # Another move's picture is there already, which this must not replace.
+                visitor.settled = None if visitor.settled == wanted else visitor.settled
+                return gr.skip()
             measuring = measurements().submit(self._measured, visitor, models, wanted)
             await asyncio.wait({asyncio.wrap_future(measuring)}, timeout=NUMBERS)
             effect = measuring.result() if measuring.done() else {}
@@ -315,6 +322,9 @@ class EditTab(PhotoHandlers):
             return {self.notice: words.problem(str(error))}
 
     def _settled(self, visitor: Visitor, models: EditingModels, wanted: WantedPicture) -> Update:
+        edits().give_way(WHOLE_WAY)
+        if visitor.wanted != wanted:
+            return {}
         subject, picture = visitor.present_subject, self._painted(visitor, models, *wanted)
         subject.edit = wanted[0]
         subject.history.push(wanted[0])

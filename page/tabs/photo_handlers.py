@@ -57,8 +57,12 @@ class PhotoHandlers(ABC):
         """Show a visitor's subject, and open the sliders."""
 
     @abstractmethod
+    def repainted(self, visitor: Visitor) -> Update:
+        """Show the pictures of a better inversion of the subject; its edits and the sliders stay."""
+
+    @abstractmethod
     def improved(self, visitor: Visitor) -> Update:
-        """Show that a better inversion of the subject has come; its edits and the sliders stay."""
+        """Likewise, and say that it is the last."""
 
     @abstractmethod
     def on_suggestions(self, visitor: Visitor) -> Iterator[Update]:
@@ -226,7 +230,8 @@ class PhotoHandlers(ABC):
                                      self.services.cache, rather=visitor.preset):
                     if visitor.photo is None:  # Forgotten: nothing more is to be written.
                         return
-                    yield {self.side.status: waiting(report) if isinstance(report, Waiting) else preparing(report)}
+                    if not isinstance(report, EditSubject):
+                        yield {self.side.status: waiting(report) if isinstance(report, Waiting) else preparing(report)}
         except InputError as error:
             yield {self.notice: words.problem(str(error)), **self._unprepared(visitor)}
             return
@@ -274,8 +279,13 @@ class PhotoHandlers(ABC):
         try:
             for report in invert(visitor, self.services.models_of(visitor), preset, self.services.inversions,
                                  self.services.cache, improving=subject, after=self.services.quick_inversions):
+                if isinstance(report, EditSubject):
+                    subject = report
                 if visitor.photo is None or visitor.subject is not subject:
                     continue  # It is made to its end for when this face is chosen again.
+                if isinstance(report, EditSubject):
+                    yield self.repainted(visitor)
+                    continue
                 yield {self.side.status: waiting(report) if isinstance(report, Waiting) else refining(report),
                        self.side.stop: gr.update(visible=True, interactive=True)}
         except InputError as error:

@@ -122,6 +122,22 @@ def test_stopping_keeps_what_is_there(projector: Projector, astronaut_crop: np.n
     assert np.array_equal(drawn(result.generator_of(generator), result), result.picture)
 
 
+def test_records_on_the_way_are_what_stopping_there_gives(projector: Projector, astronaut_crop: np.ndarray,
+                                                          tuned: Inversion) -> None:
+    records: list[Inversion] = []
+    result = projector.invert(astronaut_crop, on_record=records.append)
+    assert torch.equal(result.latent, tuned.latent)  # Telling them changes nothing.
+    assert np.array_equal(result.picture, tuned.picture)
+    assert [record.steps for record in records] == [7, 12, 16]  # Of the search, and of the tuning.
+    assert all(record.stopped and record.lpips > result.lpips for record in records[:2])
+    for record in (records[0], records[2]):
+        seen: list[Progress] = []
+        stopped = projector.invert(astronaut_crop, every=1, on_step=seen.append,
+                                   should_stop=lambda at=record.steps, seen=seen: len(seen) >= at)
+        assert np.array_equal(record.picture, stopped.picture)
+        assert (record.lpips, record.tuning.keys()) == (stopped.lpips, stopped.tuning.keys())
+
+
 def test_the_grid_of_a_picture_is_what_repeats_in_it() -> None:
     rng = torch.Generator().manual_seed(0)
     side = PERIOD * REPEATS

@@ -18,7 +18,7 @@ import torch
 
 from editing import Edit
 from inversion import describe_crop
-from page.jobs import inverting
+from page.jobs import executors, inverting
 from page.jobs.describing import Describer
 from page.jobs.editing import edited_picture, editor_of
 from page.jobs.executors import EditExecutor, reported
@@ -76,9 +76,11 @@ def test_giving_way_ends_when_no_edit_is_made_and_after_its_time_in_any_case() -
     assert isinstance(failing.exception(0), ZeroDivisionError)
 
 
-def test_an_inversion_gives_way_for_a_multiple_of_its_step_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["edits", "whole_pictures"])
+def test_an_inversion_gives_way_for_a_multiple_of_its_step_at_most(where: str, monkeypatch: pytest.MonkeyPatch
+                                                                   ) -> None:
     executor, free = EditExecutor(1), threading.Event()
-    monkeypatch.setattr(inverting, "edits", lambda: executor)
+    monkeypatch.setattr(executors, where, lambda: executor)
     executor.submit(free.wait, 5)
     should_stop = inverting.giving_way(lambda: False, inverting.WAY)
     time.sleep(0.05)  # A step.

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from editing import Edit
-from inversion import paste_back
+from inversion import Inversion, Progress, Projector, ProjectorSettings, paste_back
+from page.jobs import inverting as inverting_module
 from page.jobs.editing import edited_picture
 from page.jobs.executors import InversionQueue
 from page.jobs.inverting import invert as invert_face
@@ -38,7 +40,17 @@ from tests.page.handling import (
 )
 
 
-def test_a_face_is_ready_quickly_and_then_better_with_its_edit_kept(tab: EditTab, astronaut_file: Path) -> None:
+def test_a_face_is_ready_quickly_and_then_better_with_its_edit_kept(tab: EditTab, astronaut_file: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    make = inverting_module.make
+
+    def slowly(projector: Projector, crop: np.ndarray, settings: ProjectorSettings, should_stop: Callable[[], bool],
+               on_step: Callable[[Progress], None], *more: Any) -> Inversion:
+        """Each report is heard before the next one comes."""
+        return make(projector, crop, settings, should_stop,
+                    lambda progress: (on_step(progress), time.sleep(0.2))[0], *more)
+
+    monkeypatch.setattr(inverting_module, "make", slowly)
     visitor = opened(tab, astronaut_file, "balanced")
     updates = list(tab.on_quick_inversion(visitor))
     assert all("Getting your face ready" in update[tab.side.status] for update in updates[:-1])
@@ -52,8 +64,18 @@ def test_a_face_is_ready_quickly_and_then_better_with_its_edit_kept(tab: EditTab
     edit = Edit(strengths={"smile": 1.0})
     settled(tab, visitor, asked(tab, visitor, strengths=edit.strengths, pasted=True))
     quick.inversion = replace(quick.inversion, lpips=9.0)  # The other one is sure to come nearer.
-    refined = list(tab.on_better_inversion(visitor))
-    assert any("while you edit" in update[tab.side.status] for update in refined[:-1])
+    limits, refined, on_the_way = quick.limits, [], []
+    for update in tab.on_better_inversion(visitor):
+        refined.append(update)
+        if tab.side.status not in update:
+            on_the_way.append(visitor.subject)
+            assert tab.side.after in update
+    assert any("while you edit" in update.get(tab.side.status, "") for update in refined[:-1])
+    assert on_the_way
+    assert quick not in on_the_way
+    for part in on_the_way:  # It is no nearer by name, and goes on as the one before did.
+        assert (part.preset, part.edit, part.inversion.stopped) == ("fast", edit, True)
+        assert part.limits is limits
     better = visitor.subject
     assert (better.preset, better.inversion.steps, better.edit) == ("balanced", 11, edit)
     assert better.history.can_undo
