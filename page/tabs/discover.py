@@ -45,7 +45,7 @@ class DiscoverTab:
         self.services, self.visitor = services, visitor
         self.notice = gr.HTML("", elem_id="discover-notice", elem_classes="notice")
         gr.Markdown(INTRO)
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=False, elem_id="discover-columns"):
             with gr.Column(scale=5, min_width=300):
                 with gr.Row():
                     self.what = gr.Dropdown([], label="Directions", elem_id="discover-what", min_width=260, scale=3)
@@ -163,7 +163,7 @@ class DiscoverTab:
         return {self.what: gr.update(choices=choices, value=discovery.collection.name),
                 self.who: gr.update(choices=people, value=discovery.who),
                 **self._slots(discovery), self.place: _place(discovery),
-                self.layers: side_range.shown(sides, first, last),
+                self.layers: side_range.value_of(sides, first, last),
                 self.layer: gr.update(choices=[layer.name for layer in models.generator.layers]),
                 self.centred: discovery.centred, self.link: gr.update(visible=False),
                 self.hold: gr.update(choices=[(words.title_of(name), name) for name, control in models.controls.items()

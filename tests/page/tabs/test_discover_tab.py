@@ -160,14 +160,15 @@ def test_components_of_ones_own(discover: DiscoverTab, visitor: Visitor, service
 def test_layers_and_the_mean(discover: DiscoverTab, visitor: Visitor) -> None:
     moved(discover, visitor, 0, 2.0)
     everywhere = picture(discover, moved(discover, visitor, 0, 2.0))
-    coarse = picture(discover, discover.on_how(visitor, [4, 8], False))
+    coarse = picture(discover, discover.on_how(visitor, {"ends": [4, 8]}, False))
     assert visitor.discovery.edit.layers == (4, 16)
     assert np.abs(everywhere.astype(int) - coarse).mean() > 1
-    discover.on_how(visitor, [4, 128], True)
+    discover.on_how(visitor, {"ends": [4, 128]}, True)
     assert visitor.discovery.edit.layers is None
     assert visitor.discovery.edit.centred
-    for value in ([64, 8], [4], None, "4:8", [4, 8.5]):
-        assert "is no range" in discover.on_how(visitor, value, False)[discover.notice]
+    for ends in ([64, 8], [4], None, "4:8", [4, 8.5]):
+        assert "is no range" in discover.on_how(visitor, {"ends": ends}, False)[discover.notice]
+    assert "is no range" in discover.on_how(visitor, None, False)[discover.notice]
 
 
 def test_whose_face(discover: DiscoverTab, visitor: Visitor, inverted: Visitor) -> None:
@@ -185,7 +186,7 @@ def test_whose_face(discover: DiscoverTab, visitor: Visitor, inverted: Visitor) 
 
 def test_a_link_opens_what_was_moved(discover: DiscoverTab, visitor: Visitor, services: Services) -> None:
     moved(discover, visitor, 1, 2.5)
-    discover.on_how(visitor, [8, 32], True)
+    discover.on_how(visitor, {"ends": [8, 32]}, True)
     discover.on_other(visitor)
     other = Discovery()
     follow_link(other, link_of(visitor.discovery), services.models)
