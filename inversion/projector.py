@@ -188,12 +188,29 @@ class Projector:
         if first:
             coarse = self._targets(whole, side, settings)
             best = search(self._painter, self.distance, self.statistics, coarse, start, settings, run.watch,
-                          range(first))
+                          range(first), self._lacking(side))
             if run.stopped:
                 return best
             start = Start.at(best.latent, self.statistics)
         return search(self._painter, self.distance, self.statistics, targets, start, settings, run.watch,
-                      range(first, settings.steps))
+                      range(first, settings.steps), self._lacking(targets.side))
+
+    @torch.no_grad()
+    def _lacking(self, side: int) -> Tensor | None:
+        """What a small picture of the pivot, drawn by itself, lacks of the whole one, to which the tuning belongs.
+
+        Without it a search leaves the pivot for where pictures that are not tuned look like the crop.
+        """
+        if self.pivot is None or not self.pivot.tuning:
+            return None
+        resolution = self.generator.img_resolution
+        small, whole = self._painter.render_with_window(self._pivot_latent, side, (0, 0, resolution, resolution))
+        return F.adaptive_avg_pool2d(whole, side) - small
+
+    @property
+    def _pivot_latent(self) -> Tensor:
+        assert self.pivot is not None
+        return self.generator.broadcast(self.pivot.latent[None].to(self.statistics.mean))
 
     def _whole_pictures(self, crops: Sequence[np.ndarray]) -> Tensor:
         side = self.generator.img_resolution
@@ -212,8 +229,7 @@ class Projector:
         """Where the search begins."""
         num_ws = self.generator.num_ws
         if self.pivot is not None:
-            latent = self.generator.broadcast(self.pivot.latent[None].to(self.statistics.mean))
-            return Start.at(latent.repeat(len(targets.pictures), 1, 1), self.statistics)
+            return Start.at(self._pivot_latent.repeat(len(targets.pictures), 1, 1), self.statistics)
         if settings.start not in ("mean", "samples"):
             assert self.encoder is not None  # `resolve` has seen to it.
             return Start(*encode(self.encoder, targets.pictures, targets.features, self.statistics, num_ws))

@@ -88,7 +88,8 @@ def measure_w(generator: Generator) -> LatentStatistics:
 
 
 def search(generator: Generator, distance: PerceptualDistance, statistics: LatentStatistics, targets: Targets,
-           start: Start, settings: ProjectorSettings, watch: Watch, steps: range | None = None) -> Best:
+           start: Start, settings: ProjectorSettings, watch: Watch, steps: range | None = None,
+           lacking: Tensor | None = None) -> Best:
     """Optimise the latents of several crops; each one's result does not depend on the others.
 
     Args:
@@ -100,6 +101,7 @@ def search(generator: Generator, distance: PerceptualDistance, statistics: Laten
         settings: Of the search.
         watch: Told after each step: fewer than the settings' if all faces are on a plateau or if it ends the search.
         steps: Which of the settings' steps, from 0; None: all.
+        lacking: What pictures [1, 3, s, s] of the targets' side lack of the whole ones; None: nothing.
     Returns:
         The best latents.
     """
@@ -118,6 +120,7 @@ def search(generator: Generator, distance: PerceptualDistance, statistics: Laten
         added = rows if free else rows.detach()
         latent = statistics.restore(scores[:, None, :] + added)
         picture = generator.render(latent, targets.side)
+        picture = picture if lacking is None else picture + lacking
         fit, lpips, mse = compare(distance, picture, targets, settings.mse)
         loss = fit + settings.prior * scores.square().mean(dim=1) + settings.spread * added.square().mean(dim=[1, 2])
         best.update(running, loss, lpips, mse, latent, picture)

@@ -11,6 +11,7 @@ import torch
 from generators import Generator, load, to_pixels
 from inversion import Inversion, Progress, Projector, ProjectorSettings, load_inversion, save_inversion
 from inversion.tuning import PERIOD, REPEATS, grid
+from tests.generators.made_generators import make_student
 from weights.errors import InputError
 
 SEARCH = ProjectorSettings(start="samples", samples=8, steps=8)
@@ -168,3 +169,13 @@ def test_locality_holds_pictures_at_a_distance(generator: Generator, astronaut_c
         change = record.generator_of(generator).render(latents) - generator.render(latents)
         changes.append(float(change.square().mean()))
     assert changes[1] < 0.8 * changes[0]
+
+
+def test_a_search_from_a_pivot_stays_where_the_pivots_own_picture_is(astronaut_crop: np.ndarray) -> None:
+    """Small pictures that are drawn by themselves are not tuned: they are compared as the whole ones are."""
+    generator = make_student(128)
+    tuned = Projector(generator, TUNED).invert(astronaut_crop)
+    assert tuned.tuning
+    settings = ProjectorSettings(space="w+", steps=6, coarse=0.5, side=64, prior=0.0, spread=0.0, spread_from=0.0)
+    again = Projector(generator, settings, pivot=tuned).invert(tuned.picture)
+    assert np.abs(again.picture.astype(int) - tuned.picture).mean() < 0.5
