@@ -42,7 +42,8 @@ def test_every_convolution_is_shifted_for_each_sample_alone(generator: Generator
         shifts = {name: random_shift(generator, name, samples, count)}
         drawn = generator.shifted(shifts).render(ws)
         assert not torch.allclose(drawn, generator.render(ws), atol=1e-4)
-        torch.testing.assert_close(drawn, plainly(generator, ws, shifts), atol=1e-9, rtol=0)
+        off = (drawn - plainly(generator, ws, shifts)).abs().max() / drawn.abs().max()
+        assert float(off) < 1e-12, name
 
 
 def test_several_at_once_and_one_for_all(generator: Generator) -> None:
@@ -52,13 +53,18 @@ def test_several_at_once_and_one_for_all(generator: Generator) -> None:
 
 
 def test_single_precision_is_at_most_1e_5_off() -> None:
+    """By rounding alone: it is about as near to the pictures in double precision as a generator of its own is."""
     for make in MAKERS.values():
-        generator = make()
-        ws, name = generator.sample(range(4)), [*generator.convolutions()][2]
-        shifts = {name: random_shift(generator, name, 4, 1)}
-        expected = plainly(generator, ws, shifts)
-        off = (generator.shifted(shifts).render(ws) - expected).abs().max() / expected.abs().max()
-        assert float(off) < 1e-5
+        generator, exact = make(), make(dtype=torch.float64)
+        ws = generator.sample(range(4))
+        for name in generator.convolutions():
+            shift = random_shift(generator, name, 4, 1)
+            drawn, alone = generator.shifted({name: shift}).render(ws), plainly(generator, ws, {name: shift})
+            in_double = WeightShift(shift.directions.double(), shift.amounts.double())
+            expected = plainly(exact, ws.double(), {name: in_double})
+            off, off_alone = (float((each - expected).abs().max() / expected.abs().max()) for each in (drawn, alone))
+            assert off < 1e-5, name
+            assert off < 3 * off_alone, name
 
 
 def test_nothing_else_changes(generator: Generator) -> None:
