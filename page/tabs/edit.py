@@ -286,13 +286,16 @@ class EditTab(PhotoHandlers):
             return gr.skip()
         models = self.services.models_of(visitor)
         await asyncio.sleep(SETTLED)  # Waiting costs no thread.
-        if visitor.wanted != wanted or visitor.subject is not subject:
+        if not _rests(visitor, subject, wanted):
             return gr.skip()  # It moves on, and this comes again.
         if visitor.settled == wanted:
             return gr.skip()  # The page shows it already: a slider was let go where it rested.
         try:
-            picture = await self._edited(self._settled, visitor, models, wanted, where=whole_pictures())
-            if visitor.wanted != wanted:  # Another move's picture is there already, which this must not replace.
+            drawn, picture = None, {}
+            while _rests(visitor, subject, wanted) and visitor.subject is not drawn:  # Again of a nearer one.
+                drawn = visitor.subject
+                picture = await self._edited(self._settled, visitor, models, wanted, where=whole_pictures())
+            if not _rests(visitor, subject, wanted):  # Another picture is there already, which this must not replace.
                 visitor.settled = None if visitor.settled == wanted else visitor.settled
                 return gr.skip()
             measuring = measurements().submit(self._measured, visitor, models, wanted)
@@ -483,3 +486,9 @@ class EditTab(PhotoHandlers):
                 self.photo.about: "", self.photo.face: gr.update(choices=[], value=None, visible=False),
                 self.photo.again: gr.update(visible=False), self.photo.session: None, self.sliders.ends: "",
                 self.side.dialog: "", **dict.fromkeys(self.outputs.links.values())}
+
+
+def _rests(visitor: Visitor, subject: EditSubject, wanted: WantedPicture) -> bool:
+    """Whether a visitor still wants to see the same of a subject, or of a better inversion of it."""
+    return (visitor.wanted == wanted and visitor.subject is not None
+            and visitor.subject.history is subject.history)

@@ -285,9 +285,9 @@ class PhotoHandlers(ABC):
                     continue  # It is made to its end for when this face is chosen again.
                 if isinstance(report, EditSubject):
                     yield self.repainted(visitor)
-                    continue
-                yield {self.side.status: waiting(report) if isinstance(report, Waiting) else refining(report),
-                       self.side.stop: gr.update(visible=True, interactive=True)}
+                else:
+                    yield {self.side.status: waiting(report) if isinstance(report, Waiting) else refining(report),
+                           self.side.stop: gr.update(visible=True, interactive=True)}
         except InputError as error:
             yield {self.notice: words.problem(str(error)), self.side.stop: gr.update(visible=False)}
             return

@@ -88,6 +88,26 @@ def test_a_face_is_ready_quickly_and_then_better_with_its_edit_kept(tab: EditTab
     assert list(tab.on_better_inversion(visitor)) == []  # It has come as near as was asked for.
 
 
+def test_a_better_inversion_that_comes_while_the_picture_is_drawn_is_the_one_that_is_shown(
+        tab: EditTab, astronaut_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture of the one before must not replace its picture."""
+    visitor = opened(tab, astronaut_file)
+    list(tab.on_quick_inversion(visitor))
+    quick, draw = visitor.subject, tab._settled
+    better = replace(quick, picture=255 - quick.picture)
+
+    def overtaken(*args: Any) -> dict[Any, Any]:
+        drawn = draw(*args)
+        if visitor.subject is quick:
+            visitor.improve(quick, better)
+        return drawn
+
+    monkeypatch.setattr(tab, "_settled", overtaken)
+    update = settled(tab, visitor, asked(tab, visitor, pasted=False))
+    assert np.abs(shown(update, tab)[1].astype(int) - better.picture).mean() < 3  # JPEG.
+    assert visitor.settled == visitor.wanted
+
+
 def test_what_is_no_better_does_not_take_its_place(tab: EditTab, astronaut_file: Path) -> None:
     visitor = opened(tab, astronaut_file, "balanced")
     list(tab.on_quick_inversion(visitor))
