@@ -64,6 +64,7 @@ def street(labels: Path, instances: Path | None, basis_file: Path | None, number
         basis.check(model)
     inputs = read_inputs(model, [labels], instances)
     assert inputs is not None
+    _check_memory(model, labels, inputs)
     picture = to_pixels(model.render(inputs))[0]
     outputs.write(path, partial(save_picture, picture=picture))
     with progress_bar(len(chosen), "directions", unit="direction") as bar:
@@ -100,6 +101,23 @@ def read_inputs(model: Generator, labels: Sequence[Path], instances: Path | None
         if each.shape != maps[0].shape:
             raise InputError(path, f"has another size than {labels[0]}", "give label maps of one size")
     return torch.cat(maps).to(model.device)
+
+
+def _check_memory(model: Generator, labels: Path, inputs: Tensor) -> None:
+    """Refuse a label map for which the free memory does not suffice: the system would end the program without a word.
+
+    Raises:
+        InputError: it says how much is needed.
+    """
+    from directions.finding import free_memory
+    from generators import Pix2PixHD
+
+    assert isinstance(model, Pix2PixHD)
+    height, width = inputs.shape[2:]
+    needed, free = model.memory(height, width), free_memory()
+    if model.device.type == "cpu" and free is not None and needed > free:
+        raise InputError(labels, f"a street of {width} x {height} pixels needs about {needed / 1e9:.1f} GB of memory, "
+                         f"and {free / 1e9:.1f} are free", "end other programs, or give a smaller label map")
 
 
 def _directions(file: Path | None, numbers: Sequence[int] | None) -> tuple[WeightBasis | None, list[int]]:

@@ -57,22 +57,19 @@ class StyledLayer(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise_mode: NoiseMode,  # [N, I, H, W], [N, w_dim] -> [N, C, s, s]
                 style_change: Tensor | None = None) -> Tensor:  # [N, 2C]
         style = self.affine(w) if style_change is None else self.affine(w) + style_change
-        x = self.before(x)
-        noise = self._noise(x, noise_mode)
-        if noise is not None:
-            x = x + noise
-        x = F.leaky_relu(x + self.bias.to(x.dtype)[None, :, None, None], LRELU_SLOPE)
+        x = self._with_noise(self.before(x), noise_mode)
+        x = F.leaky_relu_(x + self.bias.to(x.dtype)[None, :, None, None], LRELU_SLOPE)
         scale, offset = style.chunk(2, dim=1)
         deviation, mean = torch.var_mean(x, dim=[2, 3], correction=0, keepdim=True)
         gain = (1 + scale)[:, :, None, None].to(x.dtype) * (deviation + EPSILON).rsqrt()
         return torch.addcmul(offset[:, :, None, None].to(x.dtype), x - mean, gain)
 
-    def _noise(self, x: Tensor, noise_mode: NoiseMode) -> Tensor | None:
+    def _with_noise(self, x: Tensor, noise_mode: NoiseMode) -> Tensor:
         if noise_mode == "none":
-            return None
+            return x
         noise = self.noise_const[None, None] if noise_mode == "const" else torch.randn(
             len(x), 1, *x.shape[2:], device=x.device, dtype=self.noise_const.dtype)
-        return (noise * self.noise_strength[None, :, None, None]).to(x.dtype)
+        return torch.addcmul(x, noise.to(x.dtype), self.noise_strength.to(x.dtype)[None, :, None, None])
 
 
 class StyledConv(StyledLayer):
@@ -90,14 +87,17 @@ class StyledConv(StyledLayer):
             self.register_buffer("resample_filter", smoothing())
 
     def before(self, x: Tensor) -> Tensor:
-        x = (self._conv(x, self._cast.get(self.weight, x.dtype, lambda w: w.to(x.dtype))) if self.shift is None else
-             self.shift.conv(self._conv, x, self.weight))
+        if self.shift is not None:
+            x = self.shift.conv(lambda x, weight: self._conv(x, self._kernel(weight)), x, self.weight)
+        else:
+            x = self._conv(x, self._cast.get(self.weight, x.dtype, lambda weight: self._kernel(weight).to(x.dtype)))
         return blur(x, self.resample_filter.to(x.dtype), padding=1) if self.up else x
 
-    def _conv(self, x: Tensor, weight: Tensor) -> Tensor:
-        if not self.up:
-            return F.conv2d(x, weight, padding=1)
-        return F.conv_transpose2d(x, doubling_kernel(weight), stride=2, padding=1)
+    def _kernel(self, weight: Tensor) -> Tensor:
+        return doubling_kernel(weight) if self.up else weight
+
+    def _conv(self, x: Tensor, kernel: Tensor) -> Tensor:
+        return F.conv_transpose2d(x, kernel, stride=2, padding=1) if self.up else F.conv2d(x, kernel, padding=1)
 
 
 def doubling_kernel(weight: Tensor) -> Tensor:

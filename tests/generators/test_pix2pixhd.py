@@ -218,6 +218,16 @@ def test_directions_of_weights_before_and_after(file: Path, label_file: Path, tm
             words="no direction 5")
 
 
+def test_too_little_memory_is_told_before(file: Path, label_file: Path, tmp_path: Path,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.array(Image.open(label_file)).repeat(2, 0).repeat(2, 1)).save(tmp_path / "map.png")
+    of = "street", tmp_path / "map.png", "--generator", file, "--out", tmp_path / "out"
+    monkeypatch.setattr("directions.finding.free_memory", lambda: 2 * 10**6)
+    refused(*of, words="map.png: a street of 128 x 64 pixels needs about 0.0 GB of memory, and 0.0 are free")
+    monkeypatch.setattr("directions.finding.free_memory", lambda: None)  # Where the system does not tell.
+    made_by(*of)
+
+
 def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     def unreadable(told: str, changes: dict[str, Tensor | None], inputs: int = 36) -> None:
         state = {**variables(enhanced=True, inputs=inputs), **changes}
