@@ -71,6 +71,7 @@ def weights(layer: str, basis: str, count: int, solver: str, samples: int, trunc
     """
     from directions.navigan.basis import BasisSettings, save_basis
     from directions.navigan.finding import cached_basis
+    from directions.navigan.lengths import CHANGE, FARTHEST, at_farthest
 
     given = Outputs.of_one(out, "directions of weights", [], overwrite) if out is not None else None
     settings = BasisSettings(layer=layer, basis=basis, count=count, solver=solver,  # type: ignore[arg-type]
@@ -85,6 +86,9 @@ def weights(layer: str, basis: str, count: int, solver: str, samples: int, trunc
     products = f" in {found.found['products']} products" if "products" in found.found else ""
     note(f"{len(found)} directions of {layer}{products}; the first and the last weigh {found.values[0]:.3g} and "
          f"{found.values[-1]:.3g}")
+    if weak := at_farthest(model, found):
+        note(f"Warning: {weak} of them change pictures by less than LPIPS {CHANGE:g} even at {FARTHEST:g} of the "
+             "weight's length, which is theirs now")
     if given is None:
         wrote(path)
     else:
@@ -231,7 +235,7 @@ def survey(source: Path, numbers: Sequence[int] | None, strength: float, latent_
             drawn = deformed_pictures(painter, found, [number], shown[:1], steps, side=FILM_SIDE, on_picture=advance)
             outputs.write(film, partial(save_video, pictures=drawn[0, 0]))
     table([("direction", "suggested name", "effect", "change", "identity"),
-           *((str(chosen[each]), done.effects.name(each, chosen[each]),
+           *((str(chosen[each]), done.effects.name(each, chosen[each], "direction"),
               f"{done.effects.strongest(each)[1]:+.2f}", f"{done.change[each]:.3f}", f"{done.identity[each]:.2f}")
              for each in order[:20])])
 
@@ -274,7 +278,7 @@ def _write_survey(path: Path, done: Survey, found: WeightBasis, numbers: Sequenc
         writer.writerow(["direction", "suggested name", "rank", "change", "identity", "length", "value",
                          *done.effects.outputs])
         for at in done.ranked():
-            writer.writerow([numbers[at], done.effects.name(at, numbers[at]), f"{done.alone(at):.3f}",
+            writer.writerow([numbers[at], done.effects.name(at, numbers[at], "direction"), f"{done.alone(at):.3f}",
                              f"{done.change[at]:.4f}", f"{done.identity[at]:.3f}", f"{found.lengths[at]:.4g}",
                              f"{found.values[at]:.4g}",
                              *(f"{value:.3f}" for value in done.effects.values[at].tolist())])

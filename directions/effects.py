@@ -41,17 +41,18 @@ class Effects:
                              for name in dict.fromkeys(self.attributes)])
         return float(sizes.max() / sizes.norm().clamp_min(1e-12))
 
-    def name(self, number: int, called: int | None = None) -> str:
+    def name(self, number: int, called: int | None = None, kind: str = "component") -> str:
         """A name that the strongest effect suggests: "hair_blond_10"; "component_10" where all are weak.
 
         Args:
             number: Which of them.
             called: The number that the name ends in; None: the same.
+            kind: What they are, for those whose effects are weak.
         """
         output, effect = self.strongest(number)
         called = number if called is None else called
         if abs(effect) < WEAK:
-            return f"component_{called}"
+            return f"{kind}_{called}"
         return f"{'' if effect > 0 else 'less_'}{output.replace(':', '_')}_{called}"
 
     def ranked(self) -> list[int]:

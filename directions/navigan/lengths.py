@@ -56,6 +56,11 @@ def measure_lengths(network: Network, basis: WeightBasis, inputs: Tensor, distan
     return torch.tensor(lengths)
 
 
+def at_farthest(network: Network, basis: WeightBasis) -> int:
+    """How many directions of a basis have the longest length that is tried, where pictures change less than wanted."""
+    return int((basis.lengths > 0.99 * FARTHEST * float(weight_of(network, basis.layer).norm())).sum())
+
+
 def _solve(far: Callable[[float], float], change: float, guess: float, shortest: float, farthest: float) -> float:
     """The length at which something that grows with it is as large as wanted, by straight lines among logarithms."""
     below: tuple[float, float] | None = None

@@ -92,6 +92,7 @@ def test_a_survey_ranks_draws_and_films(found: Path, tmp_path: Path) -> None:
     assert Image.open(sheet).size == (190 + 6 * 128, 3 * 128)
     assert [film.name for film in films] == ["svd-0.gif", "svd-2.gif", "svd-3.gif"]
     assert "suggested name" in told
+    assert not any("component" in row["suggested name"] for row in rows)
     (_, latent), _ = fine("sample", "--count", 1, "--out", tmp_path)
     (_, sheet), _ = fine("discover", "survey", found, "--samples", 2, "--directions", "1", "--latent", latent,
                          "--out", tmp_path / "face")

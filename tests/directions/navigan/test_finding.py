@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from directions.navigan.basis import (
 from directions.navigan.eigenvectors import Lanczos, Power
 from directions.navigan.finding import cached_basis, find_basis, inputs_of, run, singular_directions
 from directions.navigan.hessian import PerceptualHessian
-from directions.navigan.lengths import measure_lengths
+from directions.navigan.lengths import at_farthest, measure_lengths
 from directions.navigan.network import weight_of
 from inversion.perceptual import PerceptualDistance
 from tests.directions.navigan.made_networks import Translator, exact_hessian, maps, smooth
@@ -182,14 +183,17 @@ def test_lengths_change_pictures_as_far_as_they_say() -> None:
     generator, distance = make_student(), PerceptualDistance(max_side=32)
     basis = singular_directions(generator, BasisSettings(layer="layers.1.conv2", basis="svd", count=3))
     inputs = generator.sample(range(4))
-    lengths = measure_lengths(generator, basis, inputs, distance, change=0.02)
+    lengths = measure_lengths(generator, basis, inputs, distance, change=0.005)
     side = generator.side_showing("layers.1.conv2")
     for direction, length in zip(basis.directions, lengths, strict=True):
         far = []
         for sign in (-1, 1):
             moved = generator.with_weights({generator.convolutions()["layers.1.conv2"]: sign * length * direction})
             far.append(distance(moved.render(inputs, side), generator.render(inputs, side)).mean())
-        assert float(torch.stack(far).mean()) == pytest.approx(0.02, rel=0.3)
+        assert float(torch.stack(far).mean()) == pytest.approx(0.005, rel=0.3)
+    assert at_farthest(generator, replace(basis, lengths=lengths)) == 0
+    never = measure_lengths(generator, basis, inputs, distance, change=100.0)
+    assert at_farthest(generator, replace(basis, lengths=never)) == 3
 
 
 def test_what_cannot_be_found_is_refused(tmp_path: Path) -> None:
