@@ -176,10 +176,11 @@ class Load:
             await tab.context.close()
 
     async def _move(self, tab: Any, seed: int, until: float) -> None:
-        rng = np.random.default_rng(seed)
+        rng, value = np.random.default_rng(seed), "0.00"
         while time.monotonic() < until:
-            value = f"{rng.uniform(-0.7, 0.7):.2f}"  # Within the ends: beyond them, two moves would be one.
-            looked = 0.0
+            before, looked = value, 0.0
+            while value == before:  # Otherwise nothing would move; and beyond the ends, two moves would be one.
+                value = f"{rng.uniform(-0.7, 0.7):.2f}"
             try:
                 moved, rested = await tab.evaluate(MOVE, ["#control-smile input[type=range]", value,
                                                          LOOKING * 1000])
