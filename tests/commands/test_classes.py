@@ -124,10 +124,14 @@ def test_classes_that_a_batch_cannot_draw(astronaut_file: Path, file: Path, cont
 
 
 @pytest.mark.slow
-def test_worker_processes_draw_the_class(astronaut_file: Path, file: Path, controls_of_the_third: Path,
-                                         tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["processes", "ray"])
+def test_workers_elsewhere_draw_the_class(executor: str, astronaut_file: Path, file: Path,
+                                          controls_of_the_third: Path, tmp_path: Path) -> None:
+    if executor == "ray":
+        pytest.importorskip("ray")
     out = tmp_path / "out"
-    made_by(*batch_of(astronaut_file, file, controls_of_the_third, out, "--class", 2, "--executor", "processes"))
+    made_by(*batch_of(astronaut_file, file, controls_of_the_third, out, "--class", 2, "--executor", executor,
+                      "--workers", 1))
     assert load_inversion(out / "latents" / "astronaut.latent.safetensors").space.matches(load(file).of_class(2).space)
     assert load_recipe(out / "pictures" / "astronaut-edited.png").generator == f"{load(file).hash} class 2"
     refused(*batch_of(astronaut_file, file, controls_of_the_third, tmp_path / "b", "--class", 7), words="no class 7")
