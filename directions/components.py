@@ -81,7 +81,7 @@ class Components:
         """
         if not self.space.matches(generator.space):
             raise InputError(None, f"these components are of the space {self.space.short}, and the loaded generator "
-                             f"has {generator.space.short}", "load a generator of that space, or find them again")
+                             f"has {generator.space.short}", f"{generator.to_that_space}, or find them again")
 
     def direction(self, number: int, *, name: str, sigmas: float = 1.0, layers: tuple[int, int] = ALL_LAYERS,
                   report: dict[str, object] | None = None) -> LinearDirection:

@@ -125,7 +125,7 @@ class Controls(Mapping[str, Direction]):
             if not own.matches(other):
                 raise InputError(self.source, f"these controls are for the space {in_words(own.short)}, and the loaded "
                                  f"generator has {other.short}",
-                                 "load a generator of that space, or train controls for this")
+                                 f"{generator.to_that_space}, or train controls for this")
         for control in self.values():
             control.check(generator)
             width = control.width if control.moves == "weights" else generator.space_of(control.moves).width

@@ -398,6 +398,12 @@ class Generator(nn.Module, ABC):
             self._refuse("W" if kind == "w" else kind)
         return self.spaces[kind]
 
+    @property
+    def to_that_space(self) -> str:
+        """What to do where something is of another space than W; the beginning of a remedy."""
+        return ("draw the class that they are of (--class), or load" if self.c_dim else "load") + (
+            " a generator of that space")
+
     def _exact(self) -> Self:
         """Itself, or in half precision a copy in single, for what must not depend on rounding."""
         return self if self.dtype in (torch.float32, torch.float64) else deepcopy(self).float()

@@ -31,9 +31,10 @@ def class_index(generator: Generator, named: int | str) -> int:
     if not names:
         raise InputError(None, f"the classes of this generator have no names, such as {text!r:.60}",
                          f"choose a number from 0 to {generator.c_dim - 1}")
-    if _plain(text) in names:
-        return names.index(_plain(text))
-    near = [name for name in names if _plain(text) in name] + get_close_matches(_plain(text), names, NEAR, 0.5)
+    wanted = _plain(text)
+    if wanted in names:
+        return names.index(wanted)
+    near = [name for name in names if wanted and wanted in name] + get_close_matches(wanted, names, NEAR, 0.5)
     near = list(dict.fromkeys(near))[:NEAR]
     raise InputError(None, f"ImageNet has no class {text!r:.60}",
                      f"the nearest are {', '.join(near)}" if near else "choose a number from 0 to 999")

@@ -17,7 +17,8 @@ from weights.errors import InputError
 
 Backbone = Literal["alex", "vgg"]
 FILES = {"alex": "lpips-alex", "vgg": "lpips-vgg"}  # Names in the manifest.
-MAX_SIDE = 256  # Larger pictures are averaged down to this, as StyleGAN2's projector does.
+LEAST_SIDE = 32  # Of pictures that the network can look at, in pixels.
+MAX_SIDE = 256   # Larger pictures are averaged down to this, as StyleGAN2's projector does.
 
 
 class PerceptualDistance:
@@ -46,11 +47,15 @@ class PerceptualDistance:
         """Weighted features of pictures [N, 3, H, W] in [-1, 1]: five tensors [N, C_k, H_k, W_k].
 
         Raises:
-            ValueError: another shape, or smaller than 32 pixels.
+            ValueError: another shape.
+            InputError: they are smaller than 32 pixels.
         """
-        if pictures.ndim != 4 or pictures.shape[1] != 3 or min(pictures.shape[2:]) < 32:
-            raise ValueError(f"pictures must be [N, 3, H, W] of at least 32 pixels, not {list(pictures.shape)}")
+        if pictures.ndim != 4 or pictures.shape[1] != 3:
+            raise ValueError(f"pictures must be [N, 3, H, W], not {list(pictures.shape)}")
         height, width = pictures.shape[2:]
+        if min(height, width) < LEAST_SIDE:
+            raise InputError(None, f"pictures of {width} x {height} pixels are too small to be compared",
+                             f"use a generator of at least {LEAST_SIDE} pixels")
         if max(height, width) > self.max_side:
             scale = self.max_side / max(height, width)
             pictures = F.interpolate(pictures, size=(round(height * scale), round(width * scale)), mode="area")

@@ -90,7 +90,7 @@ def test_edits_and_recipes(file: Path, controls_of_the_third: Path, tmp_path: Pa
     for drawn, other in ((0, ()), (1, ("--class", 1))):
         refused("edit", "--recipe", recipe, *of, *other, "--out", tmp_path / "b",
                 words=f"made with class 2 of this generator, and class {drawn} is drawn; choose class 2")
-    refused(*edit, "--out", tmp_path / "c", words="space")  # The controls are of another class's W.
+    refused(*edit, "--out", tmp_path / "c", words="draw the class that they are of (--class)")
 
 
 def batch_of(astronaut_file: Path, file: Path, controls: Path, out: Path, *more: object) -> tuple[object, ...]:

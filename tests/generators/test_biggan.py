@@ -180,6 +180,9 @@ def test_names_of_imagenets_classes() -> None:
     assert class_index(generator, "tench") == 0
     with pytest.raises(InputError, match=r"'husky'.*nearest are siberian husky"):
         class_index(generator, "husky")
+    for wrong in ("", "-1"):
+        with pytest.raises(InputError, match="choose a number from 0 to 999"):
+            class_index(generator, wrong)
     with pytest.raises(InputError, match=r"golden retriever"):
         class_index(generator, "golden retreiver")
 
@@ -246,6 +249,8 @@ def test_the_command_line_draws_a_class(generator: BigGAN, file: Path, tmp_path:
     latent = load_inversion(tmp_path / "sample3.latent.safetensors").latent.double()
     assert torch.allclose(latent, generator.of_class(2).sample([3], truncation=0.4)[0], atol=1e-6)
     refused(*common, "--class", 9, "--out", tmp_path / "b", words="choose one of 0 to 2")
+    refused("discover", "weights", "--generator", file, "--layer", "b1.conv1", "--out", tmp_path / "w.safetensors",
+            words="pictures of 16 x 16 pixels are too small to be compared")
 
 
 def test_files_that_do_not_fit_are_refused(of: dict[str, Tensor], tmp_path: Path) -> None:
