@@ -42,8 +42,8 @@ class ModelsTab:
                     "tab Edit.")
         self.card = gr.HTML(elem_id="models-card")
         with gr.Row(visible=False) as self.classes:
-            self.class_name = gr.Dropdown([], label="Class", info="which class is drawn: type a part of its name, or "
-                                          "its number from 0", allow_custom_value=True, elem_id="models-class")
+            self.class_name = gr.Dropdown([], label="Class", info="which one to draw: type a part of its name, or its "
+                                          "number from 0", allow_custom_value=True, elem_id="models-class")
             self.draw_class = gr.Button("Draw this class", elem_id="models-draw-class")
         if not services.own_models:
             gr.HTML(CLOSED)
@@ -92,14 +92,13 @@ class ModelsTab:
         choices = [(f"{status.entry.name}: {status.entry.what} ({_state(status.present, status.entry.size)})",
                     status.entry.name) for status in self.library.known()]
         classes: list[tuple[str, str]] = []
-        chosen = None
         try:
             models = self.services.models_of(visitor)
-            card, chosen, classes = card_of(models), models.generator.class_index, _classes_of(models.generator)
+            card, classes = card_of(models), _classes_of(models.generator)
         except InputError as error:
             card = words.problem(str(error))
         return {self.card: card, self.known: gr.update(choices=choices), self.classes: gr.update(visible=bool(classes)),
-                self.class_name: gr.update(choices=classes, value=None if chosen is None else str(chosen))}
+                self.class_name: gr.update(choices=classes, value=None)}  # What stands there would have to be deleted.
 
     @shown_errors
     def on_show(self, visitor: Visitor) -> Update:
