@@ -98,7 +98,7 @@ class ModelsTab:
         except InputError as error:
             card = words.problem(str(error))
         return {self.card: card, self.known: gr.update(choices=choices), self.classes: gr.update(visible=bool(classes)),
-                self.class_name: gr.update(choices=classes, value=None)}  # What stands there would have to be deleted.
+                self.class_name: _class_list(classes)}
 
     @shown_errors
     def on_show(self, visitor: Visitor) -> Update:
@@ -212,6 +212,14 @@ def _of_what(generator: Generator) -> str:
     cannot = f"Photos cannot be inverted: {generator.no_photos}. " if generator.no_photos else ""
     name, _ = _classes_of(generator)[generator.class_index]
     return f"{cannot}Class {escape(name)} of {generator.c_dim}; pictures"
+
+
+def _class_list(classes: list[tuple[str, str]]) -> Any:
+    """The list with these classes and nothing in its field, where it would have to be deleted before one types.
+
+    A list that is hidden keeps its own: Gradio's stumbles over a choice that is gone.
+    """
+    return gr.update(choices=classes, value=None) if classes else gr.update(value=None)
 
 
 def _classes_of(generator: Generator) -> list[tuple[str, str]]:
