@@ -31,6 +31,7 @@ from page.tabs.photo_stage import PhotoStage
 from page.tabs.result import (
     BEFORE,
     EMPTY,
+    EMPTY_SAMPLE,
     FILM,
     FORGOTTEN,
     INVERSION,
@@ -452,12 +453,13 @@ class EditTab(PhotoHandlers):
     def on_models(self, visitor: Visitor) -> Update:
         """Follow another generator or other controls. A subject of another generator is let go."""
         models, subject = self.services.models_of(visitor), visitor.subject
+        empty = EMPTY_SAMPLE if models.generator.no_photos else EMPTY
         if subject is not None and subject.generator != models.generator.identity:
             visitor.end_inversion()
             visitor.subject = None
-            return {self.visitor: visitor, **self.blank(EMPTY), **self.photo.offer(models)}
+            return {self.visitor: visitor, **self.blank(empty), **self.photo.offer(models)}
         if subject is None:
-            return {self.notice: "", **self.photo.offer(models)}
+            return {self.notice: "", self.side.empty: gr.update(value=empty), **self.photo.offer(models)}
         return {self.visitor: visitor, **self._sliders(visitor, models, visitor.edit),
                 **self.outputs.show(visitor, models)}
 

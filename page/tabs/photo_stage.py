@@ -14,6 +14,8 @@ from page.state.visitor import Visitor
 from page.tabs import words
 from page.tabs.wiring import Update
 
+SURPRISE, BY_NUMBER = "Surprise me: a face of nobody", "A face of nobody by its number"
+
 
 class PhotoStage:
     """Its components, and what they show. Build it within `gr.Blocks`."""
@@ -25,12 +27,13 @@ class PhotoStage:
             self.upload = gr.Image(type="filepath", image_mode=None, sources=["upload", "clipboard", "webcam"],
                                    label="Photo of a face", height=300, elem_id="upload", buttons=[])
             self.turn = gr.Button("↻ Turn the photo and look again", size="sm", visible=False, elem_id="turn")
-            gr.Markdown("Or begin with one of these: a photo, and faces of nobody", elem_id="examples-words")
-            self.examples = gr.Gallery(label="Examples", show_label=False, columns=6, rows=1, height=92,
-                                       allow_preview=False, object_fit="cover", elem_id="examples", buttons=[],
-                                       interactive=False)
-            self.surprise = gr.Button("Surprise me: a face of nobody", elem_id="surprise")
-            with gr.Accordion("A face of nobody by its number", open=False, elem_id="by-seed"):
+            with gr.Column() as self.faces:
+                gr.Markdown("Or begin with one of these: a photo, and faces of nobody", elem_id="examples-words")
+                self.examples = gr.Gallery(label="Examples", show_label=False, columns=6, rows=1, height=92,
+                                           allow_preview=False, object_fit="cover", elem_id="examples", buttons=[],
+                                           interactive=False)
+            self.surprise = gr.Button(SURPRISE, elem_id="surprise")
+            with gr.Accordion(BY_NUMBER, open=False, elem_id="by-seed") as self.by_number:
                 with gr.Row():
                     self.seed = gr.Number(0, label="Number", info="the same number, the same face", precision=0,
                                           minimum=0, maximum=2**32 - 1, min_width=120)
@@ -50,14 +53,16 @@ class PhotoStage:
     def outputs(self) -> list[Any]:
         """What `show` and `free` may change."""
         return [self.upload, self.no_photos, self.drop_area, self.photo_area, self.outlined, self.about, self.face,
-                self.again, self.turn]
+                self.again, self.turn, self.faces, self.surprise, self.by_number]
 
     def offer(self, models: EditingModels) -> Update:
         """A place for a photo where the generator can draw the faces of photos, else a sentence in its place."""
         why = models.generator.no_photos
         told = f"<p class='numbers'>Photos cannot be edited with this generator: {why}. Begin with a sample.</p>"
         return {self.upload: gr.update(value=None, visible=not why),
-                self.no_photos: gr.update(value=told, visible=bool(why))}
+                self.no_photos: gr.update(value=told, visible=bool(why)), self.faces: gr.update(visible=not why),
+                self.surprise: "Surprise me: a sample" if why else SURPRISE,
+                self.by_number: gr.update(label="A sample by its number" if why else BY_NUMBER)}
 
     def free(self) -> Update:
         """The drop area, ready for a photo."""

@@ -19,6 +19,7 @@ from page.tabs.wiring import Update
 
 EMPTY = ("<div class='empty'>The face and its edits appear here.<br>Begin with a photo, one of the examples, or let "
          "yourself be surprised.</div>")
+EMPTY_SAMPLE = "<div class='empty'>The picture and its edits appear here.<br>Begin with a sample.</div>"
 CHOOSE_FACE = "<div class='empty'>Choose one of the faces in your photo.</div>"
 FORGOTTEN = "<div class='empty' role='status'>Forgotten: your photo, your faces and all results are deleted.</div>"
 BEFORE, INVERSION, PINNED = "before", "inversion", "pinned "  # What an edit is compared with; pins have a number.

@@ -89,14 +89,19 @@ def test_where_photos_cannot_be_inverted_none_is_asked_for(page: Page, services:
     assert "Photos cannot be inverted: it draws ImageNet" in update[page.models.card]
     update = page.edit.on_models(visitor)
     assert update[stage.upload]["visible"] is False
-    assert "Begin with a sample" in update[stage.no_photos]["value"]
+    assert update[stage.faces]["visible"] is False  # The examples are a photo, and faces of another generator.
+    assert "face" not in update[stage.surprise]
+    for told in (update[stage.no_photos], update[page.edit.side.empty]):
+        assert "Begin with a sample" in told["value"]
     page.edit.on_draw(visitor, 5, 0.7)
     assert visitor.present_subject.picture.shape == (16, 16, 3)
     inverter = Inverter(services.models_of(visitor).projector)
     with pytest.raises(InputError, match="photos cannot be inverted with this generator"):
         inverter.invert([ChosenFace(astronaut, astronaut_faces, 0)], PRESETS["fast"])
     page.models.on_restore(visitor)
-    assert page.edit.on_models(visitor)[stage.upload]["visible"] is True
+    update = page.edit.on_models(visitor)
+    assert update[stage.upload]["visible"] is True
+    assert update[stage.faces]["visible"] is True
 
 
 def test_a_generator_without_a_latent_is_refused_in_a_sentence(page: Page, tmp_path: Path,
