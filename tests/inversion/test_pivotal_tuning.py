@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,12 +97,13 @@ def test_a_tuning_of_another_shape_is_refused(generator: Generator, tuned: Inver
 
 
 @pytest.mark.slow
-def test_a_batch_of_tunings_equals_singles(projector: Projector, astronaut_crop: np.ndarray, tuned: Inversion) -> None:
-    mirrored = np.ascontiguousarray(astronaut_crop[:, ::-1])
-    first, second = projector.invert_batch([astronaut_crop, mirrored])
-    assert first.lpips == pytest.approx(tuned.lpips, abs=5e-3)
-    assert np.abs(first.picture.astype(int) - tuned.picture).mean() < 1.5
-    assert second.lpips == pytest.approx(projector.invert(mirrored).lpips, abs=5e-3)
+def test_a_batch_of_tunings_equals_singles(generator: Generator, astronaut_crop: np.ndarray) -> None:
+    projector = Projector(generator, replace(TUNED, precision="float32"))  # Tuning magnifies what rounding there is.
+    crops = [astronaut_crop, np.ascontiguousarray(astronaut_crop[:, ::-1])]
+    for together, crop in zip(projector.invert_batch(crops), crops, strict=True):
+        alone = projector.invert(crop)
+        assert together.lpips == pytest.approx(alone.lpips, abs=5e-3)
+        assert np.abs(together.picture.astype(int) - alone.picture).mean() < 1.5
 
 
 def test_the_callback_sees_search_and_tuning(projector: Projector, astronaut_crop: np.ndarray) -> None:
