@@ -44,12 +44,14 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "
 STARTING = 120.0  # Seconds that the page may take to answer.
 WARMING = 180.0   # Seconds that it may be busy with itself then: it times an inversion.
 LOOKING = 1.0     # Seconds between a picture and the next move.
+APART = 0.05      # Of a slider's length, between one move and the next: nothing moves otherwise, and no picture comes.
 PATIENCE = 180_000  # Milliseconds that anything in the browser may take.
-# Moves the slider as a hand would, and waits until a picture of the result is another one, is decoded and has had a
-# frame in which to be painted; then, for at most a second from there, until the picture in full has come.
-# Milliseconds from the move to each; null: it has not come.
-MOVE = """async ([selector, value, looking]) => {
-  const slider = document.querySelector(selector), pictures = () => [...document.querySelectorAll('#whole img')];
+# Moves the slider as a hand would, to a place from 0 to 1 between its ends of now, and waits until a picture of the
+# result is another one, is decoded and has had a frame in which to be painted; then, for at most a second from there,
+# until the picture in full has come. Milliseconds from the move to each; null: it has not come.
+MOVE = """async ([selector, place, looking]) => {
+  const slider = document.querySelector(selector), low = Number(slider.min), high = Number(slider.max);
+  const value = low + place * (high - low), pictures = () => [...document.querySelectorAll('#whole img')];
   const shown = () => pictures().map(image => image.src).join();
   const before = shown();
   const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set;
@@ -176,13 +178,13 @@ class Load:
             await tab.context.close()
 
     async def _move(self, tab: Any, seed: int, until: float) -> None:
-        rng, value = np.random.default_rng(seed), "0.00"
+        rng, place = np.random.default_rng(seed), 0.5
         while time.monotonic() < until:
-            before, looked = value, 0.0
-            while value == before:  # Otherwise nothing would move; and beyond the ends, two moves would be one.
-                value = f"{rng.uniform(-0.7, 0.7):.2f}"
+            before, looked = place, 0.0
+            while abs(place - before) < APART:
+                place = rng.uniform(0.2, 0.8)
             try:
-                moved, rested = await tab.evaluate(MOVE, ["#control-smile input[type=range]", value,
+                moved, rested = await tab.evaluate(MOVE, ["#control-smile input[type=range]", place,
                                                          LOOKING * 1000])
                 self.moves.append(float(moved))
                 self.rests.append(float(np.inf if rested is None else rested))
