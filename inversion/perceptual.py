@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inversion.settings import LEAST_SIDE
 from weights.errors import InputError
 
 Backbone = Literal["alex", "vgg"]
 FILES = {"alex": "lpips-alex", "vgg": "lpips-vgg"}  # Names in the manifest.
-LEAST_SIDE = 32  # Of pictures that the network can look at, in pixels.
-MAX_SIDE = 256   # Larger pictures are averaged down to this, as StyleGAN2's projector does.
+MAX_SIDE = 256  # Larger pictures are averaged down to this, as StyleGAN2's projector does.
 
 
 class PerceptualDistance:

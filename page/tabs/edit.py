@@ -163,15 +163,16 @@ class EditTab(PhotoHandlers):
                 **self._painted(visitor, models, edit, BEFORE, pasted, WHOLE),
                 **self._sliders(visitor, models, edit), **self.outputs.show(visitor, models)}
 
-    def repainted(self, visitor: Visitor) -> Update:
-        wanted = visitor.wanted or (visitor.edit, BEFORE, True, WHOLE)
+    def better_on_the_way(self, visitor: Visitor) -> Update:
+        wanted = _wanted(visitor)
+        if wanted[3] == FILM:
+            return gr.skip()  # It would be taken away while it is watched.
         return self._painted(visitor, self.services.models_of(visitor), *wanted)
 
     def improved(self, visitor: Visitor) -> Update:
-        models, subject = self.services.models_of(visitor), visitor.present_subject
-        edit = visitor.wanted[0] if visitor.wanted is not None else visitor.edit
-        return {**self.repainted(visitor), self.side.status: words.numbers(subject),
-                self.side.effect: self._effect(models, subject, edit)}
+        models, subject, wanted = self.services.models_of(visitor), visitor.present_subject, _wanted(visitor)
+        return {**self._painted(visitor, models, *wanted), self.side.status: words.numbers(subject),
+                self.side.effect: self._effect(models, subject, wanted[0])}
 
     def _sliders(self, visitor: Visitor, models: EditingModels, edit: Edit) -> Update:
         update = self.sliders.show(models, edit, visitor.subject.limits if visitor.subject is not None else {})
@@ -287,16 +288,16 @@ class EditTab(PhotoHandlers):
             return gr.skip()
         models = self.services.models_of(visitor)
         await asyncio.sleep(SETTLED)  # Waiting costs no thread.
-        if not _rests(visitor, subject, wanted):
+        if not _still_wants(visitor, subject, wanted):
             return gr.skip()  # It moves on, and this comes again.
         if visitor.settled == wanted:
             return gr.skip()  # The page shows it already: a slider was let go where it rested.
         try:
             drawn, picture = None, {}
-            while _rests(visitor, subject, wanted) and visitor.subject is not drawn:  # Again of a nearer one.
+            while _still_wants(visitor, subject, wanted) and visitor.subject is not drawn:  # Again of a nearer one.
                 drawn = visitor.subject
                 picture = await self._edited(self._settled, visitor, models, wanted, where=whole_pictures())
-            if not _rests(visitor, subject, wanted):  # Another picture is there already, which this must not replace.
+            if not _still_wants(visitor, subject, wanted):  # Another picture is there, which this must not replace.
                 visitor.settled = None if visitor.settled == wanted else visitor.settled
                 return gr.skip()
             measuring = measurements().submit(self._measured, visitor, models, wanted)
@@ -490,7 +491,12 @@ class EditTab(PhotoHandlers):
                 self.side.dialog: "", **dict.fromkeys(self.outputs.links.values())}
 
 
-def _rests(visitor: Visitor, subject: EditSubject, wanted: WantedPicture) -> bool:
+def _wanted(visitor: Visitor) -> WantedPicture:
+    """What a visitor was shown last; in the beginning the face as it was found."""
+    return visitor.wanted or (visitor.edit, BEFORE, True, WHOLE)
+
+
+def _still_wants(visitor: Visitor, subject: EditSubject, wanted: WantedPicture) -> bool:
     """Whether a visitor still wants to see the same of a subject, or of a better inversion of it."""
     return (visitor.wanted == wanted and visitor.subject is not None
             and visitor.subject.history is subject.history)

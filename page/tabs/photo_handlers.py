@@ -57,12 +57,12 @@ class PhotoHandlers(ABC):
         """Show a visitor's subject, and open the sliders."""
 
     @abstractmethod
-    def repainted(self, visitor: Visitor) -> Update:
-        """Show the pictures of a better inversion of the subject; its edits and the sliders stay."""
+    def better_on_the_way(self, visitor: Visitor) -> Update:
+        """Show that a better inversion of the subject has come, and a still better one is being made."""
 
     @abstractmethod
     def improved(self, visitor: Visitor) -> Update:
-        """Likewise, and say that it is the last."""
+        """Show that a better inversion of the subject has come; its edits and the sliders stay."""
 
     @abstractmethod
     def on_suggestions(self, visitor: Visitor) -> Iterator[Update]:
@@ -284,7 +284,7 @@ class PhotoHandlers(ABC):
                 if visitor.photo is None or visitor.subject is not subject:
                     continue  # It is made to its end for when this face is chosen again.
                 if isinstance(report, EditSubject):
-                    yield self.repainted(visitor)
+                    yield self.better_on_the_way(visitor)
                 else:
                     yield {self.side.status: waiting(report) if isinstance(report, Waiting) else refining(report),
                            self.side.stop: gr.update(visible=True, interactive=True)}

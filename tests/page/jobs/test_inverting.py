@@ -25,6 +25,7 @@ from page.layout import Page
 from page.state.visitor import Visitor
 from page.tabs import words
 from page.tabs.edit import EditTab
+from page.tabs.result import BEFORE, FILM, WHOLE
 from tests.page.handling import (
     QUICK,
     OtherInversion,
@@ -106,6 +107,16 @@ def test_a_better_inversion_that_comes_while_the_picture_is_drawn_is_the_one_tha
     update = settled(tab, visitor, asked(tab, visitor, pasted=False))
     assert np.abs(shown(update, tab)[1].astype(int) - better.picture).mean() < 3  # JPEG.
     assert visitor.settled == visitor.wanted
+
+
+def test_a_film_that_is_watched_is_not_taken_away_by_a_better_inversion_on_the_way(tab: EditTab, astronaut_file: Path
+                                                                                   ) -> None:
+    visitor = opened(tab, astronaut_file)
+    list(tab.on_quick_inversion(visitor))
+    for look, stays in ((FILM, True), (WHOLE, False)):
+        visitor.wanted = Edit(strengths={"smile": 1.0}), BEFORE, False, look
+        assert (tab.side.after not in tab.better_on_the_way(visitor)) is stays
+        assert tab.side.after in tab.improved(visitor)  # The last one is shown in any case.
 
 
 def test_what_is_no_better_does_not_take_its_place(tab: EditTab, astronaut_file: Path) -> None:
