@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from generators.base import Generator
+from generators.memory import keep_freed_memory
 from weights.errors import InputError
 
 PROBED = 512  # Feature maps of the convolutions that are timed: of fewer, the time is mostly that of the call.
@@ -82,6 +83,7 @@ def load(source: str | os.PathLike[str] = "bundled", *, device: str | torch.devi
     """
     from generators import checkpoints as readers
 
+    keep_freed_memory()
     config, state = readers.read(find(source))
     with torch.device("meta"):  # No weights are drawn that would be replaced at once.
         generator = readers.ARCHITECTURES[config.architecture].build(config)

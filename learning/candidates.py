@@ -15,7 +15,7 @@ from torch import Tensor
 from directions.boundaries import STEPS, belonging, crossing_units, outputs_of
 from directions.linear import LinearControl, recombine
 from directions.stylespace import styles_of
-from generators import Generator
+from generators import Generator, in_quickest_precision
 from gradctrl import Scores
 from learning.trials import JUDGED
 
@@ -54,6 +54,7 @@ def pick_by_pictures(generator: Generator, latents: Tensor, scores: Mapping[str,
         By attribute `best` controls, the i-th with the i-th direction of each output. Their reports tell by output the
         measured "slope" (log-odds by length) and the "rank in pictures".
     """
+    generator = in_quickest_precision(generator)
     total, done = sum(len(group) for group in candidates.values()), 0
     spread = {name: _log_odds({name: item.values}, scores)[name][item.mask].std(dim=0)
               for name, item in scores.items()}  # [outputs]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from directions import Controls, Edit, EditedLatents, displace, key_of, strengths_to
-from generators import Generator
+from generators import Generator, in_quickest_precision
 from gradctrl import Scores
 from learning.scorers import ImageScorer
 from weights.errors import InputError
@@ -122,10 +122,11 @@ def cross(generator: Generator, controls: Controls, latents: Tensor, name: str, 
 @torch.no_grad()
 def judge(generator: Generator, scorer: ImageScorer | PictureScorer, edited: EditedLatents,
           on_batch: Callable[[int], None] | None = None) -> dict[str, Tensor]:
-    """The image classifier's scores {attribute: [N, C]} of the pictures of edited latents."""
+    """The image classifier's scores {attribute: [N, C]} of the pictures of edited latents, drawn as those of a bank."""
     parts = []
+    quickest = in_quickest_precision(generator)
     for part in edited.split(RENDER_BATCH):
-        pictures = generator.render(part.latent, generator.side_for(JUDGED), style_change=part.styles).clamp(-1, 1)
+        pictures = quickest.render(part.latent, generator.side_for(JUDGED), style_change=part.styles).clamp(-1, 1)
         parts.append({name: values.float().cpu() for name, values in scorer(pictures).items()})
         if on_batch is not None:
             on_batch(len(part.latent))

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from page.jobs import memory
+from generators.memory import give_back
 from weights.errors import InputError
 
 WHOLE_WAY = 0.5          # Seconds that a picture in full waits for others' moving sliders at most.
@@ -159,7 +159,7 @@ class InversionQueue:
         with self._changed:
             del self._seconds[job]
             self._changed.notify_all()
-        memory.give_back()
+        give_back()
 
     def ahead(self, job: Future[Any]) -> tuple[int, float]:
         """How many come before one, and the seconds that they were expected to take, each in full."""

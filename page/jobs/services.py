@@ -14,8 +14,8 @@ import torch
 from directions import Controls
 from directions import load as load_directions
 from generators import Generator, in_quickest_precision, to_pixels
+from generators.memory import give_back
 from inversion import InversionCache, Progress, Projector, preset
-from page.jobs import memory
 from page.jobs.describing import describer
 from page.jobs.executors import InversionQueue
 from page.state.models import PREVIEWED, EditingModels, LazyGenerator, Pace
@@ -69,7 +69,7 @@ class Services:
             if self.is_idle:  # One that comes meanwhile has the cores at once; it is timed later then.
                 timing.pace = measured_pace(self.models.projector,
                                             lambda: closing.is_set() or not self.is_idle)
-                memory.give_back()
+                give_back()
 
     @property
     def is_idle(self) -> bool:
