@@ -35,16 +35,19 @@ if TYPE_CHECKING:
               help="More controls to measure as they are, under a name of your own; may be given several times.")
 @click.option("--tune-given", is_flag=True,
               help="Choose how far past its boundary an edit goes for what is --given too, as for the methods.")
+@click.option("--tune-samples", type=click.IntRange(min=1), metavar="N",
+              help="By how many edits it is chosen how far past its boundary an edit goes.  [default: 300]")
 @click.option("--test-share", type=click.FloatRange(0.05, 0.95), default=1 / 3, show_default="a third",
               help="How much of the end of the bank is kept to test on.")
-@click.option("--with", "scorer_name", default="bundled", metavar="bundled|paper|FILE.json",
+@click.option("--with", "scorer_name", default="bundled", metavar="bundled|paper|controls|FILE.json",
               help="The image classifier that judges, the one that the bank was scored with; paper: the bundled one, "
-                   "of the four attributes of the paper in two classes each.")
+                   "of the four attributes of the paper in two classes each; controls: of all those of the bundled "
+                   "controls, in their classes.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice of samples.")
 @model_options
 def evaluate(bank: Path, out: Path, quick: bool, trials: int | None, methods: str, controls: str | None,
-             given: tuple[str, ...], tune_given: bool, test_share: float, scorer_name: str, seed: int, generator: str,
-             device: str, threads: int | None) -> None:
+             given: tuple[str, ...], tune_given: bool, tune_samples: int | None, test_share: float, scorer_name: str,
+             seed: int, generator: str, device: str, threads: int | None) -> None:
     """Measure controls, beside the methods of others.
 
     BANK is a folder of `gradctrl sample --bank` with the scores of `gradctrl score`. Each method is trained and tuned
@@ -76,6 +79,8 @@ def evaluate(bank: Path, out: Path, quick: bool, trials: int | None, methods: st
         share = trials / settings.trials
         settings = replace(settings, trials=trials, edits=max(1, round(settings.edits * share)),
                            ablation=max(1, round(settings.ablation * share)))
+    if tune_samples is not None:
+        settings = replace(settings, tune=replace(settings.tune, margin_samples=tune_samples))
     with progress_bar(0, "evaluation", unit="piece") as bar:
         def show(what: str, done: int, total: int) -> None:
             bar.total = max(total, done + 1)

@@ -22,7 +22,7 @@ from generators import Generator
 from gradctrl import Scores
 from learning.bank import SampleBank
 from learning.calibration import Tuner
-from learning.contenders import fit_contender, split_bank, tune_contender, tune_margins
+from learning.contenders import examples_of, fit_contender, part_of, split_bank, tune_contender, tune_margins
 from learning.scorers import ImageScorer, regrouped
 from learning.trials import Trials, Verdict, check_controls, cross, draw_trials, judge, verdict
 from weights.errors import InputError
@@ -77,7 +77,8 @@ class Evaluation:
             methods; they must be of this generator. They may lack attributes, and are then not tried on them.
         on_progress: Told of each piece.
     Raises:
-        InputError: the bank or the controls are of another generator, or the folder holds another evaluation.
+        InputError: the bank or the controls are of another generator, the folder holds another evaluation, or a class
+            has too few samples to learn from.
     """
 
     def __init__(self, generator: Generator, scorer: ImageScorer, bank: SampleBank, folder: Path,
@@ -94,6 +95,13 @@ class Evaluation:
         self.latents = bank.latents()
         self.scores, self.left_out = judged_scores(bank.scores(), scorer)
         self.split = split_bank(bank.count, test_share=self.settings.test_share)
+        for method, item in self.given.items():
+            if not set(item) & set(self.scores):
+                raise InputError(item.source, f"{method} has no control of an attribute that is judged",
+                                 "give controls of the bank's attributes")
+            check_controls(Editor(generator, item).controls, self.scores)  # Refuses those of another space, too.
+        if "paper" in self.settings.methods and "paper" not in self.given:  # Said before hours of other work.
+            examples_of(part_of(self.scores, self.split.fit), self.settings.few)
         self.folder = EvaluationFolder(folder, {
             "bank": bank.settings, "scorer": scorer.name, "settings": self.settings.to_json(),
             "given": {name: item.hash for name, item in self.given.items()}})
@@ -104,11 +112,6 @@ class Evaluation:
         methods = dict.fromkeys([*self.settings.methods, *self.given])
         controls = {name: self._controls(cast(Contender, name)) for name in methods}
         names = tuple(name for name in self.scores if any(name in item for item in controls.values()))
-        for method, item in controls.items():
-            if not any(name in item for name in names):
-                raise InputError(item.source, f"{method} has no control of an attribute that is judged",
-                                 "give controls of the bank's attributes")
-            check_controls(item, self.scores)
         trials = draw_trials(self.scores, names, self.split.test, count=self.settings.trials, seed=self.settings.seed)
         edits = draw_edits(self.scores, names, self.split.test, count=self.settings.edits, seed=self.settings.seed)
         judged = {name: self._judge_trials(f"trials/{name}", item, trials.known_to(item))
@@ -146,12 +149,14 @@ class Evaluation:
             path.parent.mkdir(exist_ok=True)
             self._tell(f"training and tuning {name}")
             if name in self.given:
-                controls = Editor(self.generator, self.given[name]).controls  # Refuses those of another space.
+                controls = Editor(self.generator, self.given[name]).controls
                 if self.settings.tune_given:
                     controls = tune_margins(self._tuner(), controls)
             else:
                 candidates = fit_contender(name, self.generator, self.scorer, self.latents, self.scores, self.split,
-                                          fit=self.settings.fit, pick_samples=self.settings.pick_samples)
+                                          fit=self.settings.fit, examples=self.settings.few,
+                                          pick_samples=self.settings.pick_samples,
+                                          finalists=self.settings.finalists)
                 controls = tune_contender(self._tuner(), candidates, source=name)
             save(path, controls.values(), spaces=self.generator.spaces)
         return load(path)

@@ -9,6 +9,7 @@ from typing import Any
 from directions.methods import CONTENDERS
 from gradctrl import FitScoresSettings
 from learning.calibration import COUNTS, TuneSettings
+from learning.contenders import PAPER_EXAMPLES
 
 RAREST = 0.01  # Share of the bank; an attribute with a rarer class is neither edited nor judged.
 
@@ -24,7 +25,9 @@ class EvaluationSettings:
     counts: tuple[int, ...] = COUNTS                   # Figure 8c.
     examples: tuple[int, ...] = (10, 30, 100, 300)     # Training examples a class.
     test_share: float = 1 / 3                          # Of the bank, never trained or tuned on.
-    pick_samples: int = 16                             # By whose pictures GANSpace and StyleSpace pick directions.
+    few: int = PAPER_EXAMPLES                          # Training examples a class of "paper", and again to validate.
+    pick_samples: int = 16                             # By whose pictures GANSpace and StyleSpace pick directions,
+    finalists: int = 5                                 # this many of each attribute, of which tuning takes one.
     tune: TuneSettings = field(default_factory=lambda: TuneSettings(margin_samples=300))
     fit: FitScoresSettings = field(default_factory=FitScoresSettings)  # How "gradctrl" is fitted.
     tune_given: bool = False                           # Whether the margins of given controls are tuned too.
@@ -35,6 +38,6 @@ class EvaluationSettings:
 
 
 QUICK = EvaluationSettings(
-    trials=60, edits=15, ablation=15, counts=(0, 100), examples=(10, 30), pick_samples=4,
-    tune=TuneSettings(samples=6, margins=(0.25, 0.5, 1.0), search_margins=(0.5,), margin_samples=8, counts=(0, 100),
-                      layer_ranges=((4, 2048), (12, 2048))))
+    trials=60, edits=15, ablation=8, counts=(0, 100), examples=(5, 10), few=10, pick_samples=1, finalists=1,
+    tune=TuneSettings(samples=4, margins=(0.5,), search_margins=(0.5,), margin_samples=6, counts=(0,),
+                      layer_ranges=((4, 2048),)))

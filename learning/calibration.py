@@ -66,6 +66,7 @@ class Tuner:
         self.generator, self.scorer, self.latents, self.scores, self.pool = generator, scorer, latents, scores, pool
         self.settings = settings or TuneSettings()
         self.on_render = on_render
+        self._unedited: dict[tuple[str, int], Tensor] = {}  # Small pictures of trials, by attribute and how many.
 
     def tune(self, controls: Controls, names: Sequence[str] | None = None) -> Controls:
         """All of what follows, for each control: layers, counts, margin, strength, safe range.
@@ -75,7 +76,9 @@ class Tuner:
             names: Those to tune; None: all that have scores.
         """
         for name in [name for name in controls if name in self.scores and (names is None or name in names)]:
-            best = self.best(controls, self.layer_choices(controls.control(name)), margins=self.settings.search_margins)
+            choices = self.layer_choices(controls.control(name))
+            best = (choices[0] if len(choices) == 1 else
+                    self.best(controls, choices, margins=self.settings.search_margins))
             counted = self.tune_counts(controls, best)
             chosen = self.tune_margin(controls, counted)
             controls = controls.replaced(self.calibrate(controls.replaced(chosen), name))
@@ -86,11 +89,13 @@ class Tuner:
 
         With 30 samples a rate has a standard error of up to 0.09, with 300 of 0.03.
         """
-        trials = self._trials(control.name, self.settings.samples)
-        ratings = self._rate(self._here(controls), self._here(control), trials, self.settings.margins)
-        finalists = {rating.margin for rating in sorted(ratings, key=_goodness, reverse=True)[:FINALISTS]}
-        return self.best(controls, [control], samples=self.settings.margin_samples,
-                         margins=[margin for margin in self.settings.margins if margin in finalists])
+        margins = self.settings.margins
+        if len(margins) > FINALISTS:
+            trials = self._trials(control.name, self.settings.samples)
+            ratings = self._rate(self._here(controls), self._here(control), trials, margins)
+            finalists = {rating.margin for rating in sorted(ratings, key=_goodness, reverse=True)[:FINALISTS]}
+            margins = [margin for margin in margins if margin in finalists]
+        return self.best(controls, [control], samples=self.settings.margin_samples, margins=margins)
 
     def best(self, controls: Controls, choices: Sequence[Control], *, margins: Sequence[float] | None = None,
              samples: int | None = None) -> Control:
@@ -125,6 +130,8 @@ class Tuner:
         """Choose how many channels each kept attribute masks, one attribute after the other."""
         if not isinstance(control, GradCtrlControl) or control.keeping != "masks":
             return control
+        if len(self.settings.counts) == 1:  # Nothing to choose.
+            return replace(control, keep=dict.fromkeys(control.keep, self.settings.counts[0]))
         for other in control.keep:
             choices = [replace(control, keep={**control.keep, other: count}) for count in self.settings.counts]
             control = self.best(controls, choices, margins=[margin_of(control)])
@@ -201,26 +208,37 @@ class Tuner:
     def _rate(self, controls: Controls, control: Control, trials: Trials, margins: Sequence[float],
               ) -> list[_Rating]:
         """How good a variant is with each of several margins."""
-        edits = [self._latents(trials.sample)]
+        edits = []
         for margin in margins:
             variant = self.with_margin(control, margin)
             edits.append(cross(self.generator, controls.replaced(variant), self.latents[trials.sample], control.name,
                                trials.target)[0])
         after = judge(self.generator, self._watch, EditedLatents.join(edits), self.on_render)
         pictures = after.pop(PICTURE).unflatten(0, (-1, len(trials)))
+        unedited = self._pictures(control.name, trials)
         ratings = []
-        for index, margin in enumerate(margins, 1):
+        for index, margin in enumerate(margins):
             part = slice(index * len(trials), (index + 1) * len(trials))
             result = verdict(trials, self.scores, {name: values[part] for name, values in after.items()})
             ratings.append(_Rating(accuracy=float(result.correct.float().mean()),
                                    stayed=float(torch.stack(list(result.stayed.values())).float().mean()),
-                                   change=float((pictures[index] - pictures[0]).abs().mean()), margin=margin))
+                                   change=float((pictures[index] - unedited).abs().mean()), margin=margin))
         return ratings
+
+    def _pictures(self, name: str, trials: Trials) -> Tensor:
+        """Small pictures of the samples of `_trials` before they are edited; drawn once."""
+        if (name, len(trials)) not in self._unedited:
+            drawn = judge(self.generator, _small, self._latents(trials.sample), self.on_render)
+            self._unedited[name, len(trials)] = drawn[PICTURE]
+        return self._unedited[name, len(trials)]
 
     def _watch(self, pictures: Tensor) -> dict[str, Tensor]:
         """The image classifier's scores, and the pictures themselves, small."""
-        small = torch.nn.functional.adaptive_avg_pool2d(pictures, WATCHED)
-        return {**self.scorer(pictures), PICTURE: small.flatten(1)}
+        return {**self.scorer(pictures), **_small(pictures)}
+
+
+def _small(pictures: Tensor) -> dict[str, Tensor]:
+    return {PICTURE: torch.nn.functional.adaptive_avg_pool2d(pictures, WATCHED).flatten(1)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from directions import (
 )
 from directions.methods import Contender
 from generators import Generator, LatentStatistics
-from gradctrl import FitExamplesSettings, FitScoresSettings, Scores
+from gradctrl import Examples, FitExamplesSettings, FitScoresSettings, Scores
 from gradctrl.prepare import prepare
 from learning.calibration import Tuner
 from learning.candidates import pick_by_pictures
@@ -54,7 +54,7 @@ def split_bank(count: int, *, test_share: float = 0.0) -> Split:
 def fit_contender(contender: Contender, generator: Generator, scorer: ImageScorer, latents: Tensor,
                  scores: Mapping[str, Scores], split: Split, *, fit: FitScoresSettings | None = None,
                   few: FitExamplesSettings | None = None, examples: int = PAPER_EXAMPLES, pick_samples: int = 16,
-                 on_step: Callable[[int, int], None] | None = None) -> dict[str, list[Control]]:
+                  finalists: int = 5, on_step: Callable[[int, int], None] | None = None) -> dict[str, list[Control]]:
     """Fit a method's controls; where it leaves a choice, several candidates for each attribute, likeliest first.
 
     Args:
@@ -67,19 +67,20 @@ def fit_contender(contender: Contender, generator: Generator, scorer: ImageScore
         fit: How "gradctrl" is fitted; None: the defaults.
         few: How "paper" is trained; None: as the paper does, without shaping.
         examples: Examples a class of "paper".
-        pick_samples: By how many samples' pictures "ganspace" and "stylespace" pick their candidates.
+        pick_samples: By how many samples' pictures "ganspace" and "stylespace" pick their candidates,
+        finalists: and how many of each attribute.
         on_step: Called with how many candidates have been looked at, and of how many.
     Raises:
         InputError: a class has too few examples.
     """
-    part = {name: _part(item, split.fit) for name, item in scores.items()}
+    part = part_of(scores, split.fit)
     w = latents[split.fit]
     if contender == "gradctrl":
         with one_thread():
             return _each(fit_to_scores(latents, list(scores.values()), statistics=LatentStatistics.of(w),
                                        held_out=outside(len(latents), split.fit).nonzero()[:, 0], settings=fit))
     if contender == "paper":
-        chosen = {name: prepare(item, count=examples, validation=examples) for name, item in part.items()}
+        chosen = examples_of(part, examples)
         with one_thread():
             return _each(fit_to_examples(w, list(part.values()), chosen, statistics=LatentStatistics.of(w),
                                          settings=few or FitExamplesSettings(shaping=0.0)))
@@ -89,15 +90,31 @@ def fit_contender(contender: Contender, generator: Generator, scorer: ImageScore
                 for index, name in enumerate(part)}
     candidates = (ganspace_candidates(w, part) if contender == "ganspace"
                   else stylespace_candidates(generator, w, part))
-    picked = pick_by_pictures(generator, w, part, candidates, scorer, samples=pick_samples, on_step=on_step)
+    picked = pick_by_pictures(generator, w, part, candidates, scorer, best=finalists, samples=pick_samples,
+                               on_step=on_step)
     return {name: list(group) for name, group in picked.items()}
+
+
+def examples_of(scores: Mapping[str, Scores], count: int = PAPER_EXAMPLES) -> dict[str, Examples]:
+    """By attribute `count` examples a class to train on, and as many to validate with.
+
+    Raises:
+        InputError: a class has too few samples.
+    """
+    return {name: prepare(item, count=count, validation=count) for name, item in scores.items()}
+
+
+def part_of(scores: Mapping[str, Scores], index: Tensor) -> dict[str, Scores]:
+    """The scores of some samples, by their indexes."""
+    return {name: replace(item, values=item.values[index], known=item.mask[index]) for name, item in scores.items()}
 
 
 def tune_contender(tuner: Tuner, candidates: Mapping[str, Sequence[Control]], *, source: str) -> Controls:
     """Choose among the candidates, and tune what is chosen (`Tuner.tune`)."""
     spaces = tuner.generator.spaces
     controls = Controls([group[0] for group in candidates.values()], spaces=spaces, source=source)
-    chosen = [tuner.best(controls, [replace(item, layers=ALL_LAYERS) for item in group])
+    chosen = [tuner.best(controls, [replace(item, layers=ALL_LAYERS) for item in group],
+                         margins=tuner.settings.search_margins)
               if len(group) > 1 else group[0] for group in candidates.values()]
     return tuner.tune(Controls(chosen, spaces=spaces, source=source))
 
@@ -121,10 +138,6 @@ def one_thread() -> Iterator[None]:
 
 def _each(controls: Sequence[Control]) -> dict[str, list[Control]]:
     return {control.name: [control] for control in controls}
-
-
-def _part(item: Scores, index: Tensor) -> Scores:
-    return replace(item, values=item.values[index], known=item.mask[index])
 
 
 def _most_accurate(controls: Sequence[LinearControl], latents: Tensor, item: Scores, index: Tensor) -> Control:

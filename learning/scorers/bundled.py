@@ -222,3 +222,8 @@ def load_bundled_scorer(attributes: Mapping[str, tuple[str, ...]] | None = None,
 PAPER: Mapping[str, tuple[str, ...]] = {"gender": ("female", "male"), "smile": ("serious", "smiling"),
                                         "eyeglasses": ("without", "with"), "age": ("young", "old")}
 """What table 1 of Chen et al. 2022 tells apart, in its order."""
+
+CONTROLLED: Mapping[str, tuple[str, ...]] = {
+    **PAPER, **{name: next(iter(COARSER.get(name, {})), classes) for name, classes in CLASSES.items()
+                if name not in PAPER and name != "pitch"}}
+"""The attributes of the bundled controls, in their classes."""

@@ -16,8 +16,10 @@ from weights.errors import InputError
 
 
 def load_scorer(source: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> ImageScorer:
-    """Load an image classifier: "bundled"; "paper", the same of the paper's four attributes in two classes each; or
-    the JSON description of one's own (docs/scorers.md).
+    """Load an image classifier.
+
+    "bundled"; "paper", the same of the paper's four attributes in two classes each; "controls", the same in the classes
+    of the bundled controls, two of each attribute but hair; or the JSON description of one's own (docs/scorers.md).
 
     Args:
         source: Which.
@@ -26,14 +28,14 @@ def load_scorer(source: str | os.PathLike[str], *, device: torch.device | str = 
     Raises:
         InputError: no such file, not a description, or its model cannot be loaded.
     """
-    if os.fspath(source) in {"bundled", "paper"}:
-        from learning.scorers.bundled import PAPER, load_bundled_scorer
+    if os.fspath(source) in {"bundled", "paper", "controls"}:
+        from learning.scorers.bundled import CONTROLLED, PAPER, load_bundled_scorer
 
-        return load_bundled_scorer(PAPER if os.fspath(source) == "paper" else None, device=device)
+        return load_bundled_scorer({"paper": PAPER, "controls": CONTROLLED}.get(os.fspath(source)), device=device)
     path = Path(source)
     if path.suffix.lower() != ".json":
         raise InputError(path, "not a scorer",
-                         "name bundled, paper, or a JSON file that describes a classifier (docs/scorers.md)")
+                         "name bundled, paper, controls, or a JSON file that describes a classifier (docs/scorers.md)")
     from learning.scorers.files import load_file_scorer
 
     return load_file_scorer(path, device=device)

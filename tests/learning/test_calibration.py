@@ -159,7 +159,7 @@ def test_pictures_that_are_made_are_counted(glass: Glass, w: Tensor) -> None:
     made = Tuner(glass, reader, w, reader.scores(glass, w), POOL, TuneSettings(samples=10, margins=(0.0, 1.0)),
                  on_render=counted.append)
     made.best(Controls([plane("smile", SMILE)]), [plane("smile", SMILE)] * 3)
-    assert sum(counted) == 10 * (1 + 2) * 3  # 1: as they were.
+    assert sum(counted) == 10 * (1 + 2 * 3)  # 1: as they were.
 
 
 # ---- strength and safe range

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from directions import load as load_directions
 from inversion import save_picture
 from learning.bank import SampleBank
 from learning.scorers import (
@@ -99,6 +100,12 @@ def test_fewer_classes_are_the_same_probabilities_together(scorer: BundledScorer
         merged("smile", torch.zeros(1, 2), ("no", "yes"))
 
 
+@pytest.mark.usefixtures("bundled_models")
+def test_it_judges_the_bundled_controls_in_their_own_classes() -> None:
+    judge, controls = load_scorer("controls"), load_directions()
+    assert {name: controls[name].classes for name in controls} == dict(judge.attributes)
+
+
 def test_a_batch_equals_single_pictures_and_values_beyond_a_file_are_clipped(scorer: BundledScorer,
                                                                             pictures: Tensor) -> None:
     whole = scorer(pictures)
@@ -163,7 +170,7 @@ def test_bundled_is_the_file_of_the_manifest(tmp_path: Path, monkeypatch: pytest
     loaded = load_scorer("bundled")
     assert isinstance(loaded, BundledScorer)
     assert torch.equal(loaded.network.heads.bias, load_face_classifier(path).heads.bias)
-    with pytest.raises(InputError, match=r"bundled, paper, or a JSON"):
+    with pytest.raises(InputError, match=r"bundled, paper, controls, or a JSON"):
         load_scorer(tmp_path / "model.onnx")
 
 
