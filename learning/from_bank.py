@@ -178,14 +178,16 @@ def renders(tuner: Tuner, controls: Controls, names: Sequence[str]) -> int:
     """How many pictures it takes to tune some controls, at most."""
     total, settings = 0, tuner.settings
     for name in names:
-        control = controls.control(name)
-        tried = len(tuner.layer_choices(control)) * (1 + len(settings.search_margins))  # 1: the samples themselves.
-        if isinstance(control, GradCtrlControl) and control.keeping == "masks":
-            tried += len(control.keep) * len(settings.counts) * 2
+        control, choices = controls.control(name), len(tuner.layer_choices(controls.control(name)))
+        tried = choices * len(settings.search_margins) if choices > 1 else 0
+        if isinstance(control, GradCtrlControl) and control.keeping == "masks" and len(settings.counts) > 1:
+            tried += len(control.keep) * len(settings.counts)
+        if len(settings.margins) > FINALISTS:
+            tried += len(settings.margins)
         few, more = (len(draw_trials(tuner.scores, [name], tuner.pool, count=count, seed=settings.seed))
                      for count in (settings.samples, settings.margin_samples))
-        finalists = min(len(settings.margins), FINALISTS)
-        total += (tried + 1 + len(settings.margins)) * few + (1 + finalists) * more
+        unedited = sum({few, more} if tried else {more})
+        total += tried * few + min(len(settings.margins), FINALISTS) * more + unedited
     return total
 
 

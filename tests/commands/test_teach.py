@@ -350,7 +350,7 @@ def test_the_paper_s_counts_are_tuned(world: World, tmp_path: Path, quick: None)
     tuner, names = make_tuner(world.bank, load_controls(few), None, world.generator, load_scorer(world.scorer_file),
                               settings=QUICK(samples=3))
     assert names == ["bright", "red"]
-    assert renders(tuner, load_controls(few), names) == 2 * (((2 + 2) * 2 + 1 + 2) * 3 + (1 + 2) * 5)
+    assert renders(tuner, load_controls(few), names) == 2 * ((2 + 2) * 3 + 2 * 5 + 3 + 5)
 
 
 def test_methods_are_tuned_too(world: World, tmp_path: Path, quick: None) -> None:

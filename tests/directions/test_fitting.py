@@ -14,7 +14,7 @@ from directions import ALL_LAYERS, LinearControl, fit_interfacegan, ganspace_can
 from directions.boundaries import belonging, most_confident, outputs_of
 from directions.ganspace import fit_components
 from directions.stylespace import attribute_channels, styles_of
-from generators import Generator, StyleGAN2, StyleGAN2Config
+from generators import Generator, StyleGAN2, StyleGAN2Config, in_quickest_precision
 from gradctrl import Scores
 from learning.candidates import pick_by_pictures
 from weights.errors import InputError
@@ -335,7 +335,7 @@ def test_pictures_pick_the_direction_that_changes_them(generator: Generator, lat
         for control, other in zip(group, again[name], strict=True):
             assert torch.equal(control.directions, other.directions)  # Whichever way round they came.
             slope = control.report["outputs"][0]["slope"]  # type: ignore[index]
-            ahead, behind = (brightness(shifted(generator, control, latents[:4], sign * reach_of(
+            ahead, behind = (brightness(shifted(in_quickest_precision(generator), control, latents[:4], sign * reach_of(
                 control, generator, latents)))[name][:, 1].mean() for sign in (1, -1))
             assert ahead > behind
             assert abs((ahead - behind) / (2 * reach_of(control, generator, latents)) - slope) < 1e-3 * slope + 1e-6
