@@ -101,7 +101,7 @@ class Evaluation:
                                  "give controls of the bank's attributes")
             check_controls(Editor(generator, item).controls, self.scores)  # Refuses those of another space, too.
         if "paper" in self.settings.methods and "paper" not in self.given:  # Said before hours of other work.
-            examples_of(part_of(self.scores, self.split.fit), self.settings.few)
+            examples_of(part_of(self.scores, self.split.fit), self.settings.paper_examples)
         self.folder = EvaluationFolder(folder, {
             "bank": bank.settings, "scorer": scorer.name, "settings": self.settings.to_json(),
             "given": {name: item.hash for name, item in self.given.items()}})
@@ -154,7 +154,7 @@ class Evaluation:
                     controls = tune_margins(self._tuner(), controls)
             else:
                 candidates = fit_contender(name, self.generator, self.scorer, self.latents, self.scores, self.split,
-                                          fit=self.settings.fit, examples=self.settings.few,
+                                          fit=self.settings.fit, examples=self.settings.paper_examples,
                                           pick_samples=self.settings.pick_samples,
                                           finalists=self.settings.finalists)
                 controls = tune_contender(self._tuner(), candidates, source=name)

@@ -25,7 +25,7 @@ class EvaluationSettings:
     counts: tuple[int, ...] = COUNTS                   # Figure 8c.
     examples: tuple[int, ...] = (10, 30, 100, 300)     # Training examples a class.
     test_share: float = 1 / 3                          # Of the bank, never trained or tuned on.
-    few: int = PAPER_EXAMPLES                          # Training examples a class of "paper", and again to validate.
+    paper_examples: int = PAPER_EXAMPLES               # Training examples a class of "paper", and again to validate.
     pick_samples: int = 16                             # By whose pictures GANSpace and StyleSpace pick directions,
     finalists: int = 5                                 # this many of each attribute, of which tuning takes one.
     tune: TuneSettings = field(default_factory=lambda: TuneSettings(margin_samples=300))
@@ -38,6 +38,7 @@ class EvaluationSettings:
 
 
 QUICK = EvaluationSettings(
-    trials=60, edits=15, ablation=8, counts=(0, 100), examples=(5, 10), few=10, pick_samples=1, finalists=1,
+    trials=60, edits=15, ablation=8, counts=(0, 100), examples=(5, 10), paper_examples=10,
+    pick_samples=1, finalists=1,
     tune=TuneSettings(samples=4, margins=(0.5,), search_margins=(0.5,), margin_samples=6, counts=(0,),
                       layer_ranges=((4, 2048),)))

@@ -69,7 +69,7 @@ def _time_convolutions(x: torch.Tensor, depthwise: torch.Tensor, pointwise: torc
 
 def load(source: str | os.PathLike[str] = "bundled", *, device: str | torch.device = "cpu",
          dtype: torch.dtype = torch.float32) -> Generator:
-    """Load a generator, frozen and ready to render.
+    """Load a generator, frozen and ready to render. From then on the process keeps freed memory (`generators.memory`).
 
     Args:
         source: "bundled", a name from the manifest whose file has been fetched, or a file: our .safetensors, NVIDIA's

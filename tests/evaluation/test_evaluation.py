@@ -212,9 +212,9 @@ def test_controls_and_banks_of_another_generator_are_refused(glass: Glass, reade
 def test_a_bank_of_too_few_samples_is_refused_before_any_work(glass: Glass, reader: Reader, bank: SampleBank,
                                                               tmp_path: Path) -> None:
     with pytest.raises(InputError, match="samples of each class are needed"):
-        Evaluation(glass, reader, bank, tmp_path / "out", replace(SETTINGS, few=500))
+        Evaluation(glass, reader, bank, tmp_path / "out", replace(SETTINGS, paper_examples=500))
     assert not list(tmp_path.iterdir())
-    Evaluation(glass, reader, bank, tmp_path / "out", replace(SETTINGS, few=500, methods=("ganspace",)))
+    Evaluation(glass, reader, bank, tmp_path / "out", replace(SETTINGS, paper_examples=500, methods=("ganspace",)))
 
 
 def test_given_controls_are_measured_in_place_of_trained_ones(glass: Glass, reader: Reader, bank: SampleBank,
