@@ -24,7 +24,6 @@ from commands.mix import mix
 from commands.options import controls_option, model_options, open_controls, set_threads
 from commands.samples import prepare, sample, score
 from commands.street import street
-from generators.memory import keep_freed_memory
 
 # Read when PyTorch is loaded. Threads that wait for each other while others work spin otherwise: on two busy cores an
 # inversion took twice the processor time, and two to five times as long.
@@ -49,7 +48,6 @@ def main() -> None:
 
     `gradctrl COMMAND --help` explains a command.
     """
-    keep_freed_memory()
 
 
 @click.command("app")

@@ -89,11 +89,11 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
                            "below `if __name__ == '__main__':`")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when Gradio is imported, too.
 
-    from generators.memory import keep_freed_memory
+    from generators.memory import share_pools
     from page.jobs import zero_gpu
     from page.jobs.forgetting import start_sweeping
 
-    keep_freed_memory()
+    share_pools()
     if not re.fullmatch(r"(?i)\d+ ?[kmgt]?b", upload_limit):
         raise InputError(upload_limit, "not a size of files", "give one as 64mb or 1gb")
     if mcp:

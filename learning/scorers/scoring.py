@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from generators.memory import keep_freed_memory
 from gradctrl.scores import Scores
 from learning.bank import SampleBank
 from learning.scorers.protocol import ImageScorer
@@ -28,6 +29,7 @@ def load_scorer(source: str | os.PathLike[str], *, device: torch.device | str = 
     Raises:
         InputError: no such file, not a description, or its model cannot be loaded.
     """
+    keep_freed_memory()
     if os.fspath(source) in {"bundled", "paper", "controls"}:
         from learning.scorers.bundled import CONTROLLED, PAPER, load_bundled_scorer
 

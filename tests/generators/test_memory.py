@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from generators.memory import give_back, keep_freed_memory
+from generators.memory import give_back, keep_freed_memory, share_pools
 
 glibc = pytest.mark.skipif(not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "mallopt"),
                            reason="only glibc can be asked how it takes memory")
@@ -17,8 +17,9 @@ glibc = pytest.mark.skipif(not sys.platform.startswith("linux") or not hasattr(c
 # Six threads at once that take memory, and glibc's own account of its pools, on standard error.
 POOLS = """
 import ctypes, sys, threading
-from generators.memory import keep_freed_memory
-print(keep_freed_memory() if sys.argv[1] == "kept" else None)
+from generators import memory
+if sys.argv[1] != "neither":
+    print(getattr(memory, sys.argv[1])(), memory.keep_freed_memory())
 libc, together = ctypes.CDLL(None), threading.Barrier(6)
 libc.malloc.restype = ctypes.c_void_p
 def take():
@@ -60,11 +61,12 @@ def run(program: str, how: str, **environment: str) -> tuple[str, str]:
 
 
 @glibc
-def test_threads_share_a_pool() -> None:
-    _, alone = run(POOLS, "glibc's own way")
-    said, shared = run(POOLS, "kept")
-    assert said == "True"
-    assert shared.count("Arena ") == 1 < alone.count("Arena ")
+@pytest.mark.parametrize(("how", "most"), [("keep_freed_memory", 1), ("share_pools", 2)])
+def test_threads_share_a_few_pools(how: str, most: int) -> None:
+    _, alone = run(POOLS, "neither")
+    said, shared = run(POOLS, how)
+    assert said.split() == ["True", "False"]  # The first one decides.
+    assert shared.count("Arena ") <= most < alone.count("Arena ")
 
 
 @glibc
@@ -77,13 +79,15 @@ def test_what_is_freed_is_used_again() -> None:
 @glibc
 @pytest.mark.parametrize("variable", ["MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"])
 def test_what_the_environment_asks_for_holds(variable: str) -> None:
-    said, _ = run(POOLS, "kept", **{variable: "4"})
-    assert said == "False"
+    for how in ("keep_freed_memory", "share_pools"):
+        said, _ = run(POOLS, how, **{variable: "4"})
+        assert said.split() == ["False", "False"]
 
 
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_freed_memory() is False
+    assert share_pools() is False
 
 
 @glibc
