@@ -53,7 +53,7 @@ def evaluate(bank: Path, out: Path, quick: bool, trials: int | None, methods: st
     BANK is a folder of `gradctrl sample --bank` with the scores of `gradctrl score`. Each method is trained and tuned
     on the first two thirds, then edits samples of the last third, and an image classifier judges the pictures. Writes
     report.md with tables, CSV files, plots and strips, and each method's controls with what was measured of them. It
-    takes some three hours on two cores with the bundled generator (--quick some minutes); Ctrl-C loses nothing:
+    takes hours on two cores with the bundled generator (--quick a few minutes); Ctrl-C loses nothing:
     the same command goes on.
 
     \b

@@ -95,12 +95,10 @@ class Evaluation:
         self.latents = bank.latents()
         self.scores, self.left_out = judged_scores(bank.scores(), scorer)
         self.split = split_bank(bank.count, test_share=self.settings.test_share)
-        for method, item in self.given.items():
-            if not set(item) & set(self.scores):
-                raise InputError(item.source, f"{method} has no control of an attribute that is judged",
-                                 "give controls of the bank's attributes")
-            check_controls(Editor(generator, item).controls, self.scores)  # Refuses those of another space, too.
-        if "paper" in self.settings.methods and "paper" not in self.given:  # Said before hours of other work.
+        for item in self.given.values():  # What cannot be used is said before hours of other work.
+            item.check(generator)
+            check_controls(item, self.scores)
+        if "paper" in self.settings.methods and "paper" not in self.given:
             examples_of(part_of(self.scores, self.split.fit), self.settings.paper_examples)
         self.folder = EvaluationFolder(folder, {
             "bank": bank.settings, "scorer": scorer.name, "settings": self.settings.to_json(),
@@ -149,7 +147,7 @@ class Evaluation:
             path.parent.mkdir(exist_ok=True)
             self._tell(f"training and tuning {name}")
             if name in self.given:
-                controls = Editor(self.generator, self.given[name]).controls
+                controls = self.given[name]
                 if self.settings.tune_given:
                     controls = tune_margins(self._tuner(), controls)
             else:

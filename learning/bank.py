@@ -215,8 +215,9 @@ def write_bank(generator: Generator, folder: str | os.PathLike[str], *, count: i
                       truncation=float(truncation), seed=seed, count=count,
                       ending=ending, resolution=generator.side_for(PICTURES), w_dim=generator.w_dim)
     _begin(bank)
+    quickest = in_quickest_precision(generator)
     for shard in bank.shards:
-        _write_shard(in_quickest_precision(generator), bank, shard, batch, on_progress)
+        _write_shard(quickest, bank, shard, batch, on_progress)
     return open_bank(bank.folder, generator=generator)
 
 

@@ -76,9 +76,7 @@ class Tuner:
             names: Those to tune; None: all that have scores.
         """
         for name in [name for name in controls if name in self.scores and (names is None or name in names)]:
-            choices = self.layer_choices(controls.control(name))
-            best = (choices[0] if len(choices) == 1 else
-                    self.best(controls, choices, margins=self.settings.search_margins))
+            best = self.best(controls, self.layer_choices(controls.control(name)), margins=self.settings.search_margins)
             counted = self.tune_counts(controls, best)
             chosen = self.tune_margin(controls, counted)
             controls = controls.replaced(self.calibrate(controls.replaced(chosen), name))

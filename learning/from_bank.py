@@ -178,15 +178,15 @@ def renders(tuner: Tuner, controls: Controls, names: Sequence[str]) -> int:
     """How many pictures it takes to tune some controls, at most."""
     total, settings = 0, tuner.settings
     for name in names:
-        control, choices = controls.control(name), len(tuner.layer_choices(controls.control(name)))
-        tried = choices * len(settings.search_margins) if choices > 1 else 0
+        control = controls.control(name)
+        tried = len(tuner.layer_choices(control)) * len(settings.search_margins)
         if isinstance(control, GradCtrlControl) and control.keeping == "masks" and len(settings.counts) > 1:
             tried += len(control.keep) * len(settings.counts)
         if len(settings.margins) > FINALISTS:
             tried += len(settings.margins)
         few, more = (len(draw_trials(tuner.scores, [name], tuner.pool, count=count, seed=settings.seed))
                      for count in (settings.samples, settings.margin_samples))
-        unedited = sum({few, more} if tried else {more})
+        unedited = sum({few, more})  # Drawn once.
         total += tried * few + min(len(settings.margins), FINALISTS) * more + unedited
     return total
 
