@@ -22,7 +22,7 @@ from commands.files import cache_group, convert_generator, is_wanted, weights_gr
 from commands.fit import encoder, train, tune
 from commands.mix import mix
 from commands.options import controls_option, model_options, open_controls, set_threads
-from commands.samples import prepare, sample, score
+from commands.samples import gradients, prepare, sample, score
 from commands.street import street
 
 # Read when PyTorch is loaded. Threads that wait for each other while others work spin otherwise: on two busy cores an
@@ -82,8 +82,9 @@ def start_app(port: int, host: str, share: bool, cache: bool | None, own_models:
            cache=kept, own_models=own_models, upload_limit=upload_limit, mcp=mcp)
 
 
-for _command in (align, invert, edit, batch, attributes, discover, sample, mix, street, score, prepare, train, tune,
-                 evaluate, controls_group, demo, encoder, cache_group, weights_group, convert_generator, start_app):
+for _command in (align, invert, edit, batch, attributes, discover, sample, mix, street, score, gradients, prepare,
+                 train, tune, evaluate, controls_group, demo, encoder, cache_group, weights_group, convert_generator,
+                 start_app):
     main.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""The commands sample, score and prepare: synthetic people, and banks of them."""
+"""The commands sample, score, gradients and prepare: synthetic people, and banks of them."""
 
 from __future__ import annotations
 
@@ -187,6 +187,40 @@ def score(bank: Path, sources: tuple[str, ...], given: tuple[str, ...], batch: i
     opened.save_scores(scores)
     table([(item.attribute, *_counts(item)) for item in scores])
     wrote(opened.folder / "scores.safetensors")
+
+
+@click.command()
+@BANK
+@click.option("--count", type=click.IntRange(min=1), default=300, show_default=True,
+              help="Of how many samples, the first ones of the bank.")
+@click.option("--attributes", "names", metavar="A,B", help="Of which ones.  [default: all that it has scored]")
+@click.option("--with", "scorer_name", default="bundled", metavar="bundled|FILE.json",
+              help="The image classifier that scored the bank; not an ONNX file.")
+@model_options
+def gradients(bank: Path, count: int, names: str | None, scorer_name: str, generator: str, device: str,
+              threads: int | None) -> None:
+    """Measure how a bank's scores change with w; `gradctrl train` then learns that too.
+
+    A score tells one number of a sample, its gradient through the image classifier and the generator one for each
+    coordinate of w. One that was stopped goes on where it was.
+
+    \b
+    Example:
+      gradctrl gradients people
+    """
+    check_bank(bank)
+    check_files(*([scorer_name] if scorer_name.lower().endswith(".json") else []))
+    check_generator(generator)
+    from learning.bank import open_bank
+    from learning.scorers import load_scorer, measure_gradients
+
+    model = open_generator(generator, device, threads)
+    opened = open_bank(bank, generator=model)
+    judge = load_scorer(scorer_name, device=model.device)
+    chosen = None if names is None else [name.strip() for name in names.split(",")]
+    with progress_bar(min(count, opened.count), "gradients", unit="sample") as bar:
+        measure_gradients(opened, model, judge, count=count, names=chosen, on_progress=follower(bar))
+    wrote(opened.folder / "gradients.safetensors")
 
 
 @click.command()

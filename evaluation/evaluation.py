@@ -23,7 +23,7 @@ from gradctrl import Scores
 from learning.bank import SampleBank
 from learning.calibration import Tuner
 from learning.contenders import examples_of, fit_contender, part_of, split_bank, tune_contender, tune_margins
-from learning.scorers import ImageScorer, regrouped
+from learning.scorers import ImageScorer, regrouped, regrouped_gradients
 from learning.trials import Trials, Verdict, check_controls, cross, draw_trials, judge, verdict
 from weights.errors import InputError
 
@@ -93,7 +93,10 @@ class Evaluation:
                              f"({generator.hash[:12]})", "load that generator")
         self.bank = bank
         self.latents = bank.latents()
-        self.scores, self.left_out = judged_scores(bank.scores(), scorer)
+        scores = bank.scores()
+        self.scores, self.left_out = judged_scores(scores, scorer)
+        self.gradients = {name: regrouped_gradients(scores[name], values, scorer.attributes.get(name))
+                          for name, values in bank.gradients().items() if name in self.scores}
         self.split = split_bank(bank.count, test_share=self.settings.test_share)
         for item in self.given.values():  # What cannot be used is said before hours of other work.
             item.check(generator)
@@ -102,7 +105,8 @@ class Evaluation:
             examples_of(part_of(self.scores, self.split.fit), self.settings.paper_examples)
         self.folder = EvaluationFolder(folder, {
             "bank": bank.settings, "scorer": scorer.name, "settings": self.settings.to_json(),
-            "given": {name: item.hash for name, item in self.given.items()}})
+            "given": {name: item.hash for name, item in self.given.items()},
+            **({"gradients": {name: len(part) for name, part in self.gradients.items()}} if self.gradients else {})})
         self._done = 0
 
     def run(self) -> Results:
@@ -152,9 +156,9 @@ class Evaluation:
                     controls = tune_margins(self._tuner(), controls)
             else:
                 candidates = fit_contender(name, self.generator, self.scorer, self.latents, self.scores, self.split,
-                                          fit=self.settings.fit, examples=self.settings.paper_examples,
-                                          pick_samples=self.settings.pick_samples,
-                                          finalists=self.settings.finalists)
+                                          gradients=self.gradients, fit=self.settings.fit,
+                                          examples=self.settings.paper_examples,
+                                          pick_samples=self.settings.pick_samples, finalists=self.settings.finalists)
                 controls = tune_contender(self._tuner(), candidates, source=name)
             save(path, controls.values(), spaces=self.generator.spaces)
         return load(path)

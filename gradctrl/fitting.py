@@ -2,7 +2,10 @@
 
 Where an image classifier scores samples of the generator for nothing, there is no reason to keep 30 a class and throw
 the rest away: the classifier on w learns to tell the image classifier's logits themselves. Its boundary is then where
-the image classifier's is, and its gradient follows what changes the score, not what tells two extremes apart.
+the image classifier's is, and its gradient follows what changes the score, not what tells two extremes apart. Where it
+is known how the logits of some samples change with w, through the generator and the image classifier, it learns that
+too (Czarnecki et al. 2017, "Sobolev Training for Neural Networks", arXiv 1706.04859): a score is one number of a
+sample, its gradient w_dim.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from gradctrl.gradients import Statistics
 from gradctrl.scores import Scores
 from weights.errors import InputError
 
+SLOPES = 32   # Samples with gradients in a step, of each network.
 FEWEST = 200  # Scored samples; with fewer the few most confident ones teach more.
 
 
@@ -160,10 +164,11 @@ class FitScoresSettings:
     learning_rate: float = 5e-3  # AdamW's highest, for inputs in standard scores; rises, then falls (one cycle).
     weight_decay: float = 1e-2   # Decoupled.
     clip: float = 3.0            # Scores count up to this many deviations: the boundary matters, not the extremes.
+    slopes: float = 1.0          # How much gradients count beside scores, where there are some.
     seed: int = 0                # Of the initial weights and the order of samples.
 
 
-def fit_scores(latents: Tensor, scores: Scores, statistics: Statistics, *,
+def fit_scores(latents: Tensor, scores: Scores, statistics: Statistics, *, gradients: Tensor | None = None,
                settings: FitScoresSettings | None = None,
                on_epoch: Callable[[int], None] | None = None) -> Classifier:
     """Fit a classifier on w to the logits that samples were scored with.
@@ -175,6 +180,7 @@ def fit_scores(latents: Tensor, scores: Scores, statistics: Statistics, *,
         latents: w [N, w_dim].
         scores: Graded scores of these samples.
         statistics: Of W; the networks see standard scores.
+        gradients: Of the scores by w, of the first M samples [M, C, w_dim]; None: they are not known.
         settings: How; None: the defaults.
         on_epoch: Called after each pass over the samples with how many there were.
     Returns:
@@ -186,15 +192,22 @@ def fit_scores(latents: Tensor, scores: Scores, statistics: Statistics, *,
     settings = settings or FitScoresSettings()
     x, y = _inputs(latents, scores, statistics)
     middle, spread = y.mean(dim=0), y.std().clamp_min(1e-6)
-    goal = (y - middle).clamp(-settings.clip * spread, settings.clip * spread) / spread  # [N, C]
+    reach = settings.clip * spread
+    goal = (y - middle).clamp(-reach, reach) / spread  # [N, C]
+    inside = (y - middle).abs() < reach
+    slopes = None if gradients is None else _slopes(gradients, scores, statistics, x, inside, spread)
     weights = [t.to(x).requires_grad_() for t in _initial_networks(x.shape[1], goal.shape[1], settings)]
     optimiser = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     batch = min(settings.batch, len(x))
     steps = len(x) // batch  # Of an epoch.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate,
                                                    total_steps=settings.epochs * steps)
+    rng = torch.Generator().manual_seed(settings.seed + 2)
     for step, index in enumerate(_batches(len(x), batch, settings), 1):
         loss = F.smooth_l1_loss(_forward(x[index], weights), goal[index], beta=0.5)
+        if slopes is not None:
+            some = torch.randint(len(slopes.x), [settings.networks, SLOPES], generator=rng)
+            loss = loss + settings.slopes * _slope_loss(slopes, some, weights)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -216,10 +229,52 @@ def _inputs(latents: Tensor, scores: Scores, statistics: Statistics) -> tuple[Te
         raise InputError(scores.attribute,
                          f"only {int(known.sum())} samples have scores, {FEWEST} are needed to fit them",
                          "score more, or train on examples")
-    values = scores.values[known].to(latents)
-    binary = values.shape[1] == 2
-    y = values[:, 1:] - values[:, :1] if binary else values - values.mean(dim=1, keepdim=True)
-    return (latents[known.to(latents.device)] - statistics.mean) @ statistics.reader, y
+    x = (latents[known.to(latents.device)] - statistics.mean) @ statistics.reader
+    return x, _to_learn(scores.values[known].to(latents))
+
+
+def _to_learn(values: Tensor) -> Tensor:
+    """What is learned [N, outputs, ...] of logits or their gradients [N, C, ...]: the classes against each other."""
+    return values[:, 1:] - values[:, :1] if values.shape[1] == 2 else values - values.mean(dim=1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class _Slopes:
+    """Gradients of what is learned, in deviations by standard scores."""
+
+    x: Tensor       # [M, K]
+    goal: Tensor    # [M, C, K]
+    counts: Tensor  # [M, C]: 0 where scores are clipped, else 1.
+
+
+def _slopes(gradients: Tensor, scores: Scores, statistics: Statistics, x: Tensor, inside: Tensor,
+            spread: Tensor) -> _Slopes | None:
+    """The gradients of those of the first samples that are trained on; None if there are none.
+
+    Args:
+        gradients: [M, C, w_dim].
+        x: Standard scores [N, K] of the samples that are trained on.
+        inside: Of these samples and each output, whether the score is not clipped, [N, outputs].
+        spread: Deviation of the scores.
+    """
+    if gradients.ndim != 3 or gradients.shape[1] != len(scores.classes) or len(gradients) > len(scores.values):
+        raise ValueError(f"{scores.attribute}: gradients must be [M, {len(scores.classes)}, w_dim], of M of the "
+                         f"{len(scores.values)} samples, not {list(gradients.shape)}")
+    known = scores.mask[:len(gradients)]
+    count = int(known.sum())
+    if not count:
+        return None
+    goal = _to_learn(gradients[known].to(x)) @ statistics.axes.T / spread
+    return _Slopes(x[:count], goal, inside[:count].to(x))
+
+
+def _slope_loss(slopes: _Slopes, index: Tensor, weights: list[Tensor]) -> Tensor:
+    """Mean squared length of what the networks' gradients at samples [networks, B] lack."""
+    hidden = torch.baddbmm(weights[1], slopes.x[index], weights[0])  # [M, B, H]
+    slope = torch.where(hidden > 0, 1.0, SLOPE)
+    lacking = torch.stack([torch.bmm(slope * outer[:, None], weights[0].transpose(1, 2))  # [M, B, K]
+                           for outer in weights[2].unbind(dim=2)], dim=2) - slopes.goal[index]
+    return (lacking.square().sum(dim=3) * slopes.counts[index]).mean()
 
 
 def _initial_networks(inputs: int, outputs: int, settings: FitScoresSettings) -> list[Tensor]:

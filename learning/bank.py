@@ -4,13 +4,14 @@
     pictures/000123.png            sample 123, whose seed is the first seed + 123
     latents/00000.safetensors      "w", float32 [500, w_dim]: shards in the order of the samples
     scores.safetensors             semantic scores (see `learning.bank_scores`)
+    gradients.safetensors          how those of the first samples change with w
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from torch import Tensor
 from generators import Generator, Space, in_quickest_precision, to_pixels
 from gradctrl.scores import Scores
 from inversion.photo import open_photo, save_picture
-from learning.bank_scores import read_scores, write_scores
+from learning.bank_scores import read_gradients, read_scores, write_gradients, write_scores
 from weights.errors import InputError
 from weights.files import replacing
 from weights.tensors import read_tensors, write_tensors
@@ -118,6 +119,30 @@ class SampleBank:
                                  f"and the bank has {self.count}", "score this bank")
         merged = {**self.scores(), **{item.attribute: item for item in scores}}
         write_scores(self._scores_path, merged.values(), self.settings)
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Gradients by w of the scores of the first M samples [M, C, w_dim], by attribute; none if none were measured.
+
+        Those of an attribute that somebody else has scored since are left out.
+
+        Raises:
+            InputError: their file, or that of the scores, is damaged, or belongs to another bank.
+        """
+        return read_gradients(self._gradients_path, self.scores(), self.settings)
+
+    def save_gradients(self, gradients: Mapping[str, Tensor]) -> None:
+        """Save gradients of scores that the bank has; they replace those of the same attributes, and others stay.
+
+        Raises:
+            InputError: the files cannot be read or written.
+        """
+        merged = {**self.gradients(), **gradients}
+        scores = self.scores()
+        write_gradients(self._gradients_path, merged, {name: scores[name].scorer for name in merged}, self.settings)
+
+    @property
+    def _gradients_path(self) -> Path:
+        return self.folder / "gradients.safetensors"
 
     @property
     def _scores_path(self) -> Path:

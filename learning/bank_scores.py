@@ -1,6 +1,8 @@
-"""The file of a bank's semantic scores: for each attribute "NAME.values" [N, C], and "NAME.known" [N] if some lack.
+"""The files of a bank's semantic scores and of their gradients, by attribute.
 
-It names the bank's settings, so that scores are never taken for those of other samples.
+Scores: "NAME.values" [N, C], and "NAME.known" [N] if some lack. Gradients: "NAME" [M, C, w_dim], of the scores of the
+first M samples by w. Both name the bank's settings, so that they are never taken for those of other samples; gradients
+also who scored, so that they are not taken for those of another's scores.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from weights.errors import InputError
 from weights.tensors import read_tensors, write_tensors
 
 FORMAT = "gradctrl-scores-1"
+GRADIENTS_FORMAT = "gradctrl-score-gradients-1"
 _REMEDY = "delete it, and score the bank again"
 
 
@@ -65,6 +68,59 @@ def read_scores(path: Path, settings: Mapping[str, Any]) -> dict[str, Scores]:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(path, f"its scores are damaged ({error})", _REMEDY) from error
     return {item.attribute: item for item in scores}
+
+
+def write_gradients(path: Path, gradients: Mapping[str, Tensor], scorers: Mapping[str, str],
+                    settings: Mapping[str, Any]) -> None:
+    """Write gradients of a bank's scores.
+
+    Args:
+        path: The file; what is there is replaced once the new one is whole.
+        gradients: Of the first M samples [M, C, w_dim], by attribute.
+        scorers: Who scored each attribute.
+        settings: `SampleBank.settings`.
+    Raises:
+        InputError: the file cannot be written.
+    """
+    write_tensors(path, {name: values.float() for name, values in gradients.items()},
+                  {"format": GRADIENTS_FORMAT, "bank": json.dumps(_samples_of(settings), sort_keys=True),
+                   "scorers": json.dumps(dict(scorers), sort_keys=True)})
+
+
+def read_gradients(path: Path, scores: Mapping[str, Scores], settings: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Read the gradients of a bank's scores, but for attributes that somebody else has scored since.
+
+    Args:
+        path: The file; none: there are no gradients.
+        scores: Of the bank, by attribute.
+        settings: `SampleBank.settings`.
+    Raises:
+        InputError: the file is damaged, or the gradients are those of another bank.
+    """
+    if not path.exists():
+        return {}
+    remedy = "delete it, and measure the gradients again"
+    tensors, metadata = read_tensors(path, format=GRADIENTS_FORMAT, what="gradients of a bank's scores", remedy=remedy)
+    try:
+        belongs, scorers = json.loads(metadata["bank"]), dict(json.loads(metadata["scorers"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(path, "its metadata is damaged", remedy) from error
+    if belongs != _samples_of(settings):
+        raise InputError(path, "belongs to another bank of samples", remedy)
+    current = {name: values for name, values in tensors.items()
+               if name in scores and scorers.get(name) == scores[name].scorer}
+    for name, values in current.items():
+        count, columns, w_dim = settings["count"], len(scores[name].classes), settings["w_dim"]
+        if (values.ndim != 3 or len(values) > count or values.shape[1:] != (columns, w_dim)
+                or values.dtype != torch.float32 or not values.isfinite().all()):
+            raise InputError(path, f"{name}: gradients must be finite, float32 [{count} or fewer, {columns}, {w_dim}], "
+                             f"not {values.dtype} {list(values.shape)}", remedy)
+    return current
+
+
+def _samples_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without the count: the first samples of a bank that has grown are the same."""
+    return {name: value for name, value in settings.items() if name != "count"}
 
 
 def _scores(entry: Mapping[str, Any], tensors: Mapping[str, Tensor], count: int) -> Scores:

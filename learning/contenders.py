@@ -52,7 +52,8 @@ def split_bank(count: int, *, test_share: float = 0.0) -> Split:
 
 
 def fit_contender(contender: Contender, generator: Generator, scorer: ImageScorer, latents: Tensor,
-                 scores: Mapping[str, Scores], split: Split, *, fit: FitScoresSettings | None = None,
+                 scores: Mapping[str, Scores], split: Split, *, gradients: Mapping[str, Tensor] | None = None,
+                 fit: FitScoresSettings | None = None,
                   few: FitExamplesSettings | None = None, examples: int = PAPER_EXAMPLES, pick_samples: int = 16,
                   finalists: int = 5, on_step: Callable[[int, int], None] | None = None) -> dict[str, list[Control]]:
     """Fit a method's controls; where it leaves a choice, several candidates for each attribute, likeliest first.
@@ -64,6 +65,7 @@ def fit_contender(contender: Contender, generator: Generator, scorer: ImageScore
         latents: w of the bank [N, w_dim].
         scores: Of the bank, of the attributes to train.
         split: Which samples are for what.
+        gradients: Of the scores of the bank's first samples by w [M, C, w_dim], by attribute; for "gradctrl".
         fit: How "gradctrl" is fitted; None: the defaults.
         few: How "paper" is trained; None: as the paper does, without shaping.
         examples: Examples a class of "paper".
@@ -78,7 +80,8 @@ def fit_contender(contender: Contender, generator: Generator, scorer: ImageScore
     if contender == "gradctrl":
         with one_thread():
             return _each(fit_to_scores(latents, list(scores.values()), statistics=LatentStatistics.of(w),
-                                       held_out=outside(len(latents), split.fit).nonzero()[:, 0], settings=fit))
+                                       gradients=gradients, settings=fit,
+                                       held_out=outside(len(latents), split.fit).nonzero()[:, 0]))
     if contender == "paper":
         chosen = examples_of(part, examples)
         with one_thread():

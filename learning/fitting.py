@@ -17,7 +17,7 @@ from weights.errors import InputError
 
 
 def fit_to_scores(latents: Tensor, scores: Sequence[Scores], *, statistics: LatentStatistics,
-                  held_out: Tensor | None = None,
+                  gradients: Mapping[str, Tensor] | None = None, held_out: Tensor | None = None,
                   settings: FitScoresSettings | None = None,
                   on_epoch: Callable[[int], None] | None = None) -> list[GradCtrlControl]:
     """Make controls that follow the scores of all samples (`fit_scores`), steered by projection.
@@ -26,6 +26,7 @@ def fit_to_scores(latents: Tensor, scores: Sequence[Scores], *, statistics: Late
         latents: w [N, w_dim].
         scores: Of these samples, of each attribute.
         statistics: Of W.
+        gradients: Of the scores of the first M samples by w [M, C, w_dim], by attribute; those of others are not known.
         held_out: Indexes of samples that are not trained on; the report's accuracy is on them.
         settings: How; None: the defaults.
         on_epoch: Called after each pass over the samples, for each attribute again, with how many there were.
@@ -37,9 +38,13 @@ def fit_to_scores(latents: Tensor, scores: Sequence[Scores], *, statistics: Late
         _check_length(latents, item)
         used = torch.ones(len(latents), dtype=torch.bool) if held_out is None else outside(len(latents), held_out)
         known = replace(item, known=item.mask & used)
-        classifier = fit_scores(latents, known, statistics, settings=settings, on_epoch=on_epoch)
+        slopes = (gradients or {}).get(item.attribute)
+        classifier = fit_scores(latents, known, statistics, gradients=slopes, settings=settings, on_epoch=on_epoch)
         control = _control(item, scores, classifier=classifier, keeping="projection", statistics=statistics)
-        report: dict[str, object] = {"trained on": f"scores of {int(known.mask.sum())} samples", "scorer": item.scorer}
+        taught = f"scores of {int(known.mask.sum())} samples"
+        if slopes is not None:
+            taught += f", gradients of {int(known.mask[:len(slopes)].sum())}"
+        report: dict[str, object] = {"trained on": taught, "scorer": item.scorer}
         controls.append(_with_accuracy(control, latents, item, held_out, report))
     return controls
 

@@ -68,6 +68,8 @@ def fit_from_bank(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[
 
     The accuracy in the reports is that on the samples to tune on, which are not trained on.
 
+    Where the bank has gradients of the scores (`measure_gradients`), they teach beside the scores.
+
     Args:
         bank: The samples.
         scores: Of the bank, of each attribute.
@@ -88,6 +90,7 @@ def fit_from_bank(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[
     statistics = LatentStatistics.of(latents[split.fit])
     fit = fit or FitScoresSettings()
     total = fit.epochs * sum(item.attribute not in examples for item in scores)
+    gradients = bank.gradients()
     fitted: dict[str, GradCtrlControl] = {}
     made = 0
 
@@ -103,7 +106,7 @@ def fit_from_bank(bank: SampleBank, scores: Sequence[Scores], examples: Mapping[
                                         held_out=_untaught(split, chosen), settings=few)
         else:
             untested = replace(item, known=item.mask & outside(bank.count, split.test))
-            [control] = fit_to_scores(latents, [untested], statistics=statistics,
+            [control] = fit_to_scores(latents, [untested], statistics=statistics, gradients=gradients,
                                       held_out=split.tune if len(split.tune) else None, settings=fit, on_epoch=follow)
             made += fit.epochs
         fitted[item.attribute] = replace(control, keeping=keeping or control.keeping, statistics=statistics)

@@ -4,10 +4,12 @@ from .bundled import FaceClassifier as FaceClassifier
 from .bundled import load_bundled_scorer as load_bundled_scorer
 from .bundled import load_face_classifier as load_face_classifier
 from .bundled import regrouped as regrouped
+from .bundled import regrouped_gradients as regrouped_gradients
 from .bundled import save_face_classifier as save_face_classifier
 from .files import FileScorer as FileScorer
 from .files import load_file_scorer as load_file_scorer
 from .labels import read_labels as read_labels
 from .protocol import ImageScorer as ImageScorer
 from .scoring import load_scorer as load_scorer
+from .scoring import measure_gradients as measure_gradients
 from .scoring import score_bank as score_bank

@@ -133,7 +133,6 @@ class BundledScorer:
         self.ordered = frozenset(name for name in ORDERED if len(self.attributes.get(name, ())) > 2)
         self.name = "bundled image classifier" + ("" if attributes is None else f" ({', '.join(self.attributes)})")
 
-    @torch.no_grad()
     def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
         if pictures.ndim != 4 or pictures.shape[1] != 3:
             raise ValueError(f"pictures must be [N, 3, R, R], not {list(pictures.shape)}")
@@ -171,6 +170,18 @@ def regrouped(item: Scores, classes: tuple[str, ...] | None) -> Scores:
         return item
     return replace(item, classes=classes, values=merged(item.attribute, item.values, classes),
                    ordered=item.ordered and len(classes) > 2)
+
+
+def regrouped_gradients(item: Scores, gradients: Tensor, classes: tuple[str, ...] | None) -> Tensor:
+    """Gradients of scores [M, C, w_dim], of the first M samples, as those of the scores that `regrouped` makes."""
+    regroup = regrouped(item, classes)
+    if regroup is item:
+        return gradients
+    with torch.enable_grad():
+        values = item.values[:len(gradients)].clone().requires_grad_()
+        columns = merged(item.attribute, values, regroup.classes).unbind(dim=1)
+        by_values = [torch.autograd.grad(column.sum(), values, retain_graph=True)[0] for column in columns]
+    return torch.stack(by_values, dim=1) @ gradients  # The chain rule: [M, outputs, C] @ [M, C, w_dim].
 
 
 def _logits(name: str, told: Tensor) -> Tensor:

@@ -42,7 +42,6 @@ class FileScorer:
     def ordered(self) -> frozenset[str]:
         return frozenset(output.attribute for output in self.description.outputs if output.ordered)
 
-    @torch.no_grad()
     def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
         if pictures.ndim != 4 or pictures.shape[1] != 3:
             raise ValueError(f"pictures must be [N, 3, R, R], not {list(pictures.shape)}")

@@ -53,6 +53,8 @@ class TorchScriptModel:
         except (RuntimeError, ValueError, OSError) as error:
             raise InputError(path, f"not readable as TorchScript ({_first_line(error)})",
                              "export it with torch.jit.trace(model, example).save(...)") from error
+        for parameter in self._module.parameters():  # A ScriptModule has no requires_grad_ of its own.
+            parameter.requires_grad_(False)
 
     def __call__(self, x: Tensor) -> Sequence[tuple[str, Any]]:
         try:

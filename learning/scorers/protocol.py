@@ -33,7 +33,7 @@ class ImageScorer(Protocol):
         """Logits of pictures [N, 3, R, R] in [-1, 1] (values outside are clipped, as in a picture file).
 
         By attribute [N, C], float32, on the device of the pictures; for a binary attribute column 0 is 0 and column 1
-        the logit of the positive class.
+        the logit of the positive class. Gradients flow through it to the pictures, but for ONNX.
 
         Raises:
             InputError: the classifier cannot be used on such pictures, or gives NaN.

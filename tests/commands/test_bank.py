@@ -1,4 +1,4 @@
-"""The commands sample --bank, score and prepare: they write what the library makes, and mistakes are one line."""
+"""The commands sample --bank, score, gradients, prepare: they write what the library makes, mistakes are one line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from generators import Generator, load
 from gradctrl.prepare import load_examples, prepare
 from inversion.photo import save_picture
 from learning.bank import SampleBank, open_bank, write_bank
-from learning.scorers import BundledScorer, FaceClassifier, load_face_classifier, save_face_classifier, score_bank
+from learning.scorers import (
+    BundledScorer,
+    FaceClassifier,
+    FileScorer,
+    load_face_classifier,
+    load_scorer,
+    measure_gradients,
+    save_face_classifier,
+    score_bank,
+)
 from learning.scorers.bundled import CLASSES
 from tests.commands.running import fine, refused, run
 
@@ -40,7 +49,8 @@ def made(generator: Generator, tmp_path_factory: pytest.TempPathFactory) -> Samp
 @pytest.fixture
 def bank(made: SampleBank) -> Iterator[SampleBank]:
     yield made
-    (made.folder / "scores.safetensors").unlink(missing_ok=True)
+    for name in ("scores", "gradients"):
+        (made.folder / f"{name}.safetensors").unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -185,6 +195,66 @@ def test_what_cannot_be_scored_is_refused(bank: SampleBank, tmp_path: Path) -> N
     refused("score", bank.folder, "--with", table, words="scores.safetensors")
 
 
+# --- gradients ---
+
+
+def test_gradients_are_how_scores_change_with_w(bank: SampleBank, generator: Generator, tmp_path: Path) -> None:
+    scorer = describe(tmp_path)
+    fine("score", bank.folder, "--with", scorer)
+    written, _ = fine("gradients", bank.folder, "--with", scorer, "--count", 3)
+    assert written == [bank.folder / "gradients.safetensors"]
+    found = bank.gradients()["bright"]
+    assert found.shape == (3, 2, generator.w_dim)
+    assert not found[:, 0].any()  # The class that scores 0.
+    w = bank.latents()[:3]
+    way = 1e-2 * torch.nn.functional.normalize(found[:, 1], dim=1)
+    sides = [load_scorer(scorer)(generator.render(w + sign * way, bank.resolution))["bright"][:, 1] for sign in (1, -1)]
+    assert torch.allclose((sides[0] - sides[1]) / 0.02, found[:, 1].norm(dim=1), rtol=0.1)
+
+
+def test_gradients_that_are_stopped_go_on_and_grow(bank: SampleBank, generator: Generator, tmp_path: Path) -> None:
+    scorer = load_scorer(describe(tmp_path))
+    bank.save_scores(score_bank(bank, scorer))
+    drawn: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        drawn.append(done)
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure_gradients(bank, generator, scorer, count=COUNT, batch=4, on_progress=stop)
+    first = bank.gradients()["bright"]
+    assert len(first) == 8
+    measure_gradients(bank, generator, scorer, count=14, batch=4)
+    measure_gradients(bank, generator, scorer, count=4 * COUNT, batch=4)  # As many as there are.
+    went_on = bank.gradients()["bright"]
+    assert torch.equal(went_on[:8], first)
+    (bank.folder / "gradients.safetensors").unlink()
+    measure_gradients(bank, generator, scorer, count=COUNT, batch=4)
+    assert torch.equal(bank.gradients()["bright"], went_on)
+    measure_gradients(bank, generator, scorer, count=8, batch=4)  # Fewer: all are kept.
+    assert len(bank.gradients()["bright"]) == COUNT
+
+
+def test_what_has_no_gradients_is_refused(bank: SampleBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = describe(tmp_path)
+    refused("gradients", tmp_path / "nowhere", words="not a bank")
+    refused("gradients", bank.folder, "--with", scorer, words="score it with that classifier first")
+    refused("gradients", bank.folder, "--with", tmp_path / "none.json", words="no such file")
+    fine("score", bank.folder, "--with", scorer)
+    refused("gradients", bank.folder, "--with", scorer, "--attributes", "smile", words="no scores of smile by mine")
+    refused("gradients", bank.folder, "--with", scorer, "--generator", tmp_path / "none.pkl", words="none.pkl")
+    opaque = FileScorer.__call__
+
+    def without_gradients(self: FileScorer, pictures: Tensor) -> dict[str, Tensor]:  # As ONNX gives.
+        return {name: values.detach() for name, values in opaque(self, pictures).items()}
+
+    monkeypatch.setattr(FileScorer, "__call__", without_gradients)
+    refused("gradients", bank.folder, "--with", scorer, words="TorchScript, not as ONNX")
+    assert not (bank.folder / "gradients.safetensors").exists()
+
+
 # --- prepare ---
 
 
@@ -234,7 +304,7 @@ def test_what_cannot_be_prepared_is_refused(bank: SampleBank, tmp_path: Path) ->
     assert not out.exists()
 
 
-@pytest.mark.parametrize("command", ["sample", "score", "prepare"])
+@pytest.mark.parametrize("command", ["sample", "score", "gradients", "prepare"])
 def test_help_is_quick_and_has_an_example(command: str) -> None:
     code = (f"import sys, cli\ntry:\n    cli.main([{command!r}, '--help'])\nexcept SystemExit:\n    pass\n"
             "print(sorted({'torch', 'numpy', 'PIL', 'onnxruntime'} & set(sys.modules)))")

@@ -177,3 +177,48 @@ def test_scores_that_are_not_numbers_are_refused(truth: Tensor, bad: float) -> N
     with pytest.raises(InputError, match=r"2 of 3000 scores by formula are NaN or infinite, the first .* 17"):
         binary(spoilt)
     assert binary(spoilt, known=spoilt.isfinite()).mask.sum() == 2998
+
+
+def slopes_of(latents: Tensor, metric: LatentStatistics, values: str) -> Tensor:
+    """True gradients [N, C, D] of the scores of the fixtures."""
+    w = latents.clone().requires_grad_()
+    p = (w - metric.mean) @ metric.reader
+    columns = {"truth": [0 * p[:, 0], 2 * p[:, 0] + 1.5 * p[:, 1].abs() - 2 * (p[:, 2] * p[:, 0]).tanh() - 1],
+               "hair": [2 * p[:, 0], 2 * p[:, 1].abs(), 1 - p[:, 2]]}[values]
+    return torch.stack([torch.autograd.grad(column.sum(), w, retain_graph=True)[0] for column in columns], dim=1)
+
+
+def test_gradients_teach_what_few_noisy_scores_do_not(latents: Tensor, metric: LatentStatistics, truth: Tensor,
+                                                      hair: Scores) -> None:
+    noise = torch.randn(400, 3, generator=torch.Generator().manual_seed(7))
+    for item, name, expected in ((binary(truth), "truth", truth[2400:, None]),
+                                 (hair, "hair", hair.values[2400:] - hair.values[2400:].mean(dim=1, keepdim=True))):
+        few = replace(item, values=item.values[:400] + noise[:, :item.values.shape[1]])
+        gradients = slopes_of(latents[:100], metric, name)
+        without, with_them = (explained(fit_scores(latents[:400], few, metric, gradients=each).logits(latents[2400:]),
+                                        expected) for each in (None, gradients))
+        assert with_them > without + 0.05
+        assert with_them > 0.85
+
+
+def test_gradients_of_samples_that_are_not_learned_from_have_no_effect(latents: Tensor, metric: LatentStatistics,
+                                                                       truth: Tensor) -> None:
+    gradients = slopes_of(latents[:60], metric, "truth")
+    known = torch.arange(len(truth)) % 3 != 0
+    spoilt = torch.where(known[:60, None, None], gradients, torch.nan)
+    a = fit_scores(latents, binary(truth, known=known), metric, gradients=spoilt, settings=SHORT)
+    b = fit_scores(latents[known], binary(truth[known]), metric, gradients=gradients[known[:60]], settings=SHORT)
+    late = fit_scores(latents, binary(truth, known=torch.arange(len(truth)) >= 60), metric, gradients=gradients,
+                      settings=SHORT)
+    without = fit_scores(latents[60:], binary(truth[60:]), metric, settings=SHORT)
+    for name in a.tensors():
+        assert torch.equal(a.tensors()[name], b.tensors()[name])
+        assert torch.equal(late.tensors()[name], without.tensors()[name])
+        assert not torch.equal(a.tensors()[name], without.tensors()[name])
+
+
+def test_gradients_of_other_shapes_are_faults_of_the_caller(latents: Tensor, metric: LatentStatistics,
+                                                            truth: Tensor) -> None:
+    for shape in ((10, 3, D), (10, D), (len(truth) + 1, 2, D)):
+        with pytest.raises(ValueError, match=r"gradients must be \[M, 2, w_dim\]"):
+            fit_scores(latents, binary(truth), metric, gradients=torch.zeros(shape), settings=SHORT)

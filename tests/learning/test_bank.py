@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -255,3 +256,44 @@ def test_scores_of_other_samples_are_refused(generator: Generator, tmp_path: Pat
     (tmp_path / "b" / "scores.safetensors").rename(tmp_path / "a" / "scores.safetensors")
     with pytest.raises(InputError, match="another bank"):
         bank.scores()
+
+
+def test_gradients_come_back_and_are_not_those_of_another_s_scores(generator: Generator, tmp_path: Path) -> None:
+    bank = write_bank(generator, tmp_path, count=6, batch=3)
+    bank.save_scores([smile(6), smile(6, "age")])
+    assert bank.gradients() == {}
+    rng = torch.Generator().manual_seed(3)
+    one, two = (torch.randn(count, 2, 16, generator=rng) for count in (4, 2))
+    bank.save_gradients({"smile": one})
+    bank.save_gradients({"age": two})
+    found = open_bank(tmp_path).gradients()
+    assert torch.equal(found["smile"], one)
+    assert torch.equal(found["age"], two)
+    bank.save_scores([replace(smile(6), scorer="another")])
+    assert list(bank.gradients()) == ["age"]
+    grown = write_bank(generator, tmp_path, count=11, batch=3)
+    (tmp_path / "scores.safetensors").unlink()
+    grown.save_scores([smile(11, "age")])
+    assert torch.equal(grown.gradients()["age"], two)
+
+
+def test_damaged_gradients_and_those_of_other_samples_are_refused(generator: Generator, tmp_path: Path) -> None:
+    bank, other = (write_bank(generator, tmp_path / name, count=6, batch=3, seed=seed)
+                   for name, seed in (("a", 0), ("b", 1)))
+    path = bank.folder / "gradients.safetensors"
+    for each in (bank, other):
+        each.save_scores([smile(6)])
+    for wrong in (torch.zeros(7, 2, 16), torch.zeros(4, 3, 16), torch.zeros(4, 2, 15),
+                  torch.full((4, 2, 16), torch.nan)):
+        bank.save_gradients({"smile": wrong})
+        with pytest.raises(InputError, match=r"gradients\.safetensors") as caught:
+            bank.gradients()
+        assert "measure the gradients again" in str(caught.value)
+        path.unlink()
+    other.save_gradients({"smile": torch.zeros(4, 2, 16)})
+    (other.folder / "gradients.safetensors").rename(path)
+    with pytest.raises(InputError, match="belongs to another bank"):
+        bank.gradients()
+    path.write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"gradients\.safetensors"):
+        bank.gradients()

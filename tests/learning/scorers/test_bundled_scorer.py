@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from directions import load as load_directions
+from gradctrl import Scores
 from inversion import save_picture
 from learning.bank import SampleBank
 from learning.scorers import (
@@ -21,10 +22,11 @@ from learning.scorers import (
     ImageScorer,
     load_face_classifier,
     load_scorer,
+    regrouped_gradients,
     save_face_classifier,
     score_bank,
 )
-from learning.scorers.bundled import CLASSES, FORMAT, SIDE, MobileNet, merged
+from learning.scorers.bundled import CLASSES, COARSER, FORMAT, SIDE, MobileNet, merged
 from weights.errors import InputError
 
 
@@ -104,6 +106,17 @@ def test_fewer_classes_are_the_same_probabilities_together(scorer: BundledScorer
 def test_it_judges_the_bundled_controls_in_their_own_classes() -> None:
     judge, controls = load_scorer("controls"), load_directions()
     assert {name: controls[name].classes for name in controls} == dict(judge.attributes)
+
+
+def test_gradients_of_fewer_classes_are_those_of_their_scores() -> None:
+    rng = torch.Generator().manual_seed(2)
+    for name, (classes, *_) in COARSER.items():
+        values, gradients = (torch.randn(5, len(CLASSES[name]), *more, generator=rng).double() for more in ((), (7,)))
+        item = Scores(attribute=name, classes=CLASSES[name], values=values, scorer="test")
+        found = regrouped_gradients(item, gradients[:3], classes)
+        ahead, back = (merged(name, values[:3] + sign * 1e-6 * gradients[:3, :, 4], classes) for sign in (1, -1))
+        assert torch.allclose(found[:, :, 4], (ahead - back) / 2e-6, atol=1e-6)
+        assert regrouped_gradients(item, gradients, CLASSES[name]) is gradients
 
 
 def test_a_batch_equals_single_pictures_and_values_beyond_a_file_are_clipped(scorer: BundledScorer,
