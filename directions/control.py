@@ -221,6 +221,7 @@ class GradCtrlControl(Control):
     keeping: Keeping = "masks"  # How others are kept: by masks of channels (the paper's way) or projection.
     radius: float = RADIUS      # Projection: gradients are averaged this far around w, in standard scores.
     shell: bool = True          # Projection: the distance from the mean w stays as it is.
+    sensitivity: Tensor | None = None  # [R, w_dim]: others keep it softly by that (`fit_sensitivity`); None: exactly.
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -246,10 +247,12 @@ class GradCtrlControl(Control):
         return self.classifier.scores(x)
 
     def direction(self, x: Tensor, target: int = 0, keep: KeepList = ()) -> Tensor:
-        kept = [(other.classifier, count) for other, count in keep]
         if self.keeping == "masks":
-            return direction(self.classifier, x, target=target, keep=kept)
-        return projected_direction(self.classifier, x, target=target, keep=[other for other, _ in kept],
+            return direction(self.classifier, x, target=target,
+                             keep=[(other.classifier, count) for other, count in keep])
+        soft = [other.sensitivity for other, _ in keep if other.sensitivity is not None and self.statistics is not None]
+        exact = [other.classifier for other, _ in keep if other.sensitivity is None or self.statistics is None]
+        return projected_direction(self.classifier, x, target=target, keep=exact, soft=soft,
                                    statistics=self.statistics, radius=self.radius, shell=self.shell)
 
     @property
@@ -260,15 +263,16 @@ class GradCtrlControl(Control):
         return ", ".join(f"{name} {count}" for name, count in self.keep.items()) or "nothing"
 
     def tensors(self) -> dict[str, Tensor]:
-        """The classifier's weights, and of the statistics "statistics_mean" and "statistics_axes"."""
-        weights = self.classifier.tensors()
-        if self.statistics is None:
-            return weights
-        return {**weights, "statistics_mean": self.statistics.mean, "statistics_axes": self.statistics.axes}
+        """The classifier's weights; of the statistics "statistics_mean" and "statistics_axes"; "sensitivity"."""
+        tensors = self.classifier.tensors()
+        if self.statistics is not None:
+            tensors |= {"statistics_mean": self.statistics.mean, "statistics_axes": self.statistics.axes}
+        return tensors if self.sensitivity is None else {**tensors, "sensitivity": self.sensitivity}
 
     def settings(self) -> dict[str, Any]:
         return {"keeping": self.keeping, "radius": self.radius, "shell": self.shell}
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
         return replace(self, classifier=self.classifier.to(device, dtype),
-                       statistics=None if self.statistics is None else self.statistics.to(device, dtype))
+                       statistics=None if self.statistics is None else self.statistics.to(device, dtype),
+                       sensitivity=None if self.sensitivity is None else self.sensitivity.to(device, dtype))

@@ -42,6 +42,7 @@ FORMER = ("gradctrl-controls-1", "gradctrl-family-1")
 REMEDY = "get the file again"
 PARTS = {"classifier": ("hidden_weight", "hidden_bias", "out_weight", "out_bias"),
          "linear": ("directions", "weights", "bias"), "direction": ("directions",), "weights": ("shift",)}
+PERHAPS = ("sensitivity",)  # Of a classifier, where its gradients were measured.
 DEFORMATIONS = "navigan-edits"  # In the manifest.
 STATISTICS = ("statistics.mean", "statistics.axes")  # Of W, once for all controls of the file.
 
@@ -118,7 +119,7 @@ def save(path: str | os.PathLike[str], controls: Iterable[Direction], *, spaces:
     for control in controls:
         # Copied: a control's normals may be its directions too, and a safetensors file shares nothing.
         tensors |= {f"{control.name}.{part}": control.tensors()[part].to(dtype, copy=True)
-                    for part in PARTS[_kind(control)]}
+                    for part in (*PARTS[_kind(control)], *PERHAPS) if part in control.tensors()}
     tensors |= _statistics_of(controls)
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
@@ -191,6 +192,7 @@ def _direction(entry: Mapping[str, Any], tensors: Mapping[str, Tensor],
         return LinearControl(found_by=entry["method"], **parts, **common)
     if entry["statistics"] and statistics is None:
         raise ValueError("statistics.axes is missing")
+    common |= {part: _finite(tensors, f"{name}.{part}") for part in PERHAPS if f"{name}.{part}" in tensors}
     return GradCtrlControl(classifier=Classifier(**parts), statistics=statistics if entry["statistics"] else None,
                            keeping=entry["keeping"], radius=entry["radius"], shell=entry["shell"], **common)
 

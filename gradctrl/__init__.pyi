@@ -3,6 +3,7 @@ from .fitting import FitExamplesSettings as FitExamplesSettings
 from .fitting import FitScoresSettings as FitScoresSettings
 from .fitting import fit_examples as fit_examples
 from .fitting import fit_scores as fit_scores
+from .fitting import fit_sensitivity as fit_sensitivity
 from .gradients import Statistics as Statistics
 from .gradients import direction as direction
 from .gradients import gradient as gradient

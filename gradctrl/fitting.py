@@ -23,6 +23,7 @@ from gradctrl.scores import Scores
 from weights.errors import InputError
 
 SLOPES = 32   # Samples with gradients in a step, of each network.
+SENSITIVE = 32  # Rows of a sensitivity.
 FEWEST = 200  # Scored samples; with fewer the few most confident ones teach more.
 
 
@@ -215,6 +216,24 @@ def fit_scores(latents: Tensor, scores: Scores, statistics: Statistics, *, gradi
         if on_epoch is not None and step % steps == 0:
             on_epoch(step // steps)
     return _fold([t.detach() for t in weights], statistics, middle, spread)
+
+
+def fit_sensitivity(gradients: Tensor, scores: Scores, statistics: Statistics) -> Tensor:
+    """How much an attribute's scores change along each direction of W, by their gradients at some samples.
+
+    Args:
+        gradients: Of the scores by w, of the first M samples [M, C, w_dim].
+        scores: Of all samples.
+        statistics: Of W.
+    Returns:
+        S [R, w_dim], its rows the principal ones of all gradients in standard scores, widest first: |S v|^2 is the mean
+        squared change of the scores along v, of all outputs together, in deviations of the scores.
+    """
+    spread = _to_learn(scores.values[scores.mask]).std().clamp_min(1e-6)
+    known = gradients[scores.mask[:len(gradients)]].float() / spread
+    rows = _to_learn(known).flatten(0, 1) @ statistics.axes.T / len(known) ** 0.5
+    _, sizes, ways = torch.linalg.svd(rows, full_matrices=False)
+    return (sizes[:SENSITIVE, None] * ways[:SENSITIVE]) @ statistics.reader.T
 
 
 def _inputs(latents: Tensor, scores: Scores, statistics: Statistics) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from gradctrl.classifier import SLOPE, Classifier
 
 RIDGE = 1e-6  # Of the projection, relative to gradients of length 1: kept gradients may be almost the same.
 NEIGHBOURS = 8  # Around w, over which gradients are averaged.
+SOFTNESS = 30.0  # How much the squared change of what is kept softly counts beside the squared length of a direction.
 
 
 class Statistics(Protocol):
@@ -103,7 +104,8 @@ def direction(classifier: Classifier, w: Tensor, *, target: int = 0,
 
 
 def projected_direction(classifier: Classifier, w: Tensor, *, target: int = 0, keep: Sequence[Classifier] = (),
-                        statistics: Statistics | None = None, radius: float = 0.0, shell: bool = False) -> Tensor:
+                        statistics: Statistics | None = None, radius: float = 0.0, shell: bool = False,
+                        soft: Sequence[Tensor] = ()) -> Tensor:
     """The steepest way up one score along which no kept score changes, by the covariance of W.
 
     With C = axes^T axes, the covariance of w, g the gradient of the score and G [M, w_dim] those of what is kept (a
@@ -115,6 +117,12 @@ def projected_direction(classifier: Classifier, w: Tensor, *, target: int = 0, k
     and not that of a stone on it; with `shell` the distance from the mean w is kept like a score: likely latents
     lie on a shell, and what is far outside is no face.
 
+    What is kept softly is not projected out: its expected squared change makes directions longer. With S the
+    sensitivities, C becomes (C^-1 + 30 S^T S)^-1. The gradients of classifiers on w are only partly those of the
+    pictures' scores, and nothing is left of a direction's gain when many of them are projected out; where true
+    gradients were measured, it is known which directions change a score at all (Constantine et al. 2014, "Active
+    subspace methods", arXiv 1304.2070).
+
     Args:
         classifier: Of the attribute to change.
         w: Latents [N, w_dim].
@@ -123,6 +131,7 @@ def projected_direction(classifier: Classifier, w: Tensor, *, target: int = 0, k
         statistics: Of W; None: all directions of w count the same, and radius and shell mean nothing.
         radius: Gradients are averaged this far around w, in standard scores; 0: at w alone.
         shell: Leave the distance from the mean w, in standard scores, as it is.
+        soft: Sensitivities of more attributes to leave alone, each [R, w_dim] (`fit_sensitivity`); with statistics.
     Returns:
         [N, w_dim], each row of length 1; 0 where nothing is left.
     """
@@ -130,11 +139,16 @@ def projected_direction(classifier: Classifier, w: Tensor, *, target: int = 0, k
     axes = torch.eye(w.shape[1], device=w.device) if statistics is None else statistics.axes  # [K, w_dim]
     around = w[:, None] if statistics is None else _neighbours(w, axes, radius)  # [N, P, w_dim]
     axes = axes.to(wide)
+    standing = None if statistics is None or not shell else ((w - statistics.mean) @ statistics.reader).to(wide)
+    if soft:
+        lower = _lower(soft, axes)
+        axes = torch.linalg.solve_triangular(lower, axes, upper=False)
+        standing = None if standing is None else torch.linalg.solve_triangular(lower, standing.T, upper=False).T
     n = _unit(_mean_over(lambda x: gradient(classifier, x, target).to(wide), around) @ axes.T)  # [N, K]
     kept = [_mean_over(lambda x, other=other: _logit_gradients(other, x, wide), around)  # type: ignore[misc]
             @ axes.T for other in keep]
-    if statistics is not None and shell:
-        kept.append(((w - statistics.mean) @ statistics.reader).to(wide)[:, None])
+    if standing is not None:
+        kept.append(standing[:, None])
     if kept:
         rows = torch.cat(kept, dim=1)  # [N, M, K]
         rows = rows / rows.norm(dim=2, keepdim=True).clamp_min(torch.finfo(wide).tiny)
@@ -143,6 +157,12 @@ def projected_direction(classifier: Classifier, w: Tensor, *, target: int = 0, k
         # What is left of a gradient that lies among the kept ones is rounding, not a direction.
         n = torch.where(left.norm(dim=1, keepdim=True) > 1e-3, left, 0.0)
     return _unit(n @ axes).to(w.dtype)
+
+
+def _lower(soft: Sequence[Tensor], axes: Tensor) -> Tensor:
+    """The Cholesky factor [K, K] of how long directions in standard scores count."""
+    rows = torch.cat([part.to(axes) for part in soft]) @ axes.T  # [R, K]
+    return torch.linalg.cholesky(torch.eye(len(axes)).to(axes) + SOFTNESS * rows.T @ rows)
 
 
 def _neighbours(w: Tensor, axes: Tensor, radius: float) -> Tensor:

@@ -76,7 +76,7 @@ class Tuner:
             names: Those to tune; None: all that have scores.
         """
         for name in [name for name in controls if name in self.scores and (names is None or name in names)]:
-            best = self.best(controls, self.layer_choices(controls.control(name)), margins=self.settings.search_margins)
+            best = self.halved(controls, self.layer_choices(controls.control(name)))
             counted = self.tune_counts(controls, best)
             chosen = self.tune_margin(controls, counted)
             controls = controls.replaced(self.calibrate(controls.replaced(chosen), name))
@@ -108,16 +108,25 @@ class Tuner:
             margins: To choose from, in deviations; None: all of the settings.
             samples: How many to try on; None: as many as the settings say.
         """
-        choices = [self._here(choice) for choice in choices]
-        controls = self._here(controls)
-        trials = self._trials(choices[0].name, samples or self.settings.samples)
         margins = self.settings.margins if margins is None else margins
-        rated = [max(self._rate(controls, choice, trials, margins), key=_goodness) for choice in choices]
-        best = max(range(len(rated)), key=lambda index: (rated[index].accuracy, -rated[index].change))
-        rating = rated[best]
-        chosen = self.with_margin(choices[best], rating.margin)
-        return _reported(chosen, {"meta-validation": {"samples": len(trials), "accuracy": round(rating.accuracy, 3),
-                                                      "margin in deviations": rating.margin}})
+        samples = samples or self.settings.samples
+        chosen, rating = self._ranked(controls, choices, margins, samples)[0]
+        told = {"samples": len(self._trials(chosen.name, samples)), "accuracy": round(rating.accuracy, 3),
+                "margin in deviations": rating.margin}
+        return _reported(self.with_margin(chosen, rating.margin), {"meta-validation": told})
+
+    def halved(self, controls: Controls, choices: Sequence[Control]) -> Control:
+        """The `best` of several variants at the margins to search with, the better ones tried on more samples.
+
+        Successive halving (Karnin et al. 2013, "Almost Optimal Exploration in Multi-Armed Bandits"): all are tried on
+        some samples, the better half of them on twice as many, and so on. Chosen on 30 samples, the layers were often
+        those that had been lucky (docs/evaluation.md).
+        """
+        margins = self.settings.search_margins
+        *rounds, (_, samples) = halvings(len(choices), self.settings.samples)
+        for _, few in rounds:
+            choices = [choice for choice, _ in self._ranked(controls, choices, margins, few)][:-(-len(choices) // 2)]
+        return self.best(controls, choices, margins=margins, samples=samples)
 
     def layer_choices(self, control: Control) -> list[Control]:
         """The control with each layer range of the grid."""
@@ -203,6 +212,14 @@ class Tuner:
     def _trials(self, name: str, samples: int) -> Trials:
         return draw_trials(self.scores, [name], self.pool, count=samples, seed=self.settings.seed)
 
+    def _ranked(self, controls: Controls, choices: Sequence[Control], margins: Sequence[float], samples: int,
+                ) -> list[tuple[Control, _Rating]]:
+        """The variants with the rating at the best margin of each, the best first."""
+        controls, trials = self._here(controls), self._trials(choices[0].name, samples)
+        rated = [(choice, max(self._rate(controls, choice, trials, margins), key=_goodness))
+                 for choice in map(self._here, choices)]
+        return sorted(rated, key=lambda pair: (pair[1].accuracy, -pair[1].change), reverse=True)
+
     def _rate(self, controls: Controls, control: Control, trials: Trials, margins: Sequence[float],
               ) -> list[_Rating]:
         """How good a variant is with each of several margins."""
@@ -233,6 +250,15 @@ class Tuner:
     def _watch(self, pictures: Tensor) -> dict[str, Tensor]:
         """The image classifier's scores, and the pictures themselves, small."""
         return {**self.scorer(pictures), **_small(pictures)}
+
+
+def halvings(choices: int, samples: int) -> list[tuple[int, int]]:
+    """The rounds of `Tuner.halved`: how many variants are tried in each, and on how many samples."""
+    rounds = [(choices, samples)]
+    while choices > 2:
+        choices, samples = -(-choices // 2), 2 * samples
+        rounds.append((choices, samples))
+    return rounds
 
 
 def _small(pictures: Tensor) -> dict[str, Tensor]:

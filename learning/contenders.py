@@ -116,8 +116,7 @@ def tune_contender(tuner: Tuner, candidates: Mapping[str, Sequence[Control]], *,
     """Choose among the candidates, and tune what is chosen (`Tuner.tune`)."""
     spaces = tuner.generator.spaces
     controls = Controls([group[0] for group in candidates.values()], spaces=spaces, source=source)
-    chosen = [tuner.best(controls, [replace(item, layers=ALL_LAYERS) for item in group],
-                         margins=tuner.settings.search_margins)
+    chosen = [tuner.halved(controls, [replace(item, layers=ALL_LAYERS) for item in group])
               if len(group) > 1 else group[0] for group in candidates.values()]
     return tuner.tune(Controls(chosen, spaces=spaces, source=source))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from directions.control import GradCtrlControl, Keeping
 from directions.displacement import UNTUNED_CHANNELS
 from generators import LatentStatistics
-from gradctrl import Examples, FitExamplesSettings, FitScoresSettings, Scores, fit_examples, fit_scores
+from gradctrl import Examples, FitExamplesSettings, FitScoresSettings, Scores, fit_examples, fit_scores, fit_sensitivity
 from learning.accuracy import accuracy_report
 from weights.errors import InputError
 
@@ -42,7 +42,8 @@ def fit_to_scores(latents: Tensor, scores: Sequence[Scores], *, statistics: Late
         classifier = fit_scores(latents, known, statistics, gradients=slopes, settings=settings, on_epoch=on_epoch)
         control = _control(item, scores, classifier=classifier, keeping="projection", statistics=statistics)
         taught = f"scores of {int(known.mask.sum())} samples"
-        if slopes is not None:
+        if slopes is not None and known.mask[:len(slopes)].any():
+            control = replace(control, sensitivity=fit_sensitivity(slopes, known, statistics))
             taught += f", gradients of {int(known.mask[:len(slopes)].sum())}"
         report: dict[str, object] = {"trained on": taught, "scorer": item.scorer}
         controls.append(_with_accuracy(control, latents, item, held_out, report))

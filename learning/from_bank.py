@@ -20,7 +20,7 @@ from gradctrl.fitting import FEWEST
 from gradctrl.prepare import prepare
 from learning.accuracy import accuracy_report
 from learning.bank import SampleBank
-from learning.calibration import FINALISTS, Tuner
+from learning.calibration import FINALISTS, Tuner, halvings
 from learning.contenders import Split, fit_contender, split_bank
 from learning.fitting import fit_to_examples, fit_to_scores, outside
 from learning.scorers import ImageScorer
@@ -182,15 +182,17 @@ def renders(tuner: Tuner, controls: Controls, names: Sequence[str]) -> int:
     total, settings = 0, tuner.settings
     for name in names:
         control = controls.control(name)
-        tried = len(tuner.layer_choices(control)) * len(settings.search_margins)
+        searched = [(count * len(settings.search_margins), samples) for count, samples
+                    in halvings(len(tuner.layer_choices(control)), settings.samples)]
         if isinstance(control, GradCtrlControl) and control.keeping == "masks" and len(settings.counts) > 1:
-            tried += len(control.keep) * len(settings.counts)
+            searched.append((len(control.keep) * len(settings.counts), settings.samples))
         if len(settings.margins) > FINALISTS:
-            tried += len(settings.margins)
-        few, more = (len(draw_trials(tuner.scores, [name], tuner.pool, count=count, seed=settings.seed))
-                     for count in (settings.samples, settings.margin_samples))
-        unedited = sum({few, more})  # Drawn once.
-        total += tried * few + min(len(settings.margins), FINALISTS) * more + unedited
+            searched.append((len(settings.margins), settings.samples))
+        searched.append((min(len(settings.margins), FINALISTS), settings.margin_samples))
+        there = {samples: len(draw_trials(tuner.scores, [name], tuner.pool, count=samples, seed=settings.seed))
+                 for _, samples in searched}
+        total += sum(tried * there[samples] for tried, samples in searched)
+        total += sum(set(there.values()))  # Unedited, drawn once.
     return total
 
 

@@ -33,6 +33,7 @@ def controls() -> Controls:
     statistics = make_statistics(20, dtype=torch.float32)
     return Controls([
         make_control("smile", seed=1, dtype=torch.float32, keeping="projection", statistics=statistics,
+                     sensitivity=torch.randn(3, W_DIM, generator=torch.Generator().manual_seed(2)) / 8,
                      margins=(0.0, 0.75), keep={"pose": 50}, step=0.25, units=(1.5,), limits=(-2.0, 2.5), layers=(8,
                                                                                                                   96)),
         make_control("pose", outputs=3, seed=2, dtype=torch.float32, keeping="projection", statistics=statistics,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from generators import LatentStatistics
-from gradctrl import FitScoresSettings, Scores, fit_scores
+from gradctrl import FitScoresSettings, Scores, fit_scores, fit_sensitivity
 from gradctrl.classifier import SLOPE
 from gradctrl.fitting import FEWEST, _fold
 from weights.errors import InputError
@@ -222,3 +222,21 @@ def test_gradients_of_other_shapes_are_faults_of_the_caller(latents: Tensor, met
     for shape in ((10, 3, D), (10, D), (len(truth) + 1, 2, D)):
         with pytest.raises(ValueError, match=r"gradients must be \[M, 2, w_dim\]"):
             fit_scores(latents, binary(truth), metric, gradients=torch.zeros(shape), settings=SHORT)
+
+
+def test_a_sensitivity_tells_the_mean_squared_change(latents: Tensor, metric: LatentStatistics, truth: Tensor,
+                                                     hair: Scores) -> None:
+    ways = torch.randn(5, D, generator=torch.Generator().manual_seed(8)) @ metric.axes.T @ metric.reader.T
+    for item, name in ((binary(truth), "truth"), (hair, "hair")):
+        gradients = slopes_of(latents[:300], metric, name)
+        learned = gradients[:, 1:] if name == "truth" else gradients - gradients.mean(dim=1, keepdim=True)
+        values = item.values[:, 1] if name == "truth" else item.values - item.values.mean(dim=1, keepdim=True)
+        expected = (learned @ ways.T).square().sum(dim=1).mean(dim=0) / values.var()
+        found = fit_sensitivity(gradients, item, metric)
+        assert found.shape == (len(metric.axes), D)  # Not more than 32.
+        assert torch.allclose((found @ ways.T).square().sum(dim=0), expected, rtol=1e-3)
+        known = torch.arange(len(latents)) % 2 == 0
+        spoilt = torch.where(known[:300, None, None], gradients, torch.nan)
+        half = fit_sensitivity(spoilt, replace(item, known=known), metric)
+        alone = fit_sensitivity(gradients[known[:300]], replace(item, values=item.values[known]), metric)
+        assert torch.allclose(half, alone)

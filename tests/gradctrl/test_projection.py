@@ -11,6 +11,7 @@ from torch import Tensor
 
 from generators import LatentStatistics
 from gradctrl import Classifier, direction, gradient, projected_direction
+from gradctrl.gradients import SOFTNESS
 from tests.gradctrl.made_classifiers import W_DIM, latents, make_classifier, make_statistics
 
 METRICS = {"plain": None, "metric": make_statistics(), "few axes": make_statistics(40)}
@@ -135,6 +136,38 @@ def test_nothing_else_that_keeps_the_others_raises_the_score_faster(w: Tensor, s
         assert (slope_by_length(p @ metric.axes) < best).all()
 
 
+def make_sensitivity(seed: int = 5, rows: int = 6, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(rows, W_DIM, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def test_what_is_kept_softly_makes_directions_longer(w: Tensor, smile: Classifier) -> None:
+    """(C^-1 + 30 S^T S)^-1 g."""
+    metric, (one, two) = make_statistics(), (make_sensitivity(seed) for seed in (5, 6))
+    longer = torch.linalg.inv(metric.axes.T @ metric.axes) + SOFTNESS * (one.T @ one + two.T @ two)
+    expected = torch.linalg.solve(longer, gradient(smile, w).T).T
+    n = projected_direction(smile, w, statistics=metric, soft=[one, two])
+    assert torch.allclose(n, expected / expected.norm(dim=1, keepdim=True), atol=1e-6)
+
+
+def test_softly_kept_scores_change_less_for_the_same_gain(w: Tensor, smile: Classifier) -> None:
+    metric, sensitivity = make_statistics(), make_sensitivity()
+
+    def change_by_gain(soft: list[Tensor]) -> Tensor:
+        n = projected_direction(smile, w, statistics=metric, soft=soft)
+        return (n @ sensitivity.T).norm(dim=1) / slopes(smile, w, n)[:, 0]
+
+    assert (change_by_gain([sensitivity]) < change_by_gain([]) / 2).all()
+
+
+def test_what_is_kept_exactly_stays_so_beside_the_rest(w: Tensor, smile: Classifier, age: Classifier) -> None:
+    metric = make_statistics()
+    n = projected_direction(smile, w, keep=[age], statistics=metric, shell=True, soft=[make_sensitivity()])
+    assert slopes(age, w, n).abs().max() < 1e-5 * slopes(age, w, gradient(age, w)).abs().max()
+    standing, way = (w - metric.mean) @ metric.reader, n @ metric.reader
+    assert (standing * way).sum(dim=1).abs().max() < 1e-5 * (standing.norm(dim=1) * way.norm(dim=1)).max()
+    assert (slopes(smile, w, n) > 0).all()
+
+
 def test_batch_equals_singles(w: Tensor, smile: Classifier, age: Classifier, hair: Classifier) -> None:
     for control, keep in ((smile, [age, hair]), (hair, [smile, age])):
         whole = projected_direction(control, w, target=control.outputs - 1, keep=keep, statistics=make_statistics())
@@ -142,6 +175,11 @@ def test_batch_equals_singles(w: Tensor, smile: Classifier, age: Classifier, hai
                                        statistics=make_statistics())
                    for row in w]
         assert torch.allclose(whole, torch.cat(singles), atol=1e-8)
+    soft = [make_sensitivity()]
+    whole = projected_direction(smile, w, keep=[age], statistics=make_statistics(), shell=True, soft=soft)
+    singles = [projected_direction(smile, row[None], keep=[age], statistics=make_statistics(), shell=True, soft=soft)
+               for row in w]
+    assert torch.allclose(whole, torch.cat(singles), atol=1e-8)
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)

@@ -12,7 +12,7 @@ from torch import Tensor
 from directions import Controls, GradCtrlControl, LinearControl
 from editing import Editor
 from learning import Tuner, TuneSettings
-from learning.calibration import FARTHEST, LARGEST_LIMIT, SAFE, STRIDE, TYPICAL, _median
+from learning.calibration import FARTHEST, LARGEST_LIMIT, SAFE, STRIDE, TYPICAL, _median, halvings
 from tests.learning.glass import Glass, Reader, along, binary, latents, plane
 
 COUNT = 600
@@ -52,6 +52,24 @@ def test_the_layer_range_that_changes_the_target_alone_is_chosen(glass: Glass, w
     told = best.report["meta-validation"]
     assert told["samples"] == 30  # type: ignore[index]
     assert told["accuracy"] == 1  # type: ignore[index]
+
+
+def test_the_better_half_is_tried_on_twice_as_many(glass: Glass, w: Tensor) -> None:
+    """Only directions that turn smile alone are right: of six the last one, by the most samples."""
+    assert halvings(6, 30) == [(6, 30), (3, 60), (2, 120)]
+    assert halvings(2, 30) == [(2, 30)]
+    assert halvings(1, 8) == [(1, 8)]
+    reader = Reader({name: binary(lambda w_plus, row=row: w_plus[:, row] @ SMILE)
+                     for name, row in (("smile", 4), ("age", 0), ("pose", 7))})
+    counted: list[int] = []
+    made = Tuner(glass, reader, w, reader.scores(glass, w), POOL,
+                 TuneSettings(samples=10, search_margins=(0.0, 0.5), layer_ranges=GRID), on_render=counted.append)
+    control = plane("smile", SMILE)
+    choices = [*[replace(control, layers=(4, 2048))] * 5, replace(control, layers=(8, 32))]
+    best = made.halved(Controls([control]), choices)
+    assert best.layers == (8, 32)
+    assert best.report["meta-validation"]["samples"] == 40  # type: ignore[index]
+    assert sum(counted) == 2 * (6 * 10 + 3 * 20 + 2 * 40) + 10 + 20 + 40
 
 
 def test_where_all_layers_are_as_good_the_one_that_changes_pictures_least_is_chosen(glass: Glass, w: Tensor) -> None:

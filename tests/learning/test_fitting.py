@@ -10,7 +10,16 @@ from torch import Tensor
 
 from directions import ALL_LAYERS, GradCtrlControl
 from generators import LatentStatistics
-from gradctrl import Examples, FitExamplesSettings, FitScoresSettings, Scores, fit_examples, fit_scores
+from gradctrl import (
+    Examples,
+    FitExamplesSettings,
+    FitScoresSettings,
+    Scores,
+    fit_examples,
+    fit_scores,
+    fit_sensitivity,
+    projected_direction,
+)
 from gradctrl.prepare import prepare
 from learning import fit_to_examples, fit_to_scores
 from learning.accuracy import accuracy_report
@@ -146,6 +155,32 @@ def test_without_anything_held_out_there_is_no_accuracy_to_tell(latents: Tensor,
     none = {"smile": prepare(scores[0], count=20, validation=0)}
     control, = fit_to_examples(latents, scores[:1], none, settings=FEW)
     assert control.report == {"trained on": "examples a class: 20, 20", "scorer": "formula"}
+
+
+def test_gradients_teach_and_tell_how_much_scores_change(latents: Tensor, scores: list[Scores],
+                                                         metric: LatentStatistics, held_out: Tensor,
+                                                         fitted: list[GradCtrlControl]) -> None:
+    gradients = torch.randn(50, 2, latents.shape[1], generator=torch.Generator().manual_seed(3))
+    with_them = fit_to_scores(latents, scores, statistics=metric, held_out=held_out, settings=FIT,
+                              gradients={"smile": gradients})
+    assert with_them[0].report["trained on"] == "scores of 1000 samples, gradients of 50"
+    assert with_them[0].sensitivity is not None
+    assert torch.equal(with_them[0].sensitivity, fit_sensitivity(gradients, replace(
+        scores[0], known=torch.arange(len(latents)) < 1000), metric))
+    assert not torch.equal(with_them[0].classifier.hidden_weight, fitted[0].classifier.hidden_weight)
+    assert all(same(a, b) and a.sensitivity is None for a, b in zip(fitted[1:], with_them[1:], strict=True))
+
+
+def test_a_control_keeps_softly_what_has_a_sensitivity(latents: Tensor, metric: LatentStatistics,
+                                                       fitted: list[GradCtrlControl]) -> None:
+    smile, hair, pose = fitted
+    sensitivity = torch.randn(4, latents.shape[1], generator=torch.Generator().manual_seed(4))
+    soft = replace(hair, sensitivity=sensitivity)
+    found = smile.direction(latents[:5], keep=[(soft, 0), (pose, 0)])
+    assert torch.equal(found, projected_direction(smile.classifier, latents[:5], keep=[pose.classifier],
+                                                  soft=[sensitivity], statistics=metric, radius=smile.radius,
+                                                  shell=smile.shell))
+    assert not torch.allclose(found, smile.direction(latents[:5], keep=[(hair, 0), (pose, 0)]), atol=1e-3)
 
 
 def test_what_does_not_fit_is_refused(latents: Tensor, scores: list[Scores], examples: dict[str, Examples],
