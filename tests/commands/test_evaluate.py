@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from directions import load
 from learning.bank import open_bank
 from tests.commands.running import fine, made_by, run
 from tests.commands.scoring import write_scorer
@@ -49,8 +50,10 @@ def test_from_nothing_to_a_report_and_back_into_an_edit(tmp_path: Path) -> None:
     made_by("sample", "--bank", bank, "--count", 900, "--batch", 16)
     scorer = write_scorer(tmp_path, open_bank(bank), glare=True)
     made_by("score", bank, "--batch", 64, "--with", scorer)
+    made_by("gradients", bank, "--with", scorer, "--count", 40)
     written, told = fine("evaluate", bank, "--out", out, "--quick", "--with", scorer)
     assert written[0] == out / "report.md"
+    assert "scores of 540 samples, gradients of 40" in str(load(out / "methods" / "gradctrl.safetensors")["red"].report)
     assert all(path.is_file() for path in written)
     assert "glare: not judged" in told
     with open(out / "accuracy.csv", newline="") as file:

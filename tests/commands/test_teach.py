@@ -108,6 +108,24 @@ def test_controls_are_the_library_s_and_know_their_bank(world: World, trained: P
         assert (control.keeping, control.layers, dict(control.keep)) == ("projection", ALL_LAYERS, {other: 100})
 
 
+def test_gradients_of_the_scores_teach_as_well(world: World, bank: SampleBank, trained: Path, tmp_path: Path) -> None:
+    settings = ("--generator", world.generator_file, "--with", world.scorer_file, "--count", 32)
+    fine("gradients", bank.folder, *settings, "--attributes", "red")
+    try:
+        fine("train", bank.folder, "--out", tmp_path / "mine.safetensors")
+        red, bright = (classifier(tmp_path / "mine.safetensors", name) for name in ("red", "bright"))
+        assert red.report["trained on"] == f"scores of {len(split_bank(COUNT).fit)} samples, gradients of 32"
+        assert red.sensitivity is not None
+        assert bright.sensitivity is None
+        assert torch.equal(bright.classifier.hidden_weight, classifier(trained, "bright").classifier.hidden_weight)
+        made = red.report["held out"]
+        assert made["balanced accuracy"] > classifier(trained, "red").report["held out"]["balanced accuracy"]  # type: ignore[index]
+        fine("edit", "--seed", 3, "--set", "bright=0.5", "--controls", tmp_path / "mine.safetensors", "--generator",
+             world.generator_file, "--out", tmp_path)
+    finally:
+        (bank.folder / "gradients.safetensors").unlink()
+
+
 def test_the_table_tells_what_was_trained_on_what(bank: SampleBank, tmp_path: Path) -> None:
     way = bank.latents() @ bank.latents().std(dim=0)
     people = by_people("beard", way > way.median())
