@@ -116,7 +116,8 @@ def train(context: click.Context, bank: Path, out: Path, overwrite: bool, names:
               help="Samples with scores; those that `train` holds back are used.")
 @out_file_options
 @click.option("--attributes", "names", metavar="A,B", help="Which ones.  [default: all that can be]")
-@click.option("--samples", type=click.IntRange(min=1), default=30, help="Edits that each choice is tried with; the better layers with up to four times as many.")
+@click.option("--samples", type=click.IntRange(min=1), default=30,
+              help="Edits that each choice is tried with; the better layers with up to four times as many.")
 @share_option
 @click.option("--seed", type=SEED, default=0, help="Of the choice of samples.")
 @scorer_option

@@ -117,11 +117,10 @@ def projected_direction(classifier: Classifier, w: Tensor, *, target: int = 0, k
     and not that of a stone on it; with `shell` the distance from the mean w is kept like a score: likely latents
     lie on a shell, and what is far outside is no face.
 
-    What is kept softly is not projected out: its expected squared change makes directions longer. With S the
-    sensitivities, C becomes (C^-1 + 30 S^T S)^-1. The gradients of classifiers on w are only partly those of the
-    pictures' scores, and nothing is left of a direction's gain when many of them are projected out; where true
-    gradients were measured, it is known which directions change a score at all (Constantine et al. 2014, "Active
-    subspace methods", arXiv 1304.2070).
+    What is kept softly is not projected out: its mean squared change counts as length. With S the sensitivities, C
+    becomes (C^-1 + 30 S^T S)^-1. A classifier on w tells the gradient of a picture's score only in part, so that most
+    of the real one is left when what it tells is projected out; a sensitivity, measured, tells which directions change
+    the score at all (active subspaces, Constantine et al. 2014, arXiv 1304.2070).
 
     Args:
         classifier: Of the attribute to change.
