@@ -123,7 +123,7 @@ class SampleBank:
     def gradients(self) -> dict[str, Tensor]:
         """Gradients by w of the scores of the first M samples [M, C, w_dim], by attribute; none if none were measured.
 
-        Those of an attribute that somebody else has scored since are left out.
+        Those of an attribute that has been scored otherwise since are left out.
 
         Raises:
             InputError: their file, or that of the scores, is damaged, or belongs to another bank.
@@ -136,9 +136,7 @@ class SampleBank:
         Raises:
             InputError: the files cannot be read or written.
         """
-        merged = {**self.gradients(), **gradients}
-        scores = self.scores()
-        write_gradients(self._gradients_path, merged, {name: scores[name].scorer for name in merged}, self.settings)
+        write_gradients(self._gradients_path, {**self.gradients(), **gradients}, self.scores(), self.settings)
 
     @property
     def _gradients_path(self) -> Path:

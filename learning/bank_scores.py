@@ -1,8 +1,8 @@
 """The files of a bank's semantic scores and of their gradients, by attribute.
 
-Scores: "NAME.values" [N, C], and "NAME.known" [N] if some lack. Gradients: "NAME" [M, C, w_dim], of the scores of the
-first M samples by w. Both name the bank's settings, so that they are never taken for those of other samples; gradients
-also who scored, so that they are not taken for those of another's scores.
+Scores: "NAME.values" [N, C], and "NAME.known" [N] if some lack. Gradients: "NAME.gradients" [M, C, w_dim], of the
+scores of the first M samples by w, and these scores, "NAME.values" [M, C]. Both name the bank's settings, so that they
+are never taken for those of other samples; and gradients are never taken for those of other scores.
 """
 
 from __future__ import annotations
@@ -70,25 +70,28 @@ def read_scores(path: Path, settings: Mapping[str, Any]) -> dict[str, Scores]:
     return {item.attribute: item for item in scores}
 
 
-def write_gradients(path: Path, gradients: Mapping[str, Tensor], scorers: Mapping[str, str],
+def write_gradients(path: Path, gradients: Mapping[str, Tensor], scores: Mapping[str, Scores],
                     settings: Mapping[str, Any]) -> None:
     """Write gradients of a bank's scores.
 
     Args:
         path: The file; what is there is replaced once the new one is whole.
         gradients: Of the first M samples [M, C, w_dim], by attribute.
-        scorers: Who scored each attribute.
+        scores: Of the bank, by attribute.
         settings: `SampleBank.settings`.
     Raises:
         InputError: the file cannot be written.
     """
-    write_tensors(path, {name: values.float() for name, values in gradients.items()},
-                  {"format": GRADIENTS_FORMAT, "bank": json.dumps(_samples_of(settings), sort_keys=True),
-                   "scorers": json.dumps(dict(scorers), sort_keys=True)})
+    tensors: dict[str, Tensor] = {}
+    for name, values in gradients.items():
+        tensors[f"{name}.gradients"] = values.float()
+        tensors[f"{name}.values"] = scores[name].values[:len(values)].float()
+    write_tensors(path, tensors, {"format": GRADIENTS_FORMAT,
+                                  "bank": json.dumps(_samples_of(settings), sort_keys=True)})
 
 
 def read_gradients(path: Path, scores: Mapping[str, Scores], settings: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Read the gradients of a bank's scores, but for attributes that somebody else has scored since.
+    """Read the gradients of a bank's scores, but for attributes whose scores are others by now.
 
     Args:
         path: The file; none: there are no gradients.
@@ -102,13 +105,13 @@ def read_gradients(path: Path, scores: Mapping[str, Scores], settings: Mapping[s
     remedy = "delete it, and measure the gradients again"
     tensors, metadata = read_tensors(path, format=GRADIENTS_FORMAT, what="gradients of a bank's scores", remedy=remedy)
     try:
-        belongs, scorers = json.loads(metadata["bank"]), dict(json.loads(metadata["scorers"]))
-    except (KeyError, TypeError, ValueError) as error:
+        belongs = json.loads(metadata["bank"])
+    except (KeyError, ValueError) as error:
         raise InputError(path, "its metadata is damaged", remedy) from error
     if belongs != _samples_of(settings):
         raise InputError(path, "belongs to another bank of samples", remedy)
-    current = {name: values for name, values in tensors.items()
-               if name in scores and scorers.get(name) == scores[name].scorer}
+    current = {name: tensors[f"{name}.gradients"] for name, item in scores.items()
+               if f"{name}.gradients" in tensors and _are(tensors.get(f"{name}.values"), item)}
     for name, values in current.items():
         count, columns, w_dim = settings["count"], len(scores[name].classes), settings["w_dim"]
         if (values.ndim != 3 or len(values) > count or values.shape[1:] != (columns, w_dim)
@@ -116,6 +119,13 @@ def read_gradients(path: Path, scores: Mapping[str, Scores], settings: Mapping[s
             raise InputError(path, f"{name}: gradients must be finite, float32 [{count} or fewer, {columns}, {w_dim}], "
                              f"not {values.dtype} {list(values.shape)}", remedy)
     return current
+
+
+def _are(values: Tensor | None, item: Scores) -> bool:
+    """Whether scores of the first samples [M, C] are these, but for what another device or batch rounds otherwise."""
+    if values is None or len(values) > len(item.values) or values.shape[1:] != item.values.shape[1:]:
+        return False
+    return torch.allclose(values.float(), item.values[:len(values)], rtol=0.02, atol=0.05)
 
 
 def _samples_of(settings: Mapping[str, Any]) -> dict[str, Any]:
