@@ -79,10 +79,12 @@ def test_all_can_be_read_and_nothing_is_wider_than_the_screen(page: Page, astron
 
 def test_before_and_after_lie_upon_each_other(page: Page, astronaut_file: Path) -> None:
     """Whatever the screen's size, a point of the face is at the same place in both."""
+    from playwright.sync_api import expect
+
     def boxes() -> list[dict[str, float]]:
         page.wait_for_timeout(500)
         images = page.locator("#before img, #after img") if whole else page.locator("#result img")
-        assert images.count() == 2
+        expect(images).to_have_count(2)  # They are put there anew when the picture in full arrives.
         return [images.nth(number).bounding_box() for number in range(2)]
 
     surprise(page)
