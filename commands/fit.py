@@ -12,7 +12,7 @@ import click
 from commands.checks import check_bank, check_controls, check_files, check_generator
 from commands.console import Outputs, note, one_line, progress_bar
 from commands.options import SEED, model_options, open_controls, open_generator, set_threads, several
-from commands.samples import BANK, chosen_scores, collecting, follower, table
+from commands.samples import BANK, chosen_scores, collecting, follower, split_names, table
 from weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def tune(controls: str, bank: Path, out: Path, overwrite: bool, names: str | Non
       gradctrl tune mine.safetensors --bank people --out tuned.safetensors
     """
     check_bank(bank)
-    check_controls(controls, kept=_split_names(names) or ())
+    check_controls(controls, kept=split_names(names) or ())
     check_generator(generator)
     outputs, path = Outputs.of_one(out, "controls", [Path(controls)], overwrite)
     from directions import save
@@ -149,7 +149,7 @@ def tune(controls: str, bank: Path, out: Path, overwrite: bool, names: str | Non
     untuned.check(model)
     judge = load_scorer(scorer, device=model.device)
     opened = open_bank(bank, generator=model)
-    tuner, chosen = make_tuner(opened, untuned, _split_names(names), model, judge,
+    tuner, chosen = make_tuner(opened, untuned, split_names(names), model, judge,
                                split=split_bank(opened.count, test_share=test_share),
                                settings=TuneSettings(samples=samples, seed=seed))
     left = [name for name in untuned if name not in chosen]
@@ -181,10 +181,6 @@ def _check_usage(context: click.Context, method: str, options: Mapping[str, Any]
         idle, why = given(OF_GRADCTRL), f"does not go with --method {method}"
     if idle:
         raise click.UsageError(f"{idle[0]} {why}")
-
-
-def _split_names(names: str | None) -> list[str] | None:
-    return None if names is None else [name.strip() for name in names.split(",")]
 
 
 def _fit(bank: SampleBank, names: str | None, test_share: float, options: Mapping[str, Any]) -> Sequence[Control]:

@@ -217,9 +217,8 @@ def gradients(bank: Path, count: int, names: str | None, scorer_name: str, gener
     model = open_generator(generator, device, threads)
     opened = open_bank(bank, generator=model)
     judge = load_scorer(scorer_name, device=model.device)
-    chosen = None if names is None else [name.strip() for name in names.split(",")]
     with progress_bar(min(count, opened.count), "gradients", unit="sample") as bar:
-        measure_gradients(opened, model, judge, count=count, names=chosen, on_progress=follower(bar))
+        measure_gradients(opened, model, judge, count=count, names=split_names(names), on_progress=follower(bar))
     wrote(opened.folder / "gradients.safetensors")
 
 
@@ -306,11 +305,16 @@ def chosen_scores(bank: SampleBank, names: str | None) -> list[Scores]:
     scores = bank.scores()
     if not scores:
         raise InputError(bank.folder, "has no scores", f"run `gradctrl score {bank.folder}` first")
-    wanted = list(scores) if names is None else [name.strip() for name in names.split(",")]
+    wanted = split_names(names) or list(scores)
     unknown = [name for name in wanted if name not in scores]
     if unknown:
         raise InputError(bank.folder, f"has no scores of {unknown[0]!r}, only of {', '.join(scores)}", "score it first")
     return [scores[name] for name in dict.fromkeys(wanted)]
+
+
+def split_names(names: str | None) -> list[str] | None:
+    """The names of an option "A,B"; None: it was not given."""
+    return None if names is None else [name.strip() for name in names.split(",")]
 
 
 def _classes(given: Sequence[str]) -> dict[str, list[str]]:

@@ -230,9 +230,8 @@ def fit_sensitivity(gradients: Tensor, scores: Scores, statistics: Statistics) -
         squared change of the scores along v, of all outputs together, in deviations of the scores.
     """
     spread = _to_learn(scores.values[scores.mask]).std().clamp_min(1e-6)
-    known = gradients[scores.mask[:len(gradients)]].float() / spread
-    rows = _to_learn(known).flatten(0, 1) @ statistics.axes.T / len(known) ** 0.5
-    _, sizes, ways = torch.linalg.svd(rows, full_matrices=False)
+    known = _in_standard_scores(gradients, scores, statistics, spread)
+    _, sizes, ways = torch.linalg.svd(known.flatten(0, 1) / len(known) ** 0.5, full_matrices=False)
     return (sizes[:SENSITIVE, None] * ways[:SENSITIVE]) @ statistics.reader.T
 
 
@@ -276,15 +275,17 @@ def _slopes(gradients: Tensor, scores: Scores, statistics: Statistics, x: Tensor
         inside: Of these samples and each output, whether the score is not clipped, [N, outputs].
         spread: Deviation of the scores.
     """
+    goal = _in_standard_scores(gradients, scores, statistics, spread)
+    return _Slopes(x[:len(goal)], goal, inside[:len(goal)].to(x)) if len(goal) else None
+
+
+def _in_standard_scores(gradients: Tensor, scores: Scores, statistics: Statistics, spread: Tensor) -> Tensor:
+    """Gradients of what is learned, of those of the first samples that have scores, [M, outputs, K]."""
     if gradients.ndim != 3 or gradients.shape[1] != len(scores.classes) or len(gradients) > len(scores.values):
         raise ValueError(f"{scores.attribute}: gradients must be [M, {len(scores.classes)}, w_dim], of M of the "
                          f"{len(scores.values)} samples, not {list(gradients.shape)}")
-    known = scores.mask[:len(gradients)]
-    count = int(known.sum())
-    if not count:
-        return None
-    goal = _to_learn(gradients[known].to(x)) @ statistics.axes.T / spread
-    return _Slopes(x[:count], goal, inside[:count].to(x))
+    known = gradients[scores.mask[:len(gradients)]].to(statistics.axes)
+    return _to_learn(known) @ statistics.axes.T / spread
 
 
 def _slope_loss(slopes: _Slopes, index: Tensor, weights: list[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ The classifiers have two layers, so their gradients are written out; every laten
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -140,8 +141,7 @@ def projected_direction(classifier: Classifier, w: Tensor, *, target: int = 0, k
     axes = axes.to(wide)
     standing = None if statistics is None or not shell else ((w - statistics.mean) @ statistics.reader).to(wide)
     if soft:
-        lower = _lower(soft, axes)
-        axes = torch.linalg.solve_triangular(lower, axes, upper=False)
+        axes, lower = _narrowed(axes, tuple(soft))
         standing = None if standing is None else torch.linalg.solve_triangular(lower, standing.T, upper=False).T
     n = _unit(_mean_over(lambda x: gradient(classifier, x, target).to(wide), around) @ axes.T)  # [N, K]
     kept = [_mean_over(lambda x, other=other: _logit_gradients(other, x, wide), around)  # type: ignore[misc]
@@ -158,10 +158,12 @@ def projected_direction(classifier: Classifier, w: Tensor, *, target: int = 0, k
     return _unit(n @ axes).to(w.dtype)
 
 
-def _lower(soft: Sequence[Tensor], axes: Tensor) -> Tensor:
-    """The Cholesky factor [K, K] of how long directions in standard scores count."""
+@lru_cache(maxsize=16)  # Each step of a walk asks for the same again: most of the time that a step takes.
+def _narrowed(axes: Tensor, soft: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Axes [K, w_dim] by which C is (C^-1 + 30 S^T S)^-1, and the Cholesky factor [K, K] that makes them of these."""
     rows = torch.cat([part.to(axes) for part in soft]) @ axes.T  # [R, K]
-    return torch.linalg.cholesky(torch.eye(len(axes)).to(axes) + SOFTNESS * rows.T @ rows)
+    lower = torch.linalg.cholesky(torch.eye(len(axes)).to(axes) + SOFTNESS * rows.T @ rows)
+    return torch.linalg.solve_triangular(lower, axes, upper=False), lower
 
 
 def _neighbours(w: Tensor, axes: Tensor, radius: float) -> Tensor:

@@ -111,7 +111,7 @@ def read_gradients(path: Path, scores: Mapping[str, Scores], settings: Mapping[s
     if belongs != _samples_of(settings):
         raise InputError(path, "belongs to another bank of samples", remedy)
     current = {name: tensors[f"{name}.gradients"] for name, item in scores.items()
-               if f"{name}.gradients" in tensors and _are(tensors.get(f"{name}.values"), item)}
+               if f"{name}.gradients" in tensors and _same(tensors.get(f"{name}.values"), item)}
     for name, values in current.items():
         count, columns, w_dim = settings["count"], len(scores[name].classes), settings["w_dim"]
         if (values.ndim != 3 or len(values) > count or values.shape[1:] != (columns, w_dim)
@@ -121,7 +121,7 @@ def read_gradients(path: Path, scores: Mapping[str, Scores], settings: Mapping[s
     return current
 
 
-def _are(values: Tensor | None, item: Scores) -> bool:
+def _same(values: Tensor | None, item: Scores) -> bool:
     """Whether scores of the first samples [M, C] are these, but for what another device or batch rounds otherwise."""
     if values is None or len(values) > len(item.values) or values.shape[1:] != item.values.shape[1:]:
         return False

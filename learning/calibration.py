@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -123,10 +124,10 @@ class Tuner:
         those that had been lucky (docs/evaluation.md).
         """
         margins = self.settings.search_margins
-        *rounds, (_, samples) = halvings(len(choices), self.settings.samples)
-        for _, few in rounds:
-            choices = [choice for choice, _ in self._ranked(controls, choices, margins, few)][:-(-len(choices) // 2)]
-        return self.best(controls, choices, margins=margins, samples=samples)
+        rounds = halvings(len(choices), self.settings.samples)
+        for (_, samples), (left, _) in pairwise(rounds):
+            choices = [choice for choice, _ in self._ranked(controls, choices, margins, samples)[:left]]
+        return self.best(controls, choices, margins=margins, samples=rounds[-1][1])
 
     def layer_choices(self, control: Control) -> list[Control]:
         """The control with each layer range of the grid."""
