@@ -222,6 +222,7 @@ class GradCtrlControl(Control):
     radius: float = RADIUS      # Projection: gradients are averaged this far around w, in standard scores.
     shell: bool = True          # Projection: the distance from the mean w stays as it is.
     sensitivity: Tensor | None = None  # [R, w_dim]: others keep it softly by that (`fit_sensitivity`); None: exactly.
+    holds: Tensor | None = None  # [R, w_dim]: a sensitivity of what it keeps softly itself, whatever the keep list.
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -251,6 +252,7 @@ class GradCtrlControl(Control):
             return direction(self.classifier, x, target=target,
                              keep=[(other.classifier, count) for other, count in keep])
         soft = [other.sensitivity for other, _ in keep if other.sensitivity is not None and self.statistics is not None]
+        soft += [self.holds] if self.holds is not None and self.statistics is not None else []
         exact = [other.classifier for other, _ in keep if other.sensitivity is None or self.statistics is None]
         return projected_direction(self.classifier, x, target=target, keep=exact, soft=soft,
                                    statistics=self.statistics, radius=self.radius, shell=self.shell)
@@ -263,11 +265,12 @@ class GradCtrlControl(Control):
         return ", ".join(f"{name} {count}" for name, count in self.keep.items()) or "nothing"
 
     def tensors(self) -> dict[str, Tensor]:
-        """The classifier's weights; of the statistics "statistics_mean" and "statistics_axes"; "sensitivity"."""
+        """The classifier's weights; of the statistics "statistics_mean" and "statistics_axes"; what else there is."""
         tensors = self.classifier.tensors()
         if self.statistics is not None:
             tensors |= {"statistics_mean": self.statistics.mean, "statistics_axes": self.statistics.axes}
-        return tensors if self.sensitivity is None else {**tensors, "sensitivity": self.sensitivity}
+        perhaps = {"sensitivity": self.sensitivity, "holds": self.holds}
+        return tensors | {name: tensor for name, tensor in perhaps.items() if tensor is not None}
 
     def settings(self) -> dict[str, Any]:
         return {"keeping": self.keeping, "radius": self.radius, "shell": self.shell}
@@ -275,4 +278,5 @@ class GradCtrlControl(Control):
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
         return replace(self, classifier=self.classifier.to(device, dtype),
                        statistics=None if self.statistics is None else self.statistics.to(device, dtype),
-                       sensitivity=None if self.sensitivity is None else self.sensitivity.to(device, dtype))
+                       sensitivity=None if self.sensitivity is None else self.sensitivity.to(device, dtype),
+                       holds=None if self.holds is None else self.holds.to(device, dtype))

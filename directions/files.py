@@ -42,7 +42,7 @@ FORMER = ("gradctrl-controls-1", "gradctrl-family-1")
 REMEDY = "get the file again"
 PARTS = {"classifier": ("hidden_weight", "hidden_bias", "out_weight", "out_bias"),
          "linear": ("directions", "weights", "bias"), "direction": ("directions",), "weights": ("shift",)}
-PERHAPS = ("sensitivity",)  # Of a classifier, where its gradients were measured.
+PERHAPS = ("sensitivity", "holds")  # Of a classifier, where gradients were measured.
 DEFORMATIONS = "navigan-edits"  # In the manifest.
 STATISTICS = ("statistics.mean", "statistics.axes")  # Of W, once for all controls of the file.
 

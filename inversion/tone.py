@@ -59,7 +59,7 @@ def _small(picture: _Pictures) -> _Pictures:
 
 
 def _tone(small: _Pictures) -> _Floats:
-    return np.asarray(np.median(small[_skin()], axis=0), np.float32)
+    return np.asarray(np.median(small[skin_mask()], axis=0), np.float32)
 
 
 def _likeness(small: _Pictures) -> _Floats:
@@ -67,7 +67,7 @@ def _likeness(small: _Pictures) -> _Floats:
     import cv2
 
     colours = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    apart = colours - np.median(colours[_skin()], axis=0)
+    apart = colours - np.median(colours[skin_mask()], axis=0)
     alike = np.exp(-((apart[..., 0] / _LIGHT) ** 2 + (apart[..., 1:] ** 2).sum(axis=2) / _CHROMA**2))
     y, x = _places()
     radius = np.hypot((x - _CENTRE[0]) / _RADII[0], (y - _CENTRE[1]) / _RADII[1])
@@ -76,7 +76,7 @@ def _likeness(small: _Pictures) -> _Floats:
 
 
 @lru_cache(maxsize=1)
-def _skin() -> npt.NDArray[np.bool_]:
+def skin_mask() -> npt.NDArray[np.bool_]:
     """Cheeks, nose and forehead of an aligned crop, without eyes and brows: [_SIDE, _SIDE]."""
     y, x = _places()
 

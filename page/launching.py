@@ -6,10 +6,11 @@ import importlib.util
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from weights.errors import InputError
 
@@ -112,7 +113,7 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
 
         start_sweeping()
         if block and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # So that the private directory is removed then too.
+            signal.signal(signal.SIGTERM, _terminated)  # So that the private directory is removed then too.
         demo.launch(server_name=host, server_port=port, share=share, theme=theme(), css=CSS, head=HEAD,
                     footer_links=[], max_threads=MOST_THREADS, run_history=False, max_file_size=upload_limit,
                     state_session_capacity=MOST_VISITORS, ssr_mode=False, enable_monitoring=False, pwa=False,
@@ -122,10 +123,34 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
         if "port" not in str(error):
             raise
         raise InputError(f"port {port}", f"cannot be listened on at {host} ({error})", "choose another port") from error
+    except Terminated:
+        services.close()
+        _end_at_once()
     finally:
         if block or not started:  # Ctrl-C, the end of the program, or no page.
             services.close()
     return demo
+
+
+class Terminated(SystemExit):
+    """The program was told to end, by SIGTERM."""
+
+
+def _terminated(*_: object) -> None:
+    raise Terminated(0)
+
+
+def _end_at_once() -> NoReturn:
+    """End the program as SIGTERM does, with nothing private left.
+
+    Ended in Python's way it would abort now and then: threads of the web server's in which a visitor's photo is still
+    looked at are unwound when they come back from C++, which does not bear it.
+    """
+    from page.state import files
+
+    shutil.rmtree(files.private_dir(), ignore_errors=True)
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _ready_for_agents() -> None:

@@ -1,24 +1,24 @@
-"""Training the bundled controls: linear on w, from what the bundled image classifier says of a bank's pictures.
+"""Training the bundled controls, from how what is seen of a bank's pictures changes with w.
 
-Each score is a ridge regression of the classifier's log-odds on w. What else an edit must not change, as the classifier
-and the tone of the skin tell it, is projected out: along what is left it changes by nothing, on average over W. Held in
-this way once and for all, nothing needs to be kept while a control is used.
+What is seen is the log-odds of the bundled image classifier, the tone of the skin, and the light of the background. It
+is differentiated by each row of w+, through the generator, so that the gradients of a layer range are known. A control
+follows the mean gradient of its look (that of hair a network's on those of the five colours), and holds what it must
+not change by a sensitivity of its own: the mean squared change counts as length.
 
-    python -m tools.train_controls BANK OUT.safetensors
+    python -m tools.train_controls BANK MEASURED OUT.safetensors
 
-BANK has pictures of the bundled generator's samples from seed 0 on (`gradctrl sample --bank`) and their scores
-(`gradctrl score`). How long strength 1 is, which layers move and where the safe ranges end is from `python -m
-tools.flips`, and from looking.
+BANK has pictures of the bundled generator's samples and their scores (`gradctrl sample --bank`, `gradctrl score`);
+where there is no file MEASURED it is made, in a quarter of an hour of two cores. How long strength 1 is, which layers
+move and where the safe ranges end is from `python -m tools.flips`, and from looking.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,17 +27,23 @@ from tqdm import tqdm
 import directions
 import generators
 from directions.control import GradCtrlControl
-from generators import LatentStatistics
-from gradctrl import Classifier
+from generators import Generator, LatentStatistics, in_quickest_precision
+from generators.memory import keep_freed_memory
+from gradctrl import Classifier, Scores, fit_scores
 from gradctrl.classifier import SLOPE
-from inversion import skin_tone
+from gradctrl.gradients import SOFTNESS, gradient
+from inversion.tone import skin_mask
 from learning.bank import SampleBank, open_bank
-from learning.scorers.bundled import CLASSES
+from learning.scorers.bundled import CLASSES, FaceClassifier, load_face_classifier, scores_of
+from weights.tensors import read_tensors, write_tensors
 
-RIDGE = 3e-3    # Of the regressions, in mean variances of w.
-TONED = 14_000  # Samples whose skin is looked at.
-DRAWN = 100     # So many at a time.
+FORMAT = "gradctrl-looks-1"
+COUNT = 320     # Samples whose gradients are measured,
+BATCH = 8       # so many at a time,
+SIDE = 256      # on pictures of so many pixels a side.
 PAST = 0.5      # Of strength 1: so far past its own boundary an edit has arrived, where pictures show it.
+HELD = 96       # Rows of what a control holds.
+FIRMLY = 30.0   # So large a sensitivity that what is held hardly changes.
 
 LOOKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "smile": ("smile", ("smiling",)), "gender": ("gender", ("male",)), "age": ("age", ("middle", "old")),
@@ -52,6 +58,14 @@ LOOKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """What is seen in a picture: an attribute of the classifier, and those of its classes that have it."""
 
 
+TONES = ("skin red", "skin green", "skin blue")
+BACKGROUND = tuple(f"{side} {colour}" for side in ("left", "right") for colour in ("red", "green", "blue"))
+CORNERS = (0.3, 0.14)     # Height and width of the upper corners, where the background shows, in sides of a picture.
+BACKGROUND_COUNTS = 0.5   # Beside a look, whose changes are in deviations over W as well.
+SEEN = (*LOOKS, *TONES, *BACKGROUND)
+"""All that is measured of a picture."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """How a control is made and used."""
@@ -62,100 +76,176 @@ class Trained:
     layers: tuple[int, int]
     units: tuple[float, ...]
     limits: tuple[float, float]
+    softness: float = SOFTNESS            # How much the squared change of what is held counts beside the length.
+    by_regression: bool = False           # Not by gradients: these hardly tell of what most faces are far from.
 
 
 _COLOURS = ("black", "brown", "blond", "grey", "red")
 
 CHOSEN: Mapping[str, Trained] = {
     "gender": Trained(classes=("female", "male"), outputs=("gender",), may_change=("beard", "makeup", "bangs", "bald"),
-                      layers=(12, 96), units=(7.0,), limits=(-1.25, 1.25)),
-    "smile": Trained(classes=("serious", "smiling"), outputs=("smile",), may_change=("mouth",), layers=(12, 48),
-                     units=(3.2,), limits=(-1.5, 1.5)),
-    "eyeglasses": Trained(classes=("without", "with"), outputs=("eyeglasses",), layers=(4, 48), units=(5.0,),
-                          limits=(-1.0, 1.25)),
+                      layers=(12, 96), units=(5.6,), limits=(-1.25, 1.25)),
+    "smile": Trained(classes=("serious", "smiling"), outputs=("smile",), may_change=("mouth",), layers=(12, 192),
+                     units=(2.0,), limits=(-1.5, 1.5)),
+    "eyeglasses": Trained(classes=("without", "with"), outputs=("eyeglasses",), layers=(4, 48), units=(4.0,),
+                          limits=(-1.0, 1.25), softness=10.0),
     "age": Trained(classes=("young", "old"), outputs=("age",), may_change=("child", "bald", *_COLOURS[:2], "grey"),
-                   layers=(24, 192), units=(6.5,), limits=(-1.25, 1.25)),
+                   layers=(24, 192), units=(5.0,), limits=(-1.25, 1.25)),
     "pose": Trained(classes=("left", "right"), outputs=("right",), may_change=("left",), layers=(4, 24), units=(4.0,),
-                    limits=(-1.5, 1.5)),
-    "hair": Trained(classes=_COLOURS, outputs=_COLOURS, layers=(48, 1024), units=(6.5, 7.0, 8.0, 9.0, 7.5),
+                    limits=(-1.5, 1.5), by_regression=True),
+    "hair": Trained(classes=_COLOURS, outputs=_COLOURS, layers=(48, 1024), units=(4.5, 5.0, 7.5, 7.0, 7.0),
                     limits=(0.0, 1.25)),
-    "bangs": Trained(classes=("without", "with"), outputs=("bangs",), layers=(4, 48), units=(4.5,),
+    "bangs": Trained(classes=("without", "with"), outputs=("bangs",), layers=(4, 48), units=(4.2,),
                      limits=(-0.75, 1.25)),
     "bald": Trained(classes=("hair", "bald"), outputs=("bald",),
-                    may_change=("bangs", "hat", "gender", "age", *_COLOURS), layers=(4, 32), units=(9.0,),
-                    limits=(-0.25, 1.25)),
-    "beard": Trained(classes=("without", "with"), outputs=("beard",), layers=(16, 96), units=(6.0,),
+                    may_change=("bangs", "hat", "gender", "age", *_COLOURS), layers=(4, 32), units=(7.0,),
+                    limits=(-0.25, 1.25), softness=10.0),
+    "beard": Trained(classes=("without", "with"), outputs=("beard",), layers=(16, 96), units=(3.3,),
                      limits=(-1.25, 1.25)),
-    "mouth": Trained(classes=("closed", "open"), outputs=("mouth",), layers=(8, 48), units=(4.3,), limits=(-1.25, 1.5)),
-    "eyes": Trained(classes=("open", "closed"), outputs=("eyes",), layers=(12, 48), units=(6.5,), limits=(-0.75, 1.25)),
-    "makeup": Trained(classes=("without", "with"), outputs=("makeup",), layers=(48, 1024), units=(7.5,),
+    "mouth": Trained(classes=("closed", "open"), outputs=("mouth",), layers=(8, 48), units=(2.2,), limits=(-1.25, 1.5)),
+    "eyes": Trained(classes=("open", "closed"), outputs=("eyes",), layers=(12, 192), units=(2.7,),
+                    limits=(-0.75, 1.25)),
+    "makeup": Trained(classes=("without", "with"), outputs=("makeup",), layers=(48, 1024), units=(5.5,),
                       limits=(-0.75, 1.5)),
     "hat": Trained(classes=("without", "with"), outputs=("hat",), may_change=("bangs", "bald", *_COLOURS),
-                   layers=(4, 24), units=(6.0,), limits=(-0.75, 1.25)),
+                   layers=(4, 24), units=(6.4,), limits=(-0.75, 1.25), by_regression=True),
 }
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What is known of a bank's samples."""
+class Measured:
+    """What is seen of N samples, and how it changes with each of the L rows of w+."""
 
-    latents: Tensor            # [N, w_dim], float64 like the rest.
-    looks: dict[str, Tensor]   # Log-odds of all `LOOKS` [N].
-    tones: Tensor              # The skin of the first ones [n, 3].
+    values: Tensor     # [N, len(SEEN)]
+    gradients: Tensor  # [N, len(SEEN), L, w_dim], in half precision.
 
-    @classmethod
-    def of(cls, bank: SampleBank) -> Seen:
-        """Read the scores of a bank, and look at its skin."""
-        scores = bank.scores()
-        looks = {}
-        for look, (attribute, having) in LOOKS.items():
-            inside = torch.tensor([name in having for name in CLASSES[attribute]])
-            values = scores[attribute].values.double()
-            looks[look] = values[:, inside].logsumexp(dim=1) - values[:, ~inside].logsumexp(dim=1)
-        count = min(bank.count, TONED)
-        tones = [skin_tone(picture) for start in tqdm(range(0, count, DRAWN), desc="tones")
-                 for picture in bank.pictures(start, min(start + DRAWN, count))]
-        return cls(bank.latents().double(), looks, torch.from_numpy(np.stack(tones)).double())
+    def of(self, layers: tuple[int, int], generator: Generator, statistics: LatentStatistics) -> Tensor:
+        """Gradients [N, len(SEEN), K] by standard scores when a layer range moves, in deviations of what is seen."""
+        rows = self.gradients[:, :, slice(*generator.rows(layers))].float().sum(dim=2).double()
+        return rows @ statistics.axes.double().T / self.values.double().std(dim=0)[:, None]
 
 
-class Regressions:
-    """Ridge regressions on the w of samples."""
-
-    def __init__(self, seen: Seen) -> None:
-        self.mean = seen.latents.mean(dim=0)
-        self.x = seen.latents - self.mean
-        self.covariance = self.x.T @ self.x / len(self.x)
-        self._ridge = self.covariance + RIDGE * self.covariance.diagonal().mean() * torch.eye(self.x.shape[1]).double()
-        self.looks = {name: self.weights(values) for name, values in seen.looks.items()}
-        self.tones = [self.weights(values) for values in seen.tones.unbind(dim=1)]
-
-    def weights(self, y: Tensor) -> Tensor:
-        """Weights [w_dim] on w that tell y [n] of the first n samples, in deviations."""
-        x, y = self.x[:len(y)], ((y - y.mean()) / y.std()).clamp(-3, 3)
-        return torch.linalg.solve(self._ridge, x.T @ (y - y.mean()) / len(x))
-
-    def without(self, weights: Tensor, others: list[Tensor]) -> Tensor:
-        """What is left of weights that has no covariance with any of the others over W."""
-        away = torch.stack(others)
-        cross = away @ self.covariance
-        return weights - away.T @ torch.linalg.solve(cross @ away.T, cross @ weights)
+def looks_of(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Log-odds [N] of all `LOOKS` by the classifier's logits [N, C] of its attributes."""
+    looks = {}
+    for look, (attribute, having) in LOOKS.items():
+        inside = torch.tensor([name in having for name in CLASSES[attribute]])
+        looks[look] = values[attribute][:, inside].logsumexp(dim=1) - values[attribute][:, ~inside].logsumexp(dim=1)
+    return looks
 
 
-def train(seen: Seen, regressions: Regressions, chosen: Trained) -> Classifier:
-    """The classifier of a control: linear on w, one row for each output."""
-    rows, biases = [], []
-    for look in chosen.outputs:
-        free = {*chosen.outputs, *chosen.may_change}
-        held = [weights for name, weights in regressions.looks.items() if name not in free] + regressions.tones
-        weights = regressions.without(regressions.looks[look], held)
-        slope, bias = logistic(regressions.x @ weights, (seen.looks[look] > 0).double())
-        rows.append((weights * slope).float())
-        biases.append(float(bias - slope * (regressions.mean @ weights)))
-    hidden, shift, count = torch.stack(rows), torch.tensor(biases), len(rows)
-    # leaky(a) - leaky(-a) = (1 + slope of the leaky part) a: a linear map by two units.
-    out = torch.cat([torch.eye(count), -torch.eye(count)], dim=1) / (1 + SLOPE)
-    return Classifier(hidden_weight=torch.cat([hidden, -hidden]), hidden_bias=torch.cat([shift, -shift]),
-                      out_weight=out, out_bias=torch.zeros(count))
+def see(classifier: FaceClassifier, pictures: Tensor) -> Tensor:
+    """What is seen [N, len(SEEN)] of pictures [N, 3, S, S] in [-1, 1]."""
+    skin = torch.from_numpy(skin_mask())
+    small = F.interpolate(pictures, size=tuple(skin.shape), mode="area")
+    height, width = (int(part * pictures.shape[-1]) for part in CORNERS)
+    corners = [pictures[:, :, :height, :width], pictures[:, :, :height, -width:]]
+    return torch.cat([torch.stack(list(looks_of(scores_of(classifier(pictures))).values()), dim=1),
+                      small[:, :, skin].mean(dim=2), *(corner.mean(dim=(2, 3)) for corner in corners)], dim=1)
+
+
+def measure(generator: Generator, latents: Tensor) -> Measured:
+    """See the samples of w [N, w_dim], and differentiate."""
+    keep_freed_memory()
+    quickest, classifier, values, gradients = in_quickest_precision(generator), load_face_classifier(), [], []
+    for part in tqdm(latents.split(BATCH), desc="gradients"):
+        ws = generator.broadcast(part).clone().requires_grad_()
+        picture = quickest.render(ws.to(quickest.dtype), quickest.side_for(SIDE))
+        seen = see(classifier, picture.float().clamp(-1, 1))
+        gradients.append(torch.stack([torch.autograd.grad(column.sum(), ws, retain_graph=True)[0].half()
+                                      for column in seen.unbind(dim=1)], dim=1))
+        values.append(seen.detach())
+    return Measured(torch.cat(values), torch.cat(gradients))
+
+
+def measured_once(path: Path, generator: Generator, latents: Tensor) -> Measured:
+    """What the file holds, or else is measured now and kept in it."""
+    metadata = {"format": FORMAT, "generator": generator.identity, "seen": ", ".join(SEEN)}
+    if not path.exists():
+        made = measure(generator, latents)
+        write_tensors(path, {"values": made.values, "gradients": made.gradients}, metadata)
+    tensors, found = read_tensors(path, format=FORMAT, what="looks that were measured", remedy="delete it")
+    if found != metadata:
+        raise SystemExit(f"{path} was measured of another generator, or of other looks: delete it")
+    return Measured(tensors["values"], tensors["gradients"])
+
+
+class Trainer:
+    """Makes controls of what was measured, and of the looks of a whole bank.
+
+    Args:
+        generator: Whose samples they are.
+        latents: All of a bank [N, w_dim].
+        scores: Of these samples, by the bundled image classifier.
+        measured: Of the bank's first samples.
+    """
+
+    def __init__(self, generator: Generator, latents: Tensor, scores: Mapping[str, Scores], measured: Measured) -> None:
+        self.generator, self.measured, self.scores = generator, measured, scores
+        self.looks = looks_of({name: each.values for name, each in scores.items()})
+        self.statistics = LatentStatistics.of(latents)
+        self.standing = ((latents - self.statistics.mean) @ self.statistics.reader).double()  # [N, K]
+        self.report = {"trained on": f"{len(latents)} samples of the bundled generator, as the bundled image "
+                                     f"classifier sees them, and gradients of {len(measured.values)}",
+                       "settings": "looked at, on photos"}
+
+    def control(self, name: str, how: Trained) -> GradCtrlControl:
+        """One of `CHOSEN`."""
+        made = GradCtrlControl(
+            name=name, classes=how.classes, classifier=self.classifier(how), statistics=self.statistics,
+            keeping="projection", shell=False, keep={}, layers=how.layers, units=how.units, limits=how.limits,
+            keeps_tone=True, holds=self.holds(how), report=self.report)
+        if not made.binary:
+            spread = made.scores(self.standing.float() @ self.statistics.axes + self.statistics.mean).std(dim=0)
+            return replace(made, margins=tuple((PAST * spread).tolist()))
+        rise = made.direction(self.statistics.mean[None])[0] @ gradient(made.classifier, self.statistics.mean[None])[0]
+        return replace(made, margins=(PAST * how.units[0] * float(rise),) * 2)
+
+    def classifier(self, how: Trained) -> Classifier:
+        """Tells a look by the coordinate along its gradient; several by a network on theirs."""
+        ways = torch.stack([self.gradient(look, how) for look in how.outputs])  # [outputs, K]
+        ways = ways / (self.standing @ ways.T).std(dim=0)[:, None]
+        seen, on_w = self.standing @ ways.T, ways @ self.statistics.reader.double().T  # [N, outputs], [outputs, w_dim]
+        if len(ways) > 1:
+            own = LatentStatistics(mean=torch.zeros(len(ways)), axes=torch.eye(len(ways)))
+            told = fit_scores(seen.float(), self.scores[LOOKS[how.outputs[0]][0]], own)
+            weights = told.hidden_weight @ on_w.float()
+            return replace(told, hidden_weight=weights, hidden_bias=told.hidden_bias - weights @ self.statistics.mean)
+        slope, bias = logistic(seen[:, 0], (self.looks[how.outputs[0]] > 0).double())
+        weights = (slope * on_w).float()
+        shift = bias - weights @ self.statistics.mean
+        # leaky(a) - leaky(-a) = (1 + slope of the leaky part) a: a linear map by two units.
+        return Classifier(hidden_weight=torch.cat([weights, -weights]), hidden_bias=torch.cat([shift, -shift]),
+                          out_weight=torch.tensor([[1.0, -1.0]]) / (1 + SLOPE), out_bias=torch.zeros(1))
+
+    def gradient(self, look: str, how: Trained) -> Tensor:
+        """The mean gradient [K] of a look, by standard scores."""
+        if how.by_regression:
+            return self._regression(look)
+        return self._gradients(how)[:, SEEN.index(look)].mean(dim=0)
+
+    def holds(self, how: Trained) -> Tensor:
+        """The sensitivity [R, w_dim] of what a control must not change."""
+        free = {*how.outputs, *how.may_change}
+        gradients = self._gradients(how)
+        if how.by_regression:
+            looks = torch.stack([self._regression(name) for name in LOOKS if name not in free])
+            tones = gradients[:, [SEEN.index(name) for name in TONES]].mean(dim=0)
+            rows = FIRMLY * torch.cat([looks, tones])
+        else:
+            counts = torch.tensor([0.0 if name in free else BACKGROUND_COUNTS if name in BACKGROUND else 1.0
+                                   for name in SEEN], dtype=gradients.dtype)
+            rows = (gradients * (how.softness * counts / SOFTNESS / len(gradients)).sqrt()[:, None]).flatten(0, 1)
+        _, sizes, ways = torch.linalg.svd(rows, full_matrices=False)
+        return ((sizes[:HELD, None] * ways[:HELD]) @ self.statistics.reader.double().T).float()
+
+    def _gradients(self, how: Trained) -> Tensor:
+        return self.measured.of(how.layers, self.generator, self.statistics)
+
+    def _regression(self, look: str) -> Tensor:
+        """Weights [K] that tell a look, in deviations, from standard scores, which have no covariance."""
+        values = self.looks[look].double()
+        return self.standing.T @ ((values - values.mean()) / values.std()).clamp(-3, 3) / len(values)
 
 
 def logistic(x: Tensor, y: Tensor) -> tuple[float, float]:
@@ -174,31 +264,19 @@ def logistic(x: Tensor, y: Tensor) -> tuple[float, float]:
     return slope, bias
 
 
-def controls_of(seen: Seen, chosen: Mapping[str, Trained] = CHOSEN) -> list[GradCtrlControl]:
-    """All controls."""
-    statistics, regressions = LatentStatistics.of(seen.latents.float()), Regressions(seen)
-    report = {"trained on": f"{len(seen.latents)} samples of the bundled generator, as the bundled image classifier "
-                            "sees them", "settings": "looked at, on photos"}
-    result = []
-    for name, how in chosen.items():
-        classifier = train(seen, regressions, how)
-        spread = classifier.logits(seen.latents.float()).std(dim=0).tolist()
-        margins = [PAST * unit * deviation for unit, deviation in zip(how.units, spread, strict=True)]
-        result.append(GradCtrlControl(
-            name=name, classes=how.classes, classifier=classifier, statistics=statistics, keeping="projection",
-            shell=False, keep={}, layers=how.layers, units=how.units, limits=how.limits, keeps_tone=True,
-            margins=tuple(margins * 2 if len(margins) == 1 else margins), report=report))
-    return result
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bank", type=Path)
+    parser.add_argument("measured", type=Path)
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
     generator = generators.load()
-    seen = Seen.of(open_bank(given.bank, generator=generator))
-    directions.save(given.out, controls_of(seen), spaces=generator.spaces, dtype=torch.float16)
+    bank: SampleBank = open_bank(given.bank, generator=generator)
+    latents = bank.latents()
+    measured = measured_once(given.measured, generator, latents[:COUNT])
+    trainer = Trainer(generator, latents, bank.scores(), measured)
+    directions.save(given.out, [trainer.control(name, how) for name, how in CHOSEN.items()], spaces=generator.spaces,
+                    dtype=torch.float16)
 
 
 if __name__ == "__main__":
