@@ -261,7 +261,8 @@ class GradCtrlControl(Control):
     def kept(self) -> str:
         """The keep list in words; with the masks' channel counts where there are masks."""
         if self.keeping == "projection":
-            return super().kept
+            holding = ["others, as it was trained"] if self.holds is not None else []
+            return ", ".join([*holding, *self.keep]) or "nothing"
         return ", ".join(f"{name} {count}" for name, count in self.keep.items()) or "nothing"
 
     def tensors(self) -> dict[str, Tensor]:

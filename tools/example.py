@@ -18,7 +18,7 @@ SIDE = 192
 TRUNCATION = 0.75
 # By seed; in the order smile, age, gender, eyeglasses, pose.
 SAMPLES = {2: (-1.0, 1.0, -1.0, -1.0, 1.0), 1: (-1.0, 1.0, 1.0, 1.0, -1.0), 6: (1.0, 1.0, -1.0, 1.0, 1.0),
-           7: (1.0, 1.0, 1.0, 1.0, -1.0), 28: (-1.0, 1.0, -1.0, 1.0, 1.0)}
+           76: (1.0, 1.0, 1.0, 1.0, -1.0), 28: (-1.0, 1.0, -1.0, 1.0, 1.0)}
 NAMES = ("smile", "age", "gender", "eyeglasses", "pose")
 OF_PHOTO = ({"smile": -1.0}, {"age": 0.6}, {"gender": 0.6}, {"eyeglasses": 1.0}, {"pose": -0.5})
 

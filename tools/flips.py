@@ -4,7 +4,8 @@
 
 PORTRAITS holds photos or aligned pictures; the encoder inverts the faces, so that thousands are no matter. Each is
 edited away from the class that it has, and the classifier says of how many the class turned, and of how many each other
-attribute kept its own. The identity distance is that of dlib's descriptors, edited to not edited.
+attribute kept its own. The identity distance is that of dlib's descriptors, edited to not edited; of the skin's tone
+and of the upper corners, where the background shows, the mean change is told, in levels of 255.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from inversion import Projector, align, describe_crop, find_faces, identity_dist
 from inversion.encoder import encode
 from inversion.search import measure_w
 from learning.scorers import BundledScorer, load_scorer
-from learning.scorers.bundled import CLASSES, is_told, merged
+from learning.scorers.bundled import CLASSES, TOLD_BY, is_told, merged
+from tools.train_controls import colours_of
 
 CROP, SIDE, DRAWN = 256, 128, 8  # Pixels that the encoder sees, and that are judged.
 
@@ -43,6 +45,8 @@ class Turned:
     turned: float                 # Share that has the class that was asked for.
     kept: dict[str, float]        # Share that kept its class, by other attribute.
     identity: float               # Median identity distance.
+    skin: float                   # Mean change of the skin's tone, in levels.
+    background: float             # And of what shows in the upper corners.
 
 
 @torch.no_grad()
@@ -69,24 +73,25 @@ class Portraits:
         scorer = load_scorer("bundled")
         assert isinstance(scorer, BundledScorer)
         self.scorer = scorer
-        self.before, self.faces = self.look(latents)
+        self.before, self.faces, self.colours = self.look(latents)
 
     @torch.no_grad()
-    def look(self, latents: Tensor) -> tuple[dict[str, Tensor], list[np.ndarray]]:
-        """Logits by attribute, and face descriptors."""
-        parts, faces = [], []
+    def look(self, latents: Tensor) -> tuple[dict[str, Tensor], list[np.ndarray], Tensor]:
+        """Logits by attribute, face descriptors, and the levels of skin and corners [N, 9]."""
+        parts, faces, colours = [], [], []
         for part in latents.split(DRAWN):
             pictures = self.generator.render(part, self.generator.side_for(SIDE)).clamp(-1, 1)
             parts.append(self.scorer(pictures))
             faces += [describe_crop(picture) for picture in to_pixels(pictures)]
-        return {name: torch.cat([part[name] for part in parts]) for name in CLASSES}, faces
+            colours.append(colours_of(pictures) * 127.5)
+        return {name: torch.cat([part[name] for part in parts]) for name in CLASSES}, faces, torch.cat(colours)
 
     def measure(self, controls: Controls, control: Control, strengths: Sequence[float]) -> Iterator[Turned]:
         """What a control does at each strength, to each class."""
         if not is_told(control.name, control.classes):
             return
-        editor = Editor(self.generator, controls)
-        own = merged(control.name, self.before[control.name], control.classes).argmax(dim=1)
+        editor, told_by = Editor(self.generator, controls), TOLD_BY.get(control.name, control.name)
+        own = merged(control.name, self.before[told_by], control.classes).argmax(dim=1)
         for target, class_name in enumerate(control.classes):
             others = (own != target).nonzero()[:, 0]
             if not len(others):
@@ -95,14 +100,16 @@ class Portraits:
             key = control.name if control.binary else f"{control.name}:{class_name}"
             for strength in strengths:
                 edited = editor.displace({key: -strength if control.binary and target == 0 else strength}).latent
-                after, faces = self.look(edited)
-                now = merged(control.name, after[control.name], control.classes).argmax(dim=1)
+                after, faces, colours = self.look(edited)
+                now = merged(control.name, after[told_by], control.classes).argmax(dim=1)
                 kept = {name: float((after[name].argmax(dim=1) == self.before[name][others].argmax(dim=1))
-                                    .float().mean()) for name in CLASSES if name != control.name}
+                                    .float().mean()) for name in CLASSES if name != told_by}
                 far = [identity_distance(self.faces[place], face)
                        for place, face in zip(others.tolist(), faces, strict=True)]
+                changes = (colours - self.colours[others]).abs().mean(dim=0)
                 yield Turned(f"{control.name}:{class_name}", strength, len(others),
-                             float((now == target).float().mean()), kept, float(np.median(far)))
+                             float((now == target).float().mean()), kept, float(np.median(far)),
+                             float(changes[:3].mean()), float(changes[3:].mean()))
 
 
 def main() -> None:
@@ -119,8 +126,10 @@ def main() -> None:
         if isinstance(control, Control):
             for told in portraits.measure(controls, control, [float(part) for part in given.strengths.split(",")]):
                 least = sorted(told.kept.items(), key=lambda item: item[1])[:4]
+                kept = ", ".join(f"{other} {share:.2f}" for other, share in least)
                 print(f"{told.key} {told.strength:g}: {told.turned:.2f} of {told.count} turned, identity "
-                      f"{told.identity:.2f}; least kept: {', '.join(f'{other} {share:.2f}' for other, share in least)}",
+                      f"{told.identity:.2f}, skin {told.skin:.1f}, background {told.background:.1f}; "
+                      f"least kept: {kept}",
                       flush=True)
 
 

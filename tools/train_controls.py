@@ -42,8 +42,11 @@ COUNT = 320     # Samples whose gradients are measured,
 BATCH = 8       # so many at a time,
 SIDE = 256      # on pictures of so many pixels a side.
 PAST = 0.5      # Of strength 1: so far past its own boundary an edit has arrived, where pictures show it.
+ALONG = 0.7     # Of the gradient of another look that is gone towards as well.
 HELD = 96       # Rows of what a control holds.
-FIRMLY = 30.0   # So large a sensitivity that what is held hardly changes.
+FIRMLY = 30.0   # How much regressions of what is held count where they alone tell: it hardly changes on the whole,
+LOOSELY = 4.0   # and beside gradients, which tell of small changes. Regressions tell of all layers together, and so
+FINE = 48       # nothing of those that are finer than this side alone.
 
 LOOKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "smile": ("smile", ("smiling",)), "gender": ("gender", ("male",)), "age": ("age", ("middle", "old")),
@@ -78,37 +81,47 @@ class Trained:
     limits: tuple[float, float]
     softness: float = SOFTNESS            # How much the squared change of what is held counts beside the length.
     by_regression: bool = False           # Not by gradients: these hardly tell of what most faces are far from.
+    towards: tuple[str, ...] = ()         # Of `LOOKS`: gone towards as well.
+
+    @property
+    def free(self) -> set[str]:
+        """All of `LOOKS` that are not held."""
+        return {*self.outputs, *self.may_change}
 
 
 _COLOURS = ("black", "brown", "blond", "grey", "red")
 
 CHOSEN: Mapping[str, Trained] = {
     "gender": Trained(classes=("female", "male"), outputs=("gender",), may_change=("beard", "makeup", "bangs", "bald"),
-                      layers=(12, 96), units=(5.6,), limits=(-1.25, 1.25)),
+                      layers=(12, 96), units=(5.6,), limits=(-1.25, 1.15)),
     "smile": Trained(classes=("serious", "smiling"), outputs=("smile",), may_change=("mouth",), layers=(12, 192),
                      units=(2.0,), limits=(-1.5, 1.5)),
-    "eyeglasses": Trained(classes=("without", "with"), outputs=("eyeglasses",), layers=(4, 48), units=(4.0,),
+    "eyeglasses": Trained(classes=("without", "with"), outputs=("eyeglasses",), layers=(4, 48), units=(3.8,),
                           limits=(-1.0, 1.25), softness=10.0),
+    "sunglasses": Trained(classes=("without", "with"), outputs=("sunglasses",), may_change=("eyeglasses", "eyes"),
+                          layers=(4, 64), units=(6.6,), limits=(-0.75, 1.1), by_regression=True,
+                          towards=("eyeglasses",)),
     "age": Trained(classes=("young", "old"), outputs=("age",), may_change=("child", "bald", *_COLOURS[:2], "grey"),
-                   layers=(24, 192), units=(5.0,), limits=(-1.25, 1.25)),
+                   layers=(24, 192), units=(5.0,), limits=(-1.25, 1.1)),
     "pose": Trained(classes=("left", "right"), outputs=("right",), may_change=("left",), layers=(4, 24), units=(4.0,),
                     limits=(-1.5, 1.5), by_regression=True),
-    "hair": Trained(classes=_COLOURS, outputs=_COLOURS, layers=(48, 1024), units=(4.5, 5.0, 7.5, 7.0, 7.0),
+    "hair": Trained(classes=_COLOURS, outputs=_COLOURS, layers=(48, 1024), units=(5.0, 7.5, 7.5, 5.6, 6.2),
                     limits=(0.0, 1.25)),
     "bangs": Trained(classes=("without", "with"), outputs=("bangs",), layers=(4, 48), units=(4.2,),
                      limits=(-0.75, 1.25)),
     "bald": Trained(classes=("hair", "bald"), outputs=("bald",),
-                    may_change=("bangs", "hat", "gender", "age", *_COLOURS), layers=(4, 32), units=(7.0,),
+                    may_change=("bangs", "hat", "gender", "age", *_COLOURS), layers=(4, 32), units=(8.0,),
                     limits=(-0.25, 1.25), softness=10.0),
-    "beard": Trained(classes=("without", "with"), outputs=("beard",), layers=(16, 96), units=(3.3,),
+    "beard": Trained(classes=("without", "with"), outputs=("beard",), layers=(16, 96), units=(3.8,),
                      limits=(-1.25, 1.25)),
-    "mouth": Trained(classes=("closed", "open"), outputs=("mouth",), layers=(8, 48), units=(2.2,), limits=(-1.25, 1.5)),
+    "mouth": Trained(classes=("closed", "open"), outputs=("mouth",), layers=(8, 192), units=(2.2,),
+                     limits=(-1.25, 1.25)),
     "eyes": Trained(classes=("open", "closed"), outputs=("eyes",), layers=(12, 192), units=(2.7,),
                     limits=(-0.75, 1.25)),
-    "makeup": Trained(classes=("without", "with"), outputs=("makeup",), layers=(48, 1024), units=(5.5,),
-                      limits=(-0.75, 1.5)),
+    "makeup": Trained(classes=("without", "with"), outputs=("makeup",), layers=(48, 1024), units=(6.2,),
+                      limits=(-0.75, 1.25)),
     "hat": Trained(classes=("without", "with"), outputs=("hat",), may_change=("bangs", "bald", *_COLOURS),
-                   layers=(4, 24), units=(6.4,), limits=(-0.75, 1.25), by_regression=True),
+                   layers=(4, 24), units=(6.4,), limits=(-0.5, 1.25), by_regression=True),
 }
 
 
@@ -136,12 +149,17 @@ def looks_of(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def see(classifier: FaceClassifier, pictures: Tensor) -> Tensor:
     """What is seen [N, len(SEEN)] of pictures [N, 3, S, S] in [-1, 1]."""
+    looks = looks_of(scores_of(classifier(pictures)))
+    return torch.cat([torch.stack(list(looks.values()), dim=1), colours_of(pictures)], dim=1)
+
+
+def colours_of(pictures: Tensor) -> Tensor:
+    """`TONES` and `BACKGROUND` [N, 9] of pictures [N, 3, S, S] in [-1, 1]."""
     skin = torch.from_numpy(skin_mask())
     small = F.interpolate(pictures, size=tuple(skin.shape), mode="area")
     height, width = (int(part * pictures.shape[-1]) for part in CORNERS)
     corners = [pictures[:, :, :height, :width], pictures[:, :, :height, -width:]]
-    return torch.cat([torch.stack(list(looks_of(scores_of(classifier(pictures))).values()), dim=1),
-                      small[:, :, skin].mean(dim=2), *(corner.mean(dim=(2, 3)) for corner in corners)], dim=1)
+    return torch.cat([small[:, :, skin].mean(dim=2), *(corner.mean(dim=(2, 3)) for corner in corners)], dim=1)
 
 
 def measure(generator: Generator, latents: Tensor) -> Measured:
@@ -194,7 +212,8 @@ class Trainer:
         made = GradCtrlControl(
             name=name, classes=how.classes, classifier=self.classifier(how), statistics=self.statistics,
             keeping="projection", shell=False, keep={}, layers=how.layers, units=how.units, limits=how.limits,
-            keeps_tone=True, holds=self.holds(how), report=self.report)
+            keeps_tone=True, holds=self.holds(how),
+            report={**self.report, "holds": ", ".join(name for name in LOOKS if name not in how.free)})
         if not made.binary:
             spread = made.scores(self.standing.float() @ self.statistics.axes + self.statistics.mean).std(dim=0)
             return replace(made, margins=tuple((PAST * spread).tolist()))
@@ -219,23 +238,24 @@ class Trainer:
                           out_weight=torch.tensor([[1.0, -1.0]]) / (1 + SLOPE), out_bias=torch.zeros(1))
 
     def gradient(self, look: str, how: Trained) -> Tensor:
-        """The mean gradient [K] of a look, by standard scores."""
+        """The mean gradient [K] of a look, by standard scores; of those that are gone towards as well, a part."""
         if how.by_regression:
-            return self._regression(look)
+            return self._regression(look) + sum(ALONG * self._regression(other) for other in how.towards)
         return self._gradients(how)[:, SEEN.index(look)].mean(dim=0)
 
     def holds(self, how: Trained) -> Tensor:
         """The sensitivity [R, w_dim] of what a control must not change."""
-        free = {*how.outputs, *how.may_change}
         gradients = self._gradients(how)
+        looks = torch.stack([self._regression(name) for name in LOOKS if name not in how.free])
         if how.by_regression:
-            looks = torch.stack([self._regression(name) for name in LOOKS if name not in free])
             tones = gradients[:, [SEEN.index(name) for name in TONES]].mean(dim=0)
             rows = FIRMLY * torch.cat([looks, tones])
         else:
-            counts = torch.tensor([0.0 if name in free else BACKGROUND_COUNTS if name in BACKGROUND else 1.0
+            counts = torch.tensor([0.0 if name in how.free else BACKGROUND_COUNTS if name in BACKGROUND else 1.0
                                    for name in SEEN], dtype=gradients.dtype)
             rows = (gradients * (how.softness * counts / SOFTNESS / len(gradients)).sqrt()[:, None]).flatten(0, 1)
+            if how.layers[0] < FINE:
+                rows = torch.cat([rows, LOOSELY * looks])
         _, sizes, ways = torch.linalg.svd(rows, full_matrices=False)
         return ((sizes[:HELD, None] * ways[:HELD]) @ self.statistics.reader.double().T).float()
 

@@ -44,8 +44,11 @@ COARSER: Mapping[str, Mapping[tuple[str, ...], tuple[tuple[int, ...], ...]]] = {
     "eyeglasses": {("without", "with"): ((0,), (1, 2))},
     "beard": {("without", "with"): ((0,), (1, 2))},
     "pose": {("left", "right"): ((0,), (2,))},
+    "sunglasses": {("without", "with"): ((0, 1), (2,))},
 }
 """Which classes make up those of controls that tell fewer apart."""
+TOLD_BY = {"sunglasses": "eyeglasses"}
+"""Attributes of controls that the classifier tells as classes of another."""
 
 _STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)  # Of the first convolution and the thirteen depthwise ones.
 _WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -142,21 +145,23 @@ class BundledScorer:
 
 def is_told(name: str, classes: tuple[str, ...]) -> bool:
     """Whether the classifier tells an attribute in these classes."""
-    return name in CLASSES and (classes == CLASSES[name] or classes in COARSER.get(name, {}))
+    return classes == CLASSES.get(name) or classes in COARSER.get(name, {})
 
 
 def scores_of(told: Mapping[str, Tensor], attributes: Mapping[str, tuple[str, ...]] = CLASSES) -> dict[str, Tensor]:
     """Logits [N, C] by attribute, in the classes that are wanted, of what a `FaceClassifier` tells [N, outputs]."""
-    return {name: merged(name, _logits(name, told[name]), classes) for name, classes in attributes.items()}
+    known = {name: TOLD_BY.get(name, name) for name in attributes}
+    return {name: merged(name, _logits(known[name], told[known[name]]), classes)
+            for name, classes in attributes.items()}
 
 
 def merged(name: str, logits: Tensor, classes: tuple[str, ...]) -> Tensor:
-    """Logits [N, C] of the classifier's classes of an attribute as those of fewer classes.
+    """Logits [N, C] of the classifier's classes of an attribute, or of the one by which it is told, as fewer classes'.
 
     Raises:
         KeyError: it has no such classes.
     """
-    if classes == CLASSES[name]:
+    if classes == CLASSES.get(name):
         return logits
     parts = [logits[:, list(group)].logsumexp(dim=1) for group in COARSER[name][classes]]
     together = torch.stack(parts, dim=1)

@@ -28,7 +28,7 @@ NEW_PERSON = frozenset({"gender", "age"})  # With these dlib sees another person
 LOOKS: Mapping[str, Mapping[str, float]] = {
     "Big smile": {"smile": 1.25}, "Older": {"age": 0.75}, "Younger": {"age": -0.75},
     "Reading glasses": {"eyeglasses": 1.0}, "Blond": {"hair:blond": 1.0}, "Black hair": {"hair:black": 1.0},
-    "Red hair": {"hair:red": 1.0}, "Fringe": {"bangs": 1.0}, "Hat": {"hat": 1.0},
+    "Red hair": {"hair:red": 1.0}, "Fringe": {"bangs": 1.0}, "Hat": {"hat": 1.0}, "Sunglasses": {"sunglasses": 1.0},
 }
 """Edits that are offered by name, where the controls have what they change."""
 TASTEFUL: Mapping[str, tuple[tuple[float, float], ...]] = {

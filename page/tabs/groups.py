@@ -8,13 +8,13 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Expression": ("smile", "mouth", "eyes"),
     "Age": ("age",),
     "Hair": ("hair", "bangs", "bald", "beard"),
-    "Glasses and hats": ("eyeglasses", "hat"),
+    "Glasses and hats": ("eyeglasses", "sunglasses", "hat"),
     "Face": ("pose", "gender", "makeup"),
 }
 """The bundled controls by what people look for; others come last, under their own heading."""
 OTHERS = "More"
-EXPERIMENTAL = frozenset({"eyes", "bald", "makeup"})
-"""Those that moved half of ten photos at most, or less than one asks for (docs/limits.md)."""
+EXPERIMENTAL = frozenset({"makeup"})
+"""Those that moved half of ten photos at most (docs/limits.md)."""
 
 
 def grouped(names: Sequence[str]) -> list[tuple[str, str]]:

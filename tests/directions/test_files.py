@@ -38,6 +38,7 @@ def controls() -> Controls:
                                                                                                                   96)),
         make_control("pose", outputs=3, seed=2, dtype=torch.float32, keeping="projection", statistics=statistics,
                      ordered=True, margins=(0.1, 0.2, 0.3), radius=0.0, shell=False,
+                     holds=torch.randn(2, W_DIM, generator=torch.Generator().manual_seed(7)) / 8,
                      report={"held out": {"accuracy": 0.9, "confusion": [[1.0, 0.0]]}}),
         make_control("age", seed=3, dtype=torch.float32), linear(), linear("channel", "stylespace"),
         LinearDirection(name="component3", found_by="ganspace", directions=torch.eye(W_DIM)[3:4], units=(2.5,))],
@@ -241,5 +242,11 @@ def test_a_control_of_gradctrl_steers_by_its_way_of_keeping() -> None:
     projecting = replace(smile, keeping="projection", statistics=statistics, radius=0.0, shell=False)
     assert torch.equal(projecting.direction(w, 0, keep), projected_direction(
         smile.classifier, w, keep=[age.classifier], statistics=statistics))
+    held = torch.randn(2, W_DIM, generator=torch.Generator().manual_seed(3)).to(w)
+    holding = replace(projecting, holds=held)  # Whatever is kept beside it.
+    for keep in ([], [(age, 10)]):
+        assert torch.equal(holding.direction(w, 0, keep), projected_direction(
+            smile.classifier, w, keep=[other.classifier for other, _ in keep], soft=[held], statistics=statistics))
+    assert (holding.direction(w) @ held.T).norm() < 0.5 * (projecting.direction(w) @ held.T).norm()
     with pytest.raises(ValueError, match="projection or masks"):
         replace(smile, keeping="guess")  # type: ignore[arg-type]
