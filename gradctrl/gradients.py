@@ -158,7 +158,7 @@ def projected_direction(classifier: Classifier, w: Tensor, *, target: int = 0, k
     return _unit(n @ axes).to(w.dtype)
 
 
-@lru_cache(maxsize=16)  # Each step of a walk asks for the same again: most of the time that a step takes.
+@lru_cache(maxsize=24)  # Each step of a walk asks for the same again, and each control for its own: 1.3 MB each.
 def _narrowed(axes: Tensor, soft: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """Axes [K, w_dim] by which C is (C^-1 + 30 S^T S)^-1, and the Cholesky factor [K, K] that makes them of these."""
     rows = torch.cat([part.to(axes) for part in soft]) @ axes.T  # [R, K]

@@ -398,7 +398,7 @@ def test_the_examples_of_the_docs_run(bundled_models: None, astronaut_file: Path
     assert "0; [" in said
     assert "me.jpg done" in said
     assert "note.txt failed" in said
-    assert "smle: no such attribute in controls.safetensors; there are gender, smile, eyeglasses, age, pose" in said
+    assert "smle: no such attribute in controls.safetensors; there are gender, smile, eyeglasses" in said
     assert pixels(found["edited"]).shape == pixels("me.jpg").shape
     assert pixels(found["older"]).shape == pixels(found["brighter"]).shape == (1024, 1024, 3)
     corner = np.s_[:200, :200]
