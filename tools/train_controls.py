@@ -15,6 +15,7 @@ move and where the safe ranges end is from `python -m tools.flips`, and from loo
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +43,8 @@ COUNT = 320     # Samples whose gradients are measured,
 BATCH = 8       # so many at a time,
 SIDE = 256      # on pictures of so many pixels a side.
 PAST = 0.5      # Of strength 1: so far past its own boundary an edit has arrived, where pictures show it.
+NEAR = 100      # Samples at a boundary.
+MOST = 0.99     # Share of the samples whose score is lower than one that is wanted.
 ALONG = 0.7     # Of the gradient of another look that is gone towards as well.
 HELD = 96       # Rows of what a control holds.
 FIRMLY = 30.0   # How much regressions of what is held count where they alone tell: it hardly changes on the whole,
@@ -214,11 +217,21 @@ class Trainer:
             keeping="projection", shell=False, keep={}, layers=how.layers, units=how.units, limits=how.limits,
             keeps_tone=True, holds=self.holds(how),
             report={**self.report, "holds": ", ".join(name for name in LOOKS if name not in how.free)})
-        if not made.binary:
-            spread = made.scores(self.standing.float() @ self.statistics.axes + self.statistics.mean).std(dim=0)
-            return replace(made, margins=tuple((PAST * spread).tolist()))
-        rise = made.direction(self.statistics.mean[None])[0] @ gradient(made.classifier, self.statistics.mean[None])[0]
-        return replace(made, margins=(PAST * how.units[0] * float(rise),) * 2)
+        return replace(made, margins=self.margins(made))
+
+    def margins(self, made: GradCtrlControl) -> tuple[float, ...]:
+        """By what scores rise in half a strength, from the boundary on; of several ways not more than samples have.
+
+        Towards brown a score rises and falls again: no face has as much as it rises at first.
+        """
+        latents = self.standing.float() @ self.statistics.axes + self.statistics.mean
+        scores, margins = made.scores(latents), []
+        for output, unit in enumerate(made.units):
+            near = latents[scores[:, output].abs().argsort()[:NEAR]]
+            rise = (made.direction(near, output) * gradient(made.classifier, near, output)).sum(dim=1).mean()
+            most = math.inf if made.binary else float(scores[:, output].quantile(MOST))
+            margins.append(min(PAST * unit * float(rise), most))
+        return tuple(margins * 2 if made.binary else margins)
 
     def classifier(self, how: Trained) -> Classifier:
         """Tells a look by the coordinate along its gradient; several by a network on theirs."""
