@@ -119,7 +119,7 @@ def _discover(page: Page) -> None:
         box.fill(str(amount))
         box.press("Enter")
     page.wait_for_selector("#discover-place >> text=2 moved")
-    page.wait_for_selector("#discover-effect >> text=component 5")
+    page.wait_for_selector("#discover-effect >> text=component 5", state="attached")  # It is folded away.
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(1500)
 
