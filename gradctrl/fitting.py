@@ -231,8 +231,13 @@ def fit_sensitivity(gradients: Tensor, scores: Scores, statistics: Statistics) -
     """
     spread = _to_learn(scores.values[scores.mask]).std().clamp_min(1e-6)
     known = _in_standard_scores(gradients, scores, statistics, spread)
-    _, sizes, ways = torch.linalg.svd(known.flatten(0, 1) / len(known) ** 0.5, full_matrices=False)
-    return (sizes[:SENSITIVE, None] * ways[:SENSITIVE]) @ statistics.reader.T
+    return principal_rows(known.flatten(0, 1) / len(known) ** 0.5, SENSITIVE, statistics)
+
+
+def principal_rows(rows: Tensor, count: int, statistics: Statistics) -> Tensor:
+    """The sensitivity [R, w_dim] of so many rows at most that stands for rows [M, K] in standard scores."""
+    _, sizes, ways = torch.linalg.svd(rows, full_matrices=False)
+    return (sizes[:count, None] * ways[:count]) @ statistics.reader.T.to(rows)
 
 
 def _inputs(latents: Tensor, scores: Scores, statistics: Statistics) -> tuple[Tensor, Tensor]:

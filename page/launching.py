@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import multiprocessing
 import os
 import re
-import shutil
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from weights.errors import InputError
 
@@ -32,6 +32,7 @@ MOST_VISITORS = 200  # Whose state is kept; the one longest away goes first.
 MOST_THREADS = 100   # That handlers run in; one for each inversion that waits.
 UPLOAD_LIMIT = "512mb"  # A ZIP of photos, or a generator of NVIDIA's.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_TERMINATED = threading.Event()
 
 
 def build_demo(generator: Generator | Source = "bundled", controls: Controls | Source = "bundled", *,
@@ -123,34 +124,30 @@ def launch(host: str = "127.0.0.1", port: int | None = 7860, share: bool = False
         if "port" not in str(error):
             raise
         raise InputError(f"port {port}", f"cannot be listened on at {host} ({error})", "choose another port") from error
-    except Terminated:
-        services.close()
-        _end_at_once()
     finally:
         if block or not started:  # Ctrl-C, the end of the program, or no page.
             services.close()
     return demo
 
 
-class Terminated(SystemExit):
-    """The program was told to end, by SIGTERM."""
-
-
 def _terminated(*_: object) -> None:
-    raise Terminated(0)
+    """End the program in Python's way; what it does last of all is `_end_if_terminated`."""
+    _TERMINATED.set()
+    sys.exit(0)
 
 
-def _end_at_once() -> NoReturn:
-    """End the program as SIGTERM does, with nothing private left.
+def _end_if_terminated() -> None:
+    """Leave out the end of Python itself, once all that is to be closed and removed is.
 
-    Ended in Python's way it would abort now and then: threads of the web server's in which a visitor's photo is still
-    looked at are unwound when they come back from C++, which does not bear it.
+    There threads of the web server's in which a visitor's photo is still looked at are unwound when they come back from
+    C++, which does not bear it: now and then the program would abort.
     """
-    from page.state import files
+    if _TERMINATED.is_set():
+        sys.stdout.flush()
+        os._exit(0)
 
-    shutil.rmtree(files.private_dir(), ignore_errors=True)
-    sys.stdout.flush()
-    os._exit(0)
+
+atexit.register(_end_if_terminated)  # Before those of what is imported later, so that it comes after them.
 
 
 def _ready_for_agents() -> None:

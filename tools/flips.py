@@ -30,7 +30,7 @@ from inversion.encoder import encode
 from inversion.search import measure_w
 from learning.scorers import BundledScorer, load_scorer
 from learning.scorers.bundled import CLASSES, TOLD_BY, is_told, merged
-from tools.train_controls import colours_of
+from tools.train_controls import TONES, colours_of
 
 CROP, SIDE, DRAWN = 256, 128, 8  # Pixels that the encoder sees, and that are judged.
 
@@ -77,7 +77,7 @@ class Portraits:
 
     @torch.no_grad()
     def look(self, latents: Tensor) -> tuple[dict[str, Tensor], list[np.ndarray], Tensor]:
-        """Logits by attribute, face descriptors, and the levels of skin and corners [N, 9]."""
+        """Logits by attribute, face descriptors, and the levels of `colours_of` [N, 9]."""
         parts, faces, colours = [], [], []
         for part in latents.split(DRAWN):
             pictures = self.generator.render(part, self.generator.side_for(SIDE)).clamp(-1, 1)
@@ -109,7 +109,7 @@ class Portraits:
                 changes = (colours - self.colours[others]).abs().mean(dim=0)
                 yield Turned(f"{control.name}:{class_name}", strength, len(others),
                              float((now == target).float().mean()), kept, float(np.median(far)),
-                             float(changes[:3].mean()), float(changes[3:].mean()))
+                             float(changes[:len(TONES)].mean()), float(changes[len(TONES):].mean()))
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from generators import Generator, LatentStatistics, in_quickest_precision
 from generators.memory import keep_freed_memory
 from gradctrl import Classifier, Scores, fit_scores
 from gradctrl.classifier import SLOPE
+from gradctrl.fitting import principal_rows
 from gradctrl.gradients import SOFTNESS, gradient
 from inversion.tone import skin_mask
 from learning.bank import SampleBank, open_bank
@@ -269,8 +270,7 @@ class Trainer:
             rows = (gradients * (how.softness * counts / SOFTNESS / len(gradients)).sqrt()[:, None]).flatten(0, 1)
             if how.layers[0] < FINE:
                 rows = torch.cat([rows, LOOSELY * looks])
-        _, sizes, ways = torch.linalg.svd(rows, full_matrices=False)
-        return ((sizes[:HELD, None] * ways[:HELD]) @ self.statistics.reader.double().T).float()
+        return principal_rows(rows, HELD, self.statistics).float()
 
     def _gradients(self, how: Trained) -> Tensor:
         return self.measured.of(how.layers, self.generator, self.statistics)
