@@ -241,7 +241,11 @@ class EditTab(PhotoHandlers):
         """One slider moves; `number` is its place among the sliders' inputs. What is beyond its ends is its end."""
         if visitor.values:
             ends = visitor.ranges.get(number)
-            visitor.values[number] = value if ends is None else min(max(value or 0.0, ends[0]), ends[1])
+            value = value if ends is None else min(max(value or 0.0, ends[0]), ends[1])
+            if visitor.values[number] == value:
+                # Let go where it is: a box does so as one clicks elsewhere, and may come after what was clicked.
+                return gr.skip()
+            visitor.values[number] = value
         return await self._moved(visitor, compare, pasted, look, self.side.moving)
 
     async def on_drag(self, visitor: Visitor, compare: str, pasted: bool, look: str, *values: Any) -> Update:

@@ -53,10 +53,11 @@ def slot_of(tab: EditTab, visitor: Visitor, name: str) -> int:
     return [known for known, _ in grouped(list(tab.services.models_of(visitor).controls))].index(name)
 
 
-async def slid(tab: EditTab, visitor: Visitor, name: str, strength: float, look: str = WHOLE) -> dict[Any, Any]:
+async def slid(tab: EditTab, visitor: Visitor, name: str, strength: float, *, compare: str = BEFORE,
+               look: str = WHOLE) -> dict[Any, Any]:
     """What comes at once of a move of one control's slider."""
     slider = tab.sliders.strengths[slot_of(tab, visitor, name)]
-    return await tab.on_slide(tab.sliders.inputs.index(slider), visitor, BEFORE, False, look, strength)
+    return await tab.on_slide(tab.sliders.inputs.index(slider), visitor, compare, False, look, strength)
 
 
 def within(value: dict[str, str]) -> np.ndarray:

@@ -254,6 +254,16 @@ def test_a_click_while_a_move_comes_to_rest_is_not_lost(tab: EditTab, at_hand: V
     assert at_hand.settled[1] == BEFORE
 
 
+def test_a_click_that_lets_go_of_a_slider_is_not_lost(tab: EditTab, at_hand: Visitor) -> None:
+    values = asked(tab, at_hand, compare=INVERSION, strengths={"smile": 1.0})
+    settled(tab, at_hand, values)
+    dragged(tab, at_hand, BEFORE, *values[1:])
+    late = asyncio.run(slid(tab, at_hand, "smile", 1.0, compare=INVERSION))  # Sent before the click, it comes after it.
+    assert late == gr.skip()
+    assert at_hand.wanted is not None
+    assert at_hand.wanted[1] == BEFORE
+
+
 def test_a_pin_is_what_a_late_rest_shows(tab: EditTab, at_hand: Visitor) -> None:
     values = asked(tab, at_hand, strengths={"smile": 1.0})
     dragged(tab, at_hand, *values)
