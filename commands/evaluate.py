@@ -10,7 +10,14 @@ import click
 
 from commands.console import Outputs, note, progress_bar, wrote
 from commands.edit_outputs import in_file_name
-from commands.options import SEED, device_options, model_options, open_generator, out_options
+from commands.options import (
+    SEED,
+    device_options,
+    model_options,
+    open_bank_and_generator,
+    open_generator,
+    out_options,
+)
 from directions.methods import CONTENDERS, NAME
 from weights.errors import InputError
 
@@ -62,7 +69,6 @@ def evaluate(bank: Path, out: Path, quick: bool, trials: int | None, methods: st
     """
     from directions import load
     from evaluation import QUICK, Evaluation, EvaluationSettings, write_report
-    from learning.bank import open_bank
     from learning.scorers import load_scorer
 
     files = _files(given)
@@ -71,8 +77,7 @@ def evaluate(bank: Path, out: Path, quick: bool, trials: int | None, methods: st
         if "gradctrl" in files:
             raise click.UsageError("--controls is what --given gradctrl=FILE would be: give one of them")
         files["gradctrl"] = controls
-    model = open_generator(generator, device, threads)
-    samples = open_bank(bank, generator=model)
+    samples, model = open_bank_and_generator(bank, generator, device, threads)
     settings = replace(QUICK if quick else EvaluationSettings(), methods=names, seed=seed, test_share=test_share,
                        tune_given=tune_given)
     if trials is not None:

@@ -11,7 +11,15 @@ import click
 
 from commands.checks import check_bank, check_controls, check_files, check_generator
 from commands.console import Outputs, note, one_line, progress_bar
-from commands.options import SEED, model_options, open_controls, open_generator, set_threads, several
+from commands.options import (
+    SEED,
+    model_options,
+    open_bank_and_generator,
+    open_controls,
+    open_generator,
+    set_threads,
+    several,
+)
 from commands.samples import BANK, chosen_scores, collecting, follower, split_names, table
 from weights.errors import InputError
 
@@ -96,14 +104,14 @@ def train(context: click.Context, bank: Path, out: Path, overwrite: bool, names:
     from generators import Space
     from learning.bank import open_bank
 
-    opened = open_bank(bank)
     controls: Sequence[Control]
     if method == "gradctrl":
         set_threads(threads or 1)  # More only get in each other's way: the networks are small.
+        opened = open_bank(bank)
         controls = _fit(opened, names, test_share, options)
         spaces = {"w": Space.from_text(opened.space)}
     else:
-        model = open_generator(generator, device, threads)
+        opened, model = open_bank_and_generator(bank, generator, device, threads)
         controls = _fit_method(opened, names, method, test_share, scorer, model)
         spaces = dict(model.spaces)
     _tell_accuracy(controls)
@@ -138,17 +146,15 @@ def tune(controls: str, bank: Path, out: Path, overwrite: bool, names: str | Non
     check_generator(generator)
     outputs, path = Outputs.of_one(out, "controls", [Path(controls)], overwrite)
     from directions import save
-    from learning.bank import open_bank
     from learning.calibration import TuneSettings
     from learning.contenders import split_bank
     from learning.from_bank import make_tuner, renders
     from learning.scorers import load_scorer
 
     untuned = open_controls(controls)
-    model = open_generator(generator, device, threads)
+    opened, model = open_bank_and_generator(bank, generator, device, threads)
     untuned.check(model)
     judge = load_scorer(scorer, device=model.device)
-    opened = open_bank(bank, generator=model)
     tuner, chosen = make_tuner(opened, untuned, split_names(names), model, judge,
                                split=split_bank(opened.count, test_share=test_share),
                                settings=TuneSettings(samples=samples, seed=seed))

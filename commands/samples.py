@@ -18,6 +18,7 @@ from commands.options import (
     class_option,
     device_options,
     model_options,
+    open_bank_and_generator,
     open_generator,
     out_options,
     set_threads,
@@ -211,11 +212,9 @@ def gradients(bank: Path, count: int, names: str | None, scorer_name: str, gener
     check_bank(bank)
     check_files(*([scorer_name] if scorer_name.lower().endswith(".json") else []))
     check_generator(generator)
-    from learning.bank import open_bank
     from learning.scorers import load_scorer, measure_gradients
 
-    model = open_generator(generator, device, threads)
-    opened = open_bank(bank, generator=model)
+    opened, model = open_bank_and_generator(bank, generator, device, threads)
     judge = load_scorer(scorer_name, device=model.device)
     with progress_bar(min(count, opened.count), "gradients", unit="sample") as bar:
         measure_gradients(opened, model, judge, count=count, names=split_names(names), on_progress=follower(bar))

@@ -87,10 +87,10 @@ class Evaluation:
         self.generator, self.scorer, self.settings = generator, scorer, settings or EvaluationSettings()
         self.given = dict(given or {})
         self.on_progress = on_progress or (lambda what, done, total: None)
-        if bank.generator_hash != generator.hash:
+        if bank.generator_hash != generator.identity:
             raise InputError(bank.folder,
                              f"holds samples of generator {bank.generator_hash[:12]}, not of the loaded one "
-                             f"({generator.hash[:12]})", "load that generator")
+                             f"({generator.identity[:12]})", "load that generator")
         self.bank = bank
         self.latents = bank.latents()
         scores = bank.scores()

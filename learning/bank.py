@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -203,6 +204,16 @@ def open_bank(folder: str | os.PathLike[str], *, generator: Generator | None = N
                          "run `gradctrl sample --bank` again with the same settings to make the others")
     bank.latents()
     return bank
+
+
+def as_it_drew(folder: str | os.PathLike[str], generator: Generator) -> Generator:
+    """The generator as it drew a bank: a class-conditional one of the class of the samples, any other as it is.
+
+    Raises:
+        InputError: not a bank.
+    """
+    drawn = re.fullmatch(rf"{generator.hash} class (\d+)", _read_settings(Path(folder)).generator_hash)
+    return generator.of_class(int(drawn[1])) if drawn else generator
 
 
 @torch.no_grad()

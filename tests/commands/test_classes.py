@@ -13,13 +13,16 @@ import directions
 import gradctrl
 from directions import GradCtrlControl
 from editing import load_recipe
+from evaluation import Evaluation, EvaluationSettings
 from generators import StyleGAN2, StyleGAN2Config, load, load_mapped, write_mapped
 from generators import checkpoints as readers
 from inversion import load_inversion
 from inversion.settings import PRESETS
-from learning import open_bank
+from learning.bank import as_it_drew, open_bank
+from learning.scorers import load_scorer
 from tests.commands.running import fine, made_by, refused
 from tests.generators import test_biggan
+from weights.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +69,27 @@ def test_samples_and_banks(file: Path, tmp_path: Path) -> None:
     refused("sample", "--generator", file, "--class", 7, "--out", tmp_path / "a", words="no class 7")
     refused("sample", "--generator", file, "--class", "tabby", "--out", tmp_path / "a", words="have no names")
     refused("sample", "--class", 0, "--out", tmp_path / "a", words="it draws one class alone")
+
+
+def test_what_learns_from_a_bank_draws_its_class(file: Path, tmp_path: Path) -> None:
+    """Nobody needs to name it again."""
+    bank = tmp_path / "bank"
+    made_by("sample", "--generator", file, "--bank", bank, "--count", 260, "--class", 2, "--format", "jpg")
+    made_by("score", bank, "--with", "paper")
+    made_by("gradients", bank, "--with", "paper", "--generator", file, "--count", 2, "--attributes", "smile")
+    assert len(open_bank(bank).gradients()["smile"]) == 2
+    scorer, settings = load_scorer("paper"), EvaluationSettings(methods=())
+    Evaluation(as_it_drew(bank, load(file)), scorer, open_bank(bank), tmp_path / "evaluation", settings)
+    with pytest.raises(InputError, match="load that generator"):
+        Evaluation(load(file), scorer, open_bank(bank), tmp_path / "other", settings)
+    smiles = tmp_path / "smiles.csv"
+    names = [open_bank(bank).picture_path(number).name for number in range(260)]
+    smiles.write_text("file,smile\n" + "".join(f"{name},{number % 2}\n" for number, name in enumerate(names)))
+    made_by("score", bank, "--with", smiles, "--classes", "smile=0,1")
+    [found] = made_by("train", bank, "--method", "interfacegan", "--attributes", "smile", "--generator", file,
+                      "--out", tmp_path / "linear.safetensors")
+    assert directions.load(found).spaces["w"].matches(load(file).of_class(2).space)
+    refused("train", bank, "--method", "interfacegan", "--out", tmp_path / "other.safetensors", words="space")
 
 
 def test_inversions_are_of_the_class(file: Path, astronaut_file: Path, tmp_path: Path) -> None:

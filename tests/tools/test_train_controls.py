@@ -11,7 +11,7 @@ from torch import Tensor
 
 from generators import Generator, StyleGAN2
 from gradctrl import Scores
-from learning.scorers.bundled import CLASSES, FaceClassifier, load_face_classifier
+from learning.scorers.bundled import CLASSES, load_face_classifier
 from tests.generators.made_generators import make_generator
 from tools import train_controls
 from tools.train_controls import (
@@ -170,4 +170,3 @@ def test_looks_are_log_odds() -> None:
     shares = values["age"].softmax(dim=1)
     torch.testing.assert_close(looks["age"].sigmoid(), shares[:, 2:].sum(dim=1))
     assert set(looks) == set(LOOKS)
-    assert isinstance(load_face_classifier(), FaceClassifier)
