@@ -19,7 +19,7 @@ from directions.edit import Edit
 from generators import Generator
 from gradctrl import Scores
 from learning.scorers import ImageScorer
-from learning.trials import Trials, cross, draw_trials, judge, verdict
+from learning.trials import Trials, chances, cross, draw_trials, judge, verdict
 
 COUNTS = (0, 50, 100, 150, 200, 250)                   # Channels that may be masked for an attribute; the paper's.
 MARGINS = (0.0, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5)  # In deviations of the score over the samples.
@@ -84,10 +84,7 @@ class Tuner:
         return controls
 
     def tune_margin(self, controls: Controls, control: Control) -> Control:
-        """Choose how far past its boundary an edit goes: the best few of all margins on some samples, of them on more.
-
-        With 30 samples a rate has a standard error of up to 0.09, with 300 of 0.03.
-        """
+        """Choose how far past its boundary an edit goes: of all margins the few best ones are tried on more samples."""
         margins = self.settings.margins
         if len(margins) > FINALISTS:
             trials = self._trials(control.name, self.settings.samples)
@@ -98,10 +95,10 @@ class Tuner:
 
     def best(self, controls: Controls, choices: Sequence[Control], *, margins: Sequence[float] | None = None,
              samples: int | None = None) -> Control:
-        """The one of several variants of a control, and the margin, with which most edits are right.
+        """The one of several variants of a control, and the margin, with which most edits can be expected to be right.
 
-        Of those that are as good, the one that changes pictures least: what no label tells, such as
-        the light and the colour of the skin, should stay as well.
+        By the mean of `chances`. Of those that are as good, to a hundredth, the one that changes pictures least: what
+        no label tells, such as the light and the colour of the skin, should stay as well.
 
         Args:
             controls: All of them, as they keep each other.
@@ -113,7 +110,7 @@ class Tuner:
         samples = samples or self.settings.samples
         chosen, rating = self._ranked(controls, choices, margins, samples)[0]
         told = {"samples": len(self._trials(chosen.name, samples)), "accuracy": round(rating.accuracy, 3),
-                "margin in deviations": rating.margin}
+                "expected": round(rating.expected, 3), "margin in deviations": rating.margin}
         return _reported(self.with_margin(chosen, rating.margin), {"meta-validation": told})
 
     def halved(self, controls: Controls, choices: Sequence[Control]) -> Control:
@@ -219,7 +216,7 @@ class Tuner:
         controls, trials = self._here(controls), self._trials(choices[0].name, samples)
         rated = [(choice, max(self._rate(controls, choice, trials, margins), key=_goodness))
                  for choice in map(self._here, choices)]
-        return sorted(rated, key=lambda pair: (pair[1].accuracy, -pair[1].change), reverse=True)
+        return sorted(rated, key=lambda pair: _goodness(pair[1]), reverse=True)
 
     def _rate(self, controls: Controls, control: Control, trials: Trials, margins: Sequence[float],
               ) -> list[_Rating]:
@@ -235,9 +232,9 @@ class Tuner:
         ratings = []
         for index, margin in enumerate(margins):
             part = slice(index * len(trials), (index + 1) * len(trials))
-            result = verdict(trials, self.scores, {name: values[part] for name, values in after.items()})
-            ratings.append(_Rating(accuracy=float(result.correct.float().mean()),
-                                   stayed=float(torch.stack(list(result.stayed.values())).float().mean()),
+            seen = {name: values[part] for name, values in after.items()}
+            ratings.append(_Rating(accuracy=float(verdict(trials, self.scores, seen).correct.float().mean()),
+                                   expected=float(chances(trials, self.scores, seen, self.pool).mean()),
                                    change=float((pictures[index] - unedited).abs().mean()), margin=margin))
         return ratings
 
@@ -268,14 +265,14 @@ def _small(pictures: Tensor) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Rating:
-    accuracy: float  # Share of edits that are right.
-    stayed: float    # Share of other labels that stayed.
+    accuracy: float  # Share of edits that were right.
+    expected: float  # The same that is to be expected of others.
     change: float    # Mean difference of the pictures, of 2.
     margin: float    # With which it was so, in deviations.
 
 
 def _goodness(rating: _Rating) -> tuple[float, float]:
-    return rating.accuracy, rating.stayed
+    return round(rating.expected, 2), -rating.change
 
 
 def margin_of(control: Control) -> float:

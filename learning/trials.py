@@ -161,6 +161,44 @@ def verdict(trials: Trials, before: Mapping[str, Scores], after: Mapping[str, Te
     return Verdict(hit, stayed)
 
 
+def chances(trials: Trials, before: Mapping[str, Scores], after: Mapping[str, Tensor], pool: Tensor) -> Tensor:
+    """How likely each edit was to be right, had all else about its sample been as chance has it: [T].
+
+    Whether a label stays depends on how far the edit moves it, and on how near to its boundary the sample happened to
+    be, which says nothing of the edit. So what the edit takes from the lead of a label over the second one is set
+    against the leads of all samples of the pool that have the label. Of few trials the mean of the chances tells the
+    share that will be right of others far better than the share that was right of these (docs/evaluation.md).
+
+    Args:
+        trials: That were carried out.
+        before: The image classifier's scores of the whole bank.
+        after: Those after the edits.
+        pool: Indexes of samples that stand for all [P].
+    Returns:
+        From 0 to 1; 0 where the target's label did not change to the target class.
+    """
+    chance = verdict(trials, before, after).hit.to(torch.float32)
+    for name in [name for name in after if name in before]:
+        item = before[name]
+        members = trials.of(name) if name in trials.attributes else torch.empty(0, dtype=torch.long)
+        stays = item.mask[trials.sample].index_fill(0, members, value=False)
+        label = item.labels[trials.sample]
+        added = _lead(after[name].float(), label) - _lead(item.values[trials.sample], label)
+        known = pool[item.mask[pool]]
+        leads, labels = _lead(item.values[known], item.labels[known]), item.labels[known]
+        for each in label[stays].unique():
+            here = stays & (label == each)
+            of_all = leads[labels == each].sort().values
+            chance[here] *= 1 - torch.searchsorted(of_all, -added[here], right=True) / max(1, len(of_all))
+    return chance
+
+
+def _lead(values: Tensor, label: Tensor) -> Tensor:
+    """How far the logit of a class [N] is before the best of the others [N], of logits [N, C]."""
+    own = values.gather(1, label[:, None])[:, 0]
+    return own - values.scatter(1, label[:, None], -torch.inf).amax(dim=1)
+
+
 def check_controls(controls: Controls, scores: Mapping[str, Scores]) -> tuple[str, ...]:
     """The attributes that controls and scores share.
 

@@ -159,7 +159,7 @@ def test_of_margins_that_are_as_good_the_first_is_taken(glass: Glass, w: Tensor)
     reader = Reader({"smile": binary(lambda w_plus: w_plus[:, 0] @ SMILE)})
     made = tuner(glass, w, reader, margins=(0.25, 0.5, 1.0))
     assert made.best(Controls([plane("smile", SMILE)]), [plane("smile", SMILE)]).report["meta-validation"] == {
-        "samples": 30, "accuracy": 1.0, "margin in deviations": 0.25}
+        "samples": 30, "accuracy": 1.0, "expected": 1.0, "margin in deviations": 0.25}
 
 
 def test_the_margin_of_the_few_best_is_chosen_on_more_samples(unsure: Tuner) -> None:

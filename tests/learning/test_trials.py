@@ -10,7 +10,7 @@ from torch import Tensor
 
 from directions import Controls, Edit, EditedLatents, states
 from gradctrl import Scores
-from learning.trials import RENDER_BATCH, Trials, check_controls, cross, draw_trials, judge, verdict
+from learning.trials import RENDER_BATCH, Trials, chances, check_controls, cross, draw_trials, judge, verdict
 from tests.generators.made_generators import make_generator
 from tests.learning.glass import Glass, Reader, along, binary, latents, plane
 from weights.errors import InputError
@@ -226,6 +226,43 @@ def test_labels_that_were_not_known_cannot_have_gone(case: tuple[Trials, dict[st
     values = torch.tensor([[0.0, -1]] * 6).masked_fill(~known[:, None], torch.nan)
     before["age"] = replace(before["age"], known=known, values=values)
     assert verdict(trials, before, after).stayed["age"].tolist() == [True, False, False, True, False]
+
+
+def test_chances_by_hand() -> None:
+    """The edit takes 2.5 from the lead of age: whoever has more keeps the label, whoever it was made of."""
+    before = {"smile": scores_of("smile", torch.tensor([[0.0, -1]] * 6)),
+              "age": scores_of("age", torch.tensor([[0.0, 1], [0, 2], [0, 3], [0, 4], [0, 5], [1, 0]]))}
+    trials = Trials(attributes=("smile",), sample=torch.tensor([0, 3, 1, 5, 2]), target=torch.ones(5, dtype=torch.long),
+                    attribute=torch.zeros(5, dtype=torch.long))
+    after = {"smile": torch.tensor([[0.0, 1], [0, 1], [0, -1], [0, 1], [0, 1]]),
+             "age": torch.tensor([[0.0, -1.5], [2.5, 4], [0, 2], [4, 0], [0, 0]])}
+    # Lost 2.5, lost 2.5, no hit, gained, lost 3: 4 and 5 are more than that.
+    assert chances(trials, before, after, torch.arange(6)).tolist() == pytest.approx([0.6, 0.6, 0, 1, 0.4])
+    known = torch.tensor([True, True, True, True, False, True])
+    before["age"] = replace(before["age"], known=known)  # One of them fewer, and of those that there are two stay.
+    assert chances(trials, before, after, torch.arange(6)).tolist() == pytest.approx([0.5, 0.5, 0, 1, 0.25])
+    before["age"] = replace(before["age"], known=~known)  # What was not known cannot be lost.
+    assert chances(trials, before, after, torch.arange(6)).tolist() == [1, 1, 0, 1, 1]
+
+
+def test_few_chances_tell_what_many_edits_come_to() -> None:
+    """Edits that move what they should not, whoever they are made of; and 30 of them, drawn again and again."""
+    rng = torch.Generator().manual_seed(0)
+    count = 20_000
+    values = {name: torch.stack([torch.zeros(count), torch.randn(count, generator=rng)], dim=1)
+              for name in ("smile", "age", "beard")}
+    before = {name: scores_of(name, item) for name, item in values.items()}
+    target = 1 - before["smile"].labels
+    trials = Trials(attributes=("smile",), sample=torch.arange(count), attribute=torch.zeros(count, dtype=torch.long),
+                    target=target)
+    after = {name: item + torch.stack([torch.zeros(count), 0.3 * torch.randn(count, generator=rng)], dim=1)
+             for name, item in values.items()}
+    after["smile"] = torch.nn.functional.one_hot(target, 2).float()
+    pool = torch.arange(10_000, count)
+    right, expected = verdict(trials, before, after).correct.float(), chances(trials, before, after, pool)
+    assert float(expected.mean()) == pytest.approx(float(right.mean()), abs=0.01)
+    few = [group.mean(dim=1).std() for group in (expected[:9000].view(300, 30), right[:9000].view(300, 30))]
+    assert few[0] < 0.5 * few[1]
 
 
 def test_controls_and_scores_share_attributes_with_the_same_classes(scores: dict[str, Scores],
