@@ -289,14 +289,14 @@ def _tell_accuracy(controls: Sequence[Control]) -> None:
 
 def _tell_settings(controls: Controls, names: Sequence[str]) -> None:
     """A table of what was chosen."""
-    rows = [("attribute", "layers", "margin", "strength 1", "safe", "accuracy", "keeps")]
+    rows = [("attribute", "layers", "margin", "strength 1", "safe", "right", "expected", "keeps")]
     for name in names:
         control = controls.control(name)
         told: Any = control.report["meta-validation"]
         rows.append((name, f"{control.layers[0]}:{control.layers[1]}", f"{told['margin in deviations']:g} dev.",
                      ", ".join(f"{unit:.3g}" for unit in control.units),
                      f"{control.limits[0]:g} to {control.limits[1]:g}",
-                     f"{told['accuracy']:.0%} of {told['samples']}", control.kept))
+                     f"{told['accuracy']:.0%} of {told['samples']}", f"{told['expected']:.0%}", control.kept))
     table(rows)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -337,7 +339,9 @@ def test_tuned_controls_are_the_library_s(world: World, trained: Path, tmp_path:
     rows = {line.split()[0]: line for line in told.splitlines()}
     for name, control in found.items():
         assert f"{control.layers[0]}:{control.layers[1]}" in rows[name]
-        assert f"{control.report['meta-validation']['accuracy']:.0%} of " in rows[name]  # type: ignore[index]
+        told: Any = control.report["meta-validation"]
+        rates = f"{told['accuracy']:.0%} of {told['samples']} {told['expected']:.0%}"
+        assert rates in re.sub(" +", " ", rows[name])
         assert f"{control.limits[0]:g} to {control.limits[1]:g}" in rows[name]
 
 
