@@ -31,7 +31,7 @@ from tests.browser.driving import (
 )
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 pytestmark = pytest.mark.slow
 
@@ -342,6 +342,36 @@ def test_an_example_strip_film_and_comparison(visit: Callable[[], Page], tmp_pat
     unfold(page, "#more")
     film = download(page, "#save-film", tmp_path)
     assert film.read_bytes()[4:8] == b"ftyp"
+
+
+def test_a_click_is_not_lost_to_the_slider_that_it_lets_go_of(visit: Callable[[], Page]) -> None:
+    """A click elsewhere lets go of the box of a strength too; what that sends may come after what the click sends."""
+    page = visit()
+    surprise(page)
+    move(page, "smile", -0.5)
+    page.click("#pin")
+    unfold(page, "#view")
+    page.wait_for_selector("#compare >> text=pinned: smile")
+    move(page, "age", 0.5)
+    pinned = at_rest(page)
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if "pinned" in (route.request.post_data or ""):
+            late.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/run/predict", hold)
+    page.locator("#compare label", has_text="unedited").click()
+    until_changed(page, pinned)
+    unedited = at_rest(page)
+    assert unedited[0] != pinned[0]
+    [route] = late
+    with page.expect_response("**/run/predict"):
+        route.continue_()
+    page.wait_for_timeout(2000)  # Within which it would be painted, and come to rest.
+    assert pictures(page) == unedited
 
 
 def test_everything_has_a_name_and_can_be_reached_by_keyboard(visit: Callable[[], Page]) -> None:
