@@ -14,8 +14,8 @@ from commands.options import (
     SEED,
     device_options,
     model_options,
-    open_bank_and_generator,
     open_generator,
+    open_generator_of,
     out_options,
 )
 from directions.methods import CONTENDERS, NAME
@@ -69,6 +69,7 @@ def evaluate(bank: Path, out: Path, quick: bool, trials: int | None, methods: st
     """
     from directions import load
     from evaluation import QUICK, Evaluation, EvaluationSettings, write_report
+    from learning.bank import open_bank
     from learning.scorers import load_scorer
 
     files = _files(given)
@@ -77,7 +78,8 @@ def evaluate(bank: Path, out: Path, quick: bool, trials: int | None, methods: st
         if "gradctrl" in files:
             raise click.UsageError("--controls is what --given gradctrl=FILE would be: give one of them")
         files["gradctrl"] = controls
-    samples, model = open_bank_and_generator(bank, generator, device, threads)
+    model = open_generator_of(bank, generator, device, threads)
+    samples = open_bank(bank, generator=model)
     settings = replace(QUICK if quick else EvaluationSettings(), methods=names, seed=seed, test_share=test_share,
                        tune_given=tune_given)
     if trials is not None:

@@ -14,9 +14,9 @@ from commands.console import Outputs, note, one_line, progress_bar
 from commands.options import (
     SEED,
     model_options,
-    open_bank_and_generator,
     open_controls,
     open_generator,
+    open_generator_of,
     set_threads,
     several,
 )
@@ -111,7 +111,8 @@ def train(context: click.Context, bank: Path, out: Path, overwrite: bool, names:
         controls = _fit(opened, names, test_share, options)
         spaces = {"w": Space.from_text(opened.space)}
     else:
-        opened, model = open_bank_and_generator(bank, generator, device, threads)
+        model = open_generator_of(bank, generator, device, threads)
+        opened = open_bank(bank, generator=model)
         controls = _fit_method(opened, names, method, test_share, scorer, model)
         spaces = dict(model.spaces)
     _tell_accuracy(controls)
@@ -146,15 +147,17 @@ def tune(controls: str, bank: Path, out: Path, overwrite: bool, names: str | Non
     check_generator(generator)
     outputs, path = Outputs.of_one(out, "controls", [Path(controls)], overwrite)
     from directions import save
+    from learning.bank import open_bank
     from learning.calibration import TuneSettings
     from learning.contenders import split_bank
     from learning.from_bank import make_tuner, renders
     from learning.scorers import load_scorer
 
     untuned = open_controls(controls)
-    opened, model = open_bank_and_generator(bank, generator, device, threads)
+    model = open_generator_of(bank, generator, device, threads)
     untuned.check(model)
     judge = load_scorer(scorer, device=model.device)
+    opened = open_bank(bank, generator=model)
     tuner, chosen = make_tuner(opened, untuned, split_names(names), model, judge,
                                split=split_bank(opened.count, test_share=test_share),
                                settings=TuneSettings(samples=samples, seed=seed))

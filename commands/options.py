@@ -17,7 +17,6 @@ from inversion.settings import DEFAULT_PRESET, PRESETS, ProjectorSettings, prese
 if TYPE_CHECKING:
     from directions import Controls
     from generators import Generator
-    from learning.bank import SampleBank
 
 
 def several(*decorators: Callable[..., Any]) -> Callable[..., Any]:
@@ -224,13 +223,9 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def open_bank_and_generator(bank: Path, source: str, device: str, threads: int | None) -> tuple[SampleBank, Generator]:
-    """A bank, and the generator of --generator that drew it, which draws the class of its samples.
+def open_generator_of(bank: Path, source: str, device: str, threads: int | None) -> Generator:
+    """The generator of --generator, drawing the class that a bank's samples are of; `open_bank` checks that it fits."""
+    model = open_generator(source, device, threads)
+    from learning.bank import as_it_drew
 
-    Raises:
-        InputError: as for `open_bank`.
-    """
-    from learning.bank import as_it_drew, open_bank
-
-    model = as_it_drew(bank, open_generator(source, device, threads))
-    return open_bank(bank, generator=model), model
+    return as_it_drew(bank, model)

@@ -18,8 +18,8 @@ from commands.options import (
     class_option,
     device_options,
     model_options,
-    open_bank_and_generator,
     open_generator,
+    open_generator_of,
     out_options,
     set_threads,
 )
@@ -212,9 +212,11 @@ def gradients(bank: Path, count: int, names: str | None, scorer_name: str, gener
     check_bank(bank)
     check_files(*([scorer_name] if scorer_name.lower().endswith(".json") else []))
     check_generator(generator)
+    from learning.bank import open_bank
     from learning.scorers import load_scorer, measure_gradients
 
-    opened, model = open_bank_and_generator(bank, generator, device, threads)
+    model = open_generator_of(bank, generator, device, threads)
+    opened = open_bank(bank, generator=model)
     judge = load_scorer(scorer_name, device=model.device)
     with progress_bar(min(count, opened.count), "gradients", unit="sample") as bar:
         measure_gradients(opened, model, judge, count=count, names=split_names(names), on_progress=follower(bar))

@@ -394,7 +394,7 @@ def test_what_cannot_be_tuned(world: World, bank: SampleBank, trained: Path, tmp
     for words in (space.short, world.generator.space.short, "alien.safetensors"):
         refused("tune", alien, "--bank", bank.folder, *flags, words=words)
     refused("tune", trained, "--bank", bank.folder, "--out", tmp_path / "t.safetensors", "--with", world.scorer_file,
-            words="name a generator of that space")  # The bundled one is of another.
+            words="load a generator of that space")  # The bundled one is of another.
     refused("tune", trained, "--bank", bank.folder, "--out", tmp_path / "t.safetensors", "--generator",
             world.generator_file, words="none of its attributes")  # The bundled classifier knows neither colour.
     refused("tune", trained, "--bank", bank.folder, "--out", tmp_path / "t.safetensors", "--generator",
