@@ -89,7 +89,9 @@ def _edited(tools: Tools, inversion: Inversion) -> Row:
     own = describe_crop(inversion.crop)
     colour = face_colour(inversion.picture)
     for name in EDITED:
-        edited = tools.editor.edit({name: 1 if before[name] == 0 else -1})
+        control = tools.editor.controls.control(name)
+        away = {name: 1.0 if before[name] == 0 else -1.0}
+        edited = tools.editor.edit(away if control.binary else {control.keys[1 if before[name] == 0 else 0]: 1.0})
         after = _labels(tools, edited)
         others = [other for other in EDITED if other != name]
         row[f"{name}_flipped"] = int(after[name] != before[name])

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from directions import Controls, Edit, EditedLatents, load, save
+from directions import Control, Controls, Edit, EditedLatents, load, save
 from directions.edit import Keep
 from directions.methods import Contender
 from editing.editor import Editor
@@ -98,9 +98,10 @@ class Evaluation:
         self.gradients = {name: regrouped_gradients(scores[name], values, scorer.attributes.get(name))
                           for name, values in bank.gradients().items() if name in self.scores}
         self.split = split_bank(bank.count, test_share=self.settings.test_share)
-        for item in self.given.values():  # What cannot be used is said before hours of other work.
+        for name, item in self.given.items():  # What cannot be used is said before hours of other work.
             item.check(generator)
-            check_controls(item, self.scores)
+            self.given[name], apart = told_alike(item, self.scores)
+            self.left_out |= {f"{attribute} of {name}": why for attribute, why in apart.items()}
         if "paper" in self.settings.methods and "paper" not in self.given:
             examples_of(part_of(self.scores, self.split.fit), self.settings.paper_examples)
         self.folder = EvaluationFolder(folder, {
@@ -245,6 +246,21 @@ def judged_scores(scores: Mapping[str, Scores], scorer: ImageScorer) -> tuple[di
                          "score the bank "
                          f"({'; '.join((f'{name}: {why}' for name, why in left_out.items())) or 'it has no scores'})")
     return kept, left_out
+
+
+def told_alike(controls: Controls, scores: Mapping[str, Scores]) -> tuple[Controls, dict[str, str]]:
+    """The controls without those of attributes that the scores have in other classes, and why these cannot be judged.
+
+    Raises:
+        InputError: nothing is left to judge.
+    """
+    apart = {name: f"it tells {', '.join(control.classes)}, the scores {', '.join(scores[name].classes)}"
+             for name, control in controls.items()
+             if name in scores and isinstance(control, Control) and control.classes != scores[name].classes}
+    alike = [control for name, control in controls.items() if name not in apart]
+    if not any(control.name in scores for control in alike):
+        check_controls(controls, scores)
+    return Controls(alike, spaces=controls.spaces, source=controls.source), apart
 
 
 def _index(names: tuple[str, ...], name: str) -> int:

@@ -16,11 +16,10 @@ import inversion
 DOCS = Path(__file__).parents[1] / "docs"
 SIDE = 192
 TRUNCATION = 0.75
-# By seed; in the order smile, age, gender, eyeglasses, pose.
-SAMPLES = {2: (-1.0, 1.0, -1.0, -1.0, 1.0), 1: (-1.0, 1.0, 1.0, 1.0, -1.0), 6: (1.0, 1.0, -1.0, 1.0, 1.0),
-           76: (1.0, 1.0, 1.0, 1.0, -1.0), 28: (-1.0, 1.0, -1.0, 1.0, 1.0)}
-NAMES = ("smile", "age", "gender", "eyeglasses", "pose")
-OF_PHOTO = ({"smile": -1.0}, {"age": 0.6}, {"gender": 0.6}, {"eyeglasses": 1.0}, {"pose": -0.5})
+SAMPLES = {2: (-1.0, -1.0, "none", 1.0), 90: (-1.0, 1.0, "eyeglasses", -1.0), 6: (1.0, -1.0, "eyeglasses", 1.0),
+           76: (1.0, 1.0, "sunglasses", -1.0), 28: (-1.0, -1.0, "eyeglasses", 1.0)}
+"""By seed: smile, gender, eyeglasses and pose; all grow older."""
+OF_PHOTO = ({"smile": -1.0}, {"age": 0.6}, {"gender": 0.6}, {"eyeglasses:eyeglasses": 1.0}, {"pose": -0.5})
 
 
 def main() -> None:
@@ -32,9 +31,10 @@ def main() -> None:
 def samples(editor: editing.Editor) -> np.ndarray:
     """A row for each sample: as it is, and with each control."""
     rows = []
-    for seed, strengths in SAMPLES.items():
+    for seed, (smile, gender, eyeglasses, pose) in SAMPLES.items():
         editor.set_latent(editor.generator.sample([seed], truncation=TRUNCATION)[0])
-        edits = [{}, *({name: strength} for name, strength in zip(NAMES, strengths, strict=True))]
+        edits: list[dict[str, float]] = [{}, {"smile": smile}, {"age": 1.0}, {"gender": gender},
+                                         {f"eyeglasses:{eyeglasses}": 1.0}, {"pose": pose}]
         rows.append([inversion.made_smaller(editor.edit(edit), SIDE) for edit in edits])
     return np.array(rows)
 

@@ -29,7 +29,7 @@ from inversion import Projector, align, describe_crop, find_faces, identity_dist
 from inversion.encoder import encode
 from inversion.search import measure_w
 from learning.scorers import BundledScorer, load_scorer
-from learning.scorers.bundled import CLASSES, TOLD_BY, is_told, merged
+from learning.scorers.bundled import CLASSES, is_told, merged
 from tools.train_controls import TONES, colours_of
 
 CROP, SIDE, DRAWN = 256, 128, 8  # Pixels that the encoder sees, and that are judged.
@@ -90,8 +90,8 @@ class Portraits:
         """What a control does at each strength, to each class."""
         if not is_told(control.name, control.classes):
             return
-        editor, told_by = Editor(self.generator, controls), TOLD_BY.get(control.name, control.name)
-        own = merged(control.name, self.before[told_by], control.classes).argmax(dim=1)
+        editor = Editor(self.generator, controls)
+        own = merged(control.name, self.before[control.name], control.classes).argmax(dim=1)
         for target, class_name in enumerate(control.classes):
             others = (own != target).nonzero()[:, 0]
             if not len(others):
@@ -101,9 +101,9 @@ class Portraits:
             for strength in strengths:
                 edited = editor.displace({key: -strength if control.binary and target == 0 else strength}).latent
                 after, faces, colours = self.look(edited)
-                now = merged(control.name, after[told_by], control.classes).argmax(dim=1)
+                now = merged(control.name, after[control.name], control.classes).argmax(dim=1)
                 kept = {name: float((after[name].argmax(dim=1) == self.before[name][others].argmax(dim=1))
-                                    .float().mean()) for name in CLASSES if name != told_by}
+                                    .float().mean()) for name in CLASSES if name != control.name}
                 far = [identity_distance(self.faces[place], face)
                        for place, face in zip(others.tolist(), faces, strict=True)]
                 changes = (colours - self.colours[others]).abs().mean(dim=0)

@@ -30,9 +30,15 @@ def main() -> None:
 
 
 def pair(editor: editing.Editor, control: Control, key: str, seed: int) -> list[np.ndarray]:
-    """A sample, and edited at strength 1: away from what its control takes it for, as far as the safe range goes."""
+    """A sample, and edited at strength 1: away from what its control takes it for, as far as the safe range goes.
+
+    Where it has the class of several already, it is not edited.
+    """
     editor.set_latent(editor.generator.sample([seed], truncation=TRUNCATION)[0])
-    away = -1.0 if control.binary and float(control.scores(editor.states(control))[0, 0]) > 0 else 1.0
+    own = control.classes[int(control.predict(editor.states(control))[0])]
+    away = -1.0 if own == control.classes[1] else 1.0
+    if not control.binary:
+        away = 0.0 if key == f"{control.name}:{own}" else 1.0
     strength = min(max(away, control.limits[0]), control.limits[1])
     return [inversion.made_smaller(editor.edit(edit), SIDE) for edit in ({}, {key: strength})]
 

@@ -2,8 +2,8 @@
 
 What is seen is the log-odds of the bundled image classifier, the tone of the skin, and the light of the background. It
 is differentiated by each row of w+, through the generator, so that the gradients of a layer range are known. A control
-follows the mean gradient of its look (that of hair a network's on those of the five colours), and holds what it must
-not change by a sensitivity of its own: the mean squared change counts as length.
+follows the mean gradient of its look (those of hair and eyeglasses networks' on several looks), and
+holds what it must not change by a sensitivity of its own: the mean squared change counts as length.
 
     python -m tools.train_controls BANK MEASURED OUT.safetensors
 
@@ -15,9 +15,9 @@ move and where the safe ranges end is from `python -m tools.flips`, and from loo
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,7 +33,8 @@ from generators.memory import keep_freed_memory
 from gradctrl import Classifier, Scores, fit_scores
 from gradctrl.classifier import SLOPE
 from gradctrl.fitting import principal_rows
-from gradctrl.gradients import SOFTNESS, gradient
+from gradctrl.gradients import SOFTNESS
+from gradctrl.trajectories import Move, walk
 from inversion.tone import skin_mask
 from learning.bank import SampleBank, open_bank
 from learning.scorers.bundled import CLASSES, FaceClassifier, load_face_classifier, scores_of
@@ -46,7 +47,6 @@ SIDE = 256      # on pictures of so many pixels a side.
 PAST = 0.5      # Of strength 1: so far past its own boundary an edit has arrived, where pictures show it.
 NEAR = 100      # Samples at a boundary.
 MOST = 0.99     # Share of the samples whose score is lower than one that is wanted.
-ALONG = 0.7     # Of the gradient of another look that is gone towards as well.
 HELD = 96       # Rows of what a control holds.
 FIRMLY = 30.0   # How much regressions of what is held count where they alone tell: it hardly changes on the whole,
 LOOSELY = 4.0   # and beside gradients, which tell of small changes. Regressions tell of all layers together, and so
@@ -78,53 +78,49 @@ class Trained:
     """How a control is made and used."""
 
     classes: tuple[str, ...]
-    outputs: tuple[str, ...]              # Of `LOOKS`, one for each way that it goes.
+    looks: tuple[str, ...]                # Of `LOOKS`: by one two classes are told, by several all of an attribute.
     may_change: tuple[str, ...] = ()      # Of `LOOKS`, beside itself; all others, and the skin's tone, are held.
     layers: tuple[int, int]
     units: tuple[float, ...]
     limits: tuple[float, float]
     softness: float = SOFTNESS            # How much the squared change of what is held counts beside the length.
     by_regression: bool = False           # Not by gradients: these hardly tell of what most faces are far from.
-    towards: tuple[str, ...] = ()         # Of `LOOKS`: gone towards as well.
 
     @property
     def free(self) -> set[str]:
         """All of `LOOKS` that are not held."""
-        return {*self.outputs, *self.may_change}
+        return {*self.looks, *self.may_change}
 
 
 _COLOURS = ("black", "brown", "blond", "grey", "red")
 
 CHOSEN: Mapping[str, Trained] = {
-    "gender": Trained(classes=("female", "male"), outputs=("gender",), may_change=("beard", "makeup", "bangs", "bald"),
+    "gender": Trained(classes=("female", "male"), looks=("gender",), may_change=("beard", "makeup", "bangs", "bald"),
                       layers=(12, 96), units=(5.6,), limits=(-1.25, 1.15)),
-    "smile": Trained(classes=("serious", "smiling"), outputs=("smile",), may_change=("mouth",), layers=(12, 192),
+    "smile": Trained(classes=("serious", "smiling"), looks=("smile",), may_change=("mouth",), layers=(12, 192),
                      units=(2.0,), limits=(-1.5, 1.5)),
-    "eyeglasses": Trained(classes=("without", "with"), outputs=("eyeglasses",), layers=(4, 48), units=(3.8,),
-                          limits=(-1.0, 1.25), softness=10.0),
-    "sunglasses": Trained(classes=("without", "with"), outputs=("sunglasses",), may_change=("eyeglasses", "eyes"),
-                          layers=(4, 64), units=(6.6,), limits=(-0.75, 1.1), by_regression=True,
-                          towards=("eyeglasses",)),
-    "age": Trained(classes=("young", "old"), outputs=("age",), may_change=("child", "bald", *_COLOURS[:2], "grey"),
+    "eyeglasses": Trained(classes=CLASSES["eyeglasses"], looks=("eyeglasses", "sunglasses"), may_change=("eyes",),
+                          layers=(4, 64), units=(4.4, 4.2, 7.2), limits=(0.0, 1.15), by_regression=True),
+    "age": Trained(classes=("young", "old"), looks=("age",), may_change=("child", "bald", *_COLOURS[:2], "grey"),
                    layers=(24, 192), units=(5.0,), limits=(-1.25, 1.1)),
-    "pose": Trained(classes=("left", "right"), outputs=("right",), may_change=("left",), layers=(4, 24), units=(4.0,),
+    "pose": Trained(classes=("left", "right"), looks=("right",), may_change=("left",), layers=(4, 24), units=(4.0,),
                     limits=(-1.5, 1.5), by_regression=True),
-    "hair": Trained(classes=_COLOURS, outputs=_COLOURS, layers=(48, 1024), units=(5.0, 7.5, 7.5, 5.6, 6.2),
+    "hair": Trained(classes=_COLOURS, looks=_COLOURS, layers=(48, 1024), units=(5.0, 7.5, 7.5, 5.6, 6.2),
                     limits=(0.0, 1.25)),
-    "bangs": Trained(classes=("without", "with"), outputs=("bangs",), layers=(4, 48), units=(4.2,),
+    "bangs": Trained(classes=("without", "with"), looks=("bangs",), layers=(4, 48), units=(4.2,),
                      limits=(-0.75, 1.25)),
-    "bald": Trained(classes=("hair", "bald"), outputs=("bald",),
+    "bald": Trained(classes=("hair", "bald"), looks=("bald",),
                     may_change=("bangs", "hat", "gender", "age", *_COLOURS), layers=(4, 32), units=(8.0,),
                     limits=(-0.25, 1.25), softness=10.0),
-    "beard": Trained(classes=("without", "with"), outputs=("beard",), layers=(16, 96), units=(3.8,),
+    "beard": Trained(classes=("without", "with"), looks=("beard",), layers=(16, 96), units=(3.8,),
                      limits=(-1.25, 1.25)),
-    "mouth": Trained(classes=("closed", "open"), outputs=("mouth",), layers=(8, 192), units=(2.2,),
+    "mouth": Trained(classes=("closed", "open"), looks=("mouth",), layers=(8, 192), units=(2.2,),
                      limits=(-1.25, 1.25)),
-    "eyes": Trained(classes=("open", "closed"), outputs=("eyes",), layers=(12, 192), units=(2.7,),
+    "eyes": Trained(classes=("open", "closed"), looks=("eyes",), layers=(12, 192), units=(2.7,),
                     limits=(-0.75, 1.25)),
-    "makeup": Trained(classes=("without", "with"), outputs=("makeup",), layers=(48, 1024), units=(6.2,),
+    "makeup": Trained(classes=("without", "with"), looks=("makeup",), layers=(48, 1024), units=(6.2,),
                       limits=(-0.75, 1.25)),
-    "hat": Trained(classes=("without", "with"), outputs=("hat",), may_change=("bangs", "bald", *_COLOURS),
+    "hat": Trained(classes=("without", "with"), looks=("hat",), may_change=("bangs", "bald", *_COLOURS),
                    layers=(4, 24), units=(6.4,), limits=(-0.5, 1.25), by_regression=True),
 }
 
@@ -221,30 +217,27 @@ class Trainer:
         return replace(made, margins=self.margins(made))
 
     def margins(self, made: GradCtrlControl) -> tuple[float, ...]:
-        """By what scores rise in half a strength, from the boundary on; of several ways not more than samples have.
-
-        Towards brown a score rises and falls again: no face has as much as it rises at first.
-        """
+        """By what scores rise in half a strength past the boundary; of several classes not more than samples have."""
         latents = self.standing.float() @ self.statistics.axes + self.statistics.mean
         scores, margins = made.scores(latents), []
         for output, unit in enumerate(made.units):
             near = latents[scores[:, output].abs().argsort()[:NEAR]]
-            rise = (made.direction(near, output) * gradient(made.classifier, near, output)).sum(dim=1).mean()
-            most = math.inf if made.binary else float(scores[:, output].quantile(MOST))
-            margins.append(min(PAST * unit * float(rise), most))
+            way = Move(direction=partial(made.direction, target=output), length=PAST * unit, step=made.step)
+            rise = float((made.scores(near + walk(near, [way])[0]) - made.scores(near))[:, output].mean())
+            margins.append(rise if made.binary else min(rise, float(scores[:, output].quantile(MOST))))
         return tuple(margins * 2 if made.binary else margins)
 
     def classifier(self, how: Trained) -> Classifier:
-        """Tells a look by the coordinate along its gradient; several by a network on theirs."""
-        ways = torch.stack([self.gradient(look, how) for look in how.outputs])  # [outputs, K]
+        """Tells a look by the coordinate along its gradient; several classes by a network on those of some looks."""
+        ways = torch.stack([self.gradient(look, how) for look in how.looks])  # [looks, K]
         ways = ways / (self.standing @ ways.T).std(dim=0)[:, None]
-        seen, on_w = self.standing @ ways.T, ways @ self.statistics.reader.double().T  # [N, outputs], [outputs, w_dim]
+        seen, on_w = self.standing @ ways.T, ways @ self.statistics.reader.double().T  # [N, looks], [looks, w_dim]
         if len(ways) > 1:
             own = LatentStatistics(mean=torch.zeros(len(ways)), axes=torch.eye(len(ways)))
-            told = fit_scores(seen.float(), self.scores[LOOKS[how.outputs[0]][0]], own)
+            told = fit_scores(seen.float(), self.scores[LOOKS[how.looks[0]][0]], own)
             weights = told.hidden_weight @ on_w.float()
             return replace(told, hidden_weight=weights, hidden_bias=told.hidden_bias - weights @ self.statistics.mean)
-        slope, bias = logistic(seen[:, 0], (self.looks[how.outputs[0]] > 0).double())
+        slope, bias = logistic(seen[:, 0], (self.looks[how.looks[0]] > 0).double())
         weights = (slope * on_w).float()
         shift = bias - weights @ self.statistics.mean
         # leaky(a) - leaky(-a) = (1 + slope of the leaky part) a: a linear map by two units.
@@ -252,9 +245,9 @@ class Trainer:
                           out_weight=torch.tensor([[1.0, -1.0]]) / (1 + SLOPE), out_bias=torch.zeros(1))
 
     def gradient(self, look: str, how: Trained) -> Tensor:
-        """The mean gradient [K] of a look, by standard scores; of those that are gone towards as well, a part."""
+        """The mean gradient [K] of a look, by standard scores, or its regression."""
         if how.by_regression:
-            return self._regression(look) + sum(ALONG * self._regression(other) for other in how.towards)
+            return self._regression(look)
         return self._gradients(how)[:, SEEN.index(look)].mean(dim=0)
 
     def holds(self, how: Trained) -> Tensor:

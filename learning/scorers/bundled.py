@@ -44,11 +44,8 @@ COARSER: Mapping[str, Mapping[tuple[str, ...], tuple[tuple[int, ...], ...]]] = {
     "eyeglasses": {("without", "with"): ((0,), (1, 2))},
     "beard": {("without", "with"): ((0,), (1, 2))},
     "pose": {("left", "right"): ((0,), (2,))},
-    "sunglasses": {("without", "with"): ((0, 1), (2,))},
 }
 """Which classes make up those of controls that tell fewer apart."""
-TOLD_BY = {"sunglasses": "eyeglasses"}
-"""Attributes of controls that the classifier tells as classes of another."""
 
 _STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)  # Of the first convolution and the thirteen depthwise ones.
 _WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -150,13 +147,11 @@ def is_told(name: str, classes: tuple[str, ...]) -> bool:
 
 def scores_of(told: Mapping[str, Tensor], attributes: Mapping[str, tuple[str, ...]] = CLASSES) -> dict[str, Tensor]:
     """Logits [N, C] by attribute, in the classes that are wanted, of what a `FaceClassifier` tells [N, outputs]."""
-    known = {name: TOLD_BY.get(name, name) for name in attributes}
-    return {name: merged(name, _logits(known[name], told[known[name]]), classes)
-            for name, classes in attributes.items()}
+    return {name: merged(name, _logits(name, told[name]), classes) for name, classes in attributes.items()}
 
 
 def merged(name: str, logits: Tensor, classes: tuple[str, ...]) -> Tensor:
-    """Logits [N, C] of the classifier's classes of an attribute, or of the one by which it is told, as fewer classes'.
+    """Logits [N, C] of the classifier's classes of an attribute as fewer classes'.
 
     Raises:
         KeyError: it has no such classes.
@@ -240,6 +235,7 @@ PAPER: Mapping[str, tuple[str, ...]] = {"gender": ("female", "male"), "smile": (
 """What table 1 of Chen et al. 2022 tells apart, in its order."""
 
 CONTROLLED: Mapping[str, tuple[str, ...]] = {
-    **PAPER, **{name: next(iter(COARSER.get(name, {})), classes) for name, classes in CLASSES.items()
-                if name not in PAPER and name != "pitch"}}
+    **PAPER, "eyeglasses": CLASSES["eyeglasses"],
+    **{name: next(iter(COARSER.get(name, {})), classes) for name, classes in CLASSES.items()
+       if name not in PAPER and name != "pitch"}}
 """The attributes of the bundled controls, in their classes."""

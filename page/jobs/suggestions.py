@@ -27,14 +27,15 @@ TOO_MUCH = 0.5        # By how much the classifier may see another attribute cha
 NEW_PERSON = frozenset({"gender", "age"})  # With these dlib sees another person, and is right.
 LOOKS: Mapping[str, Mapping[str, float]] = {
     "Big smile": {"smile": 1.25}, "Older": {"age": 0.75}, "Younger": {"age": -0.75},
-    "Reading glasses": {"eyeglasses": 1.0}, "Blond": {"hair:blond": 1.0}, "Black hair": {"hair:black": 1.0},
-    "Red hair": {"hair:red": 1.0}, "Fringe": {"bangs": 1.0}, "Hat": {"hat": 1.0}, "Sunglasses": {"sunglasses": 1.0},
+    "Reading glasses": {"eyeglasses:eyeglasses": 1.0}, "Blond": {"hair:blond": 1.0}, "Black hair": {"hair:black": 1.0},
+    "Red hair": {"hair:red": 1.0}, "Fringe": {"bangs": 1.0}, "Hat": {"hat": 1.0},
+    "Sunglasses": {"eyeglasses:sunglasses": 1.0},
 }
 """Edits that are offered by name, where the controls have what they change."""
 TASTEFUL: Mapping[str, tuple[tuple[float, float], ...]] = {
     "smile": ((0.5, 1.25),), "age": ((-0.6, -0.25), (0.3, 0.75)), "hair:blond": ((0.6, 1.0),),
-    "hair:black": ((0.6, 1.0),), "hair:red": ((0.6, 1.0),), "eyeglasses": ((0.9, 1.0),), "bangs": ((0.6, 1.0),),
-    "pose": ((-0.75, -0.4), (0.4, 0.75)), "mouth": ((0.4, 0.9),),
+    "hair:black": ((0.6, 1.0),), "hair:red": ((0.6, 1.0),), "eyeglasses:eyeglasses": ((0.9, 1.0),),
+    "bangs": ((0.6, 1.0),), "pose": ((-0.75, -0.4), (0.4, 0.75)), "mouth": ((0.4, 0.9),),
 }
 """From which strengths a surprise is drawn."""
 

@@ -8,7 +8,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Expression": ("smile", "mouth", "eyes"),
     "Age": ("age",),
     "Hair": ("hair", "bangs", "bald", "beard"),
-    "Glasses and hats": ("eyeglasses", "sunglasses", "hat"),
+    "Glasses and hats": ("eyeglasses", "hat"),
     "Face": ("pose", "gender", "makeup"),
 }
 """The bundled controls by what people look for; others come last, under their own heading."""

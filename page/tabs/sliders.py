@@ -144,8 +144,9 @@ class Sliders:
                            elem_classes=_marks(low, high), info=info,
                            label=title if control.binary else f"{title}: how much")
         classes = [key.partition(":")[2] for key in control.keys] if not control.binary else []
+        first = next((each for each in classes if each != "none"), None)  # Most faces have nothing to take off.
         target = gr.update(choices=classes, label=title, visible=not control.binary,
-                           value=key.partition(":")[2] or next(iter(classes), None), elem_id=f"class-{control.name}")
+                           value=key.partition(":")[2] or first, elem_id=f"class-{control.name}")
         return {self.rows[number]: gr.update(visible=True), self.strengths[number]: slider,
                 self.targets[number]: target}
 

@@ -235,6 +235,21 @@ def test_attributes_that_cannot_be_judged_are_left_out_with_a_reason(glass: Glas
         judged_scores({"smile": kept["smile"]}, reader)
 
 
+def test_given_controls_of_other_classes_are_left_out_with_a_reason(
+        glass: Glass, reader: Reader, bank: SampleBank, whole: tuple[Evaluation, Results], tmp_path: Path) -> None:
+    tuned = whole[1].controls["gradctrl"]
+    other = replace(tuned.control("smile"), classes=("glad", "sad"))
+    both = Controls([other, tuned.control("hair")], spaces=tuned.spaces)
+    evaluation = Evaluation(glass, reader, bank, tmp_path, replace(SETTINGS, methods=()), given={"mine": both})
+    results = evaluation.run()
+    why = "it tells glad, sad, the scores no, yes"
+    assert results.left_out["smile of mine"] == why
+    assert f"smile of mine is not judged: {why}." in write_report(evaluation, results)[0].read_text()
+    assert results.trials.attributes == ("hair",)
+    with pytest.raises(InputError, match="smile has the classes glad, sad, the bank's scores have"):
+        Evaluation(glass, reader, bank, tmp_path, given={"mine": Controls([other], spaces=tuned.spaces)})
+
+
 def test_too_few_samples_for_few_shot_training_are_no_error(whole: tuple[Evaluation, Results]) -> None:
     evaluation, results = whole
     assert few_shot("paper", results.controls["paper"], 5000, evaluation.latents, evaluation.scores, evaluation.split,

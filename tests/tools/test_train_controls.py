@@ -29,7 +29,7 @@ from tools.train_controls import (
 )
 
 WIDTH = 48
-SMILE = Trained(classes=("serious", "smiling"), outputs=("smile",), may_change=("mouth",), layers=(8, 48), units=(1.0,),
+SMILE = Trained(classes=("serious", "smiling"), looks=("smile",), may_change=("mouth",), layers=(8, 48), units=(1.0,),
                 limits=(-1.0, 1.0))
 
 
@@ -113,9 +113,9 @@ def test_several_ways_are_told_by_a_network_whose_gradient_depends_on_where_one_
 
 def test_every_control_knows_its_ways_and_its_range() -> None:
     for name, how in CHOSEN.items():
-        assert {*how.outputs, *how.may_change, *how.towards} <= set(LOOKS), name
-        assert len(how.units) == len(how.outputs)
-        assert len(how.classes) == max(2, len(how.outputs))
+        assert {*how.looks, *how.may_change} <= set(LOOKS), name
+        assert len(how.units) == (len(how.classes) if len(how.looks) > 1 else 1)
+        assert len(how.looks) == 1 or how.classes == CLASSES[name]
         assert how.limits[0] <= 0 < how.limits[1]
 
 

@@ -31,11 +31,9 @@ from learning.scorers.bundled import (
     COARSER,
     FORMAT,
     SIDE,
-    TOLD_BY,
     MobileNet,
     is_told,
     merged,
-    scores_of,
 )
 from weights.errors import InputError
 
@@ -112,27 +110,18 @@ def test_fewer_classes_are_the_same_probabilities_together(scorer: BundledScorer
         merged("smile", torch.zeros(1, 2), ("no", "yes"))
 
 
-def test_sunglasses_are_told_as_a_class_of_eyeglasses() -> None:
-    told = {"eyeglasses": torch.tensor([[3.0, 1.0, 0.5], [0.0, 1.0, 4.0]])}
-    seen = scores_of(told, {"sunglasses": ("without", "with"), "eyeglasses": CLASSES["eyeglasses"]})
-    torch.testing.assert_close(seen["sunglasses"].softmax(dim=1)[:, 1], told["eyeglasses"].softmax(dim=1)[:, 2])
-    assert is_told("sunglasses", ("without", "with"))
-    assert not is_told("sunglasses", CLASSES["eyeglasses"])
-    assert not is_told("monocle", ("without", "with"))
-
-
 @pytest.mark.usefixtures("bundled_models")
 def test_it_judges_the_bundled_controls_in_their_own_classes() -> None:
     judge, controls = load_scorer("controls"), load_directions()
-    assert {name: controls[name].classes for name in controls if name not in TOLD_BY} == dict(judge.attributes)
+    assert {name: controls[name].classes for name in controls} == dict(judge.attributes)
     assert all(is_told(name, controls[name].classes) for name in controls)
+    assert not is_told("eyeglasses", ("no", "yes"))
+    assert not is_told("monocle", ("without", "with"))
 
 
 def test_gradients_of_fewer_classes_are_those_of_their_scores() -> None:
     rng = torch.Generator().manual_seed(2)
     for name, (classes, *_) in COARSER.items():
-        if name in TOLD_BY:
-            continue
         values, gradients = (torch.randn(5, len(CLASSES[name]), *more, generator=rng).double() for more in ((), (7,)))
         item = Scores(attribute=name, classes=CLASSES[name], values=values, scorer="test")
         found = regrouped_gradients(item, gradients[:3], classes)

@@ -82,6 +82,16 @@ def test_each_control_has_a_slider_that_ends_where_pictures_stay_good_and_marks_
     assert update[tab.sliders.rows[len(names)]]["visible"] is False
 
 
+def test_the_class_that_is_offered_first_is_not_to_have_none(tab: EditTab) -> None:
+    hair, part = tab.services.models.controls["hair"], tab.sliders.targets[0]
+    first, *others = hair.classes  # type: ignore[attr-defined]
+    assert tab.sliders._slot(0, hair, (0, 1), Edit())[part]["value"] == first
+    hats = replace(hair, classes=("none", *others))
+    offered = tab.sliders._slot(0, hats, (0, 1), Edit())[part]
+    assert (offered["value"], offered["choices"]) == (others[0], ["none", *others])
+    assert tab.sliders._slot(0, hats, (0, 1), Edit(strengths={"hair:none": 1.0}))[part]["value"] == "none"
+
+
 def test_a_strength_from_elsewhere_widens_its_slider(tab: EditTab, drawn: Visitor) -> None:
     slider = tab.sliders.strengths[slot_of(tab, drawn, "smile")]
     update = tab.sliders.show(tab.services.models, Edit(strengths={"smile": 9.0}), {})[slider]
