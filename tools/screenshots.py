@@ -105,7 +105,7 @@ def _edit(page: Page) -> None:
         box = page.locator(f"#control-{control} input[type=number]")
         box.fill(str(strength))
         box.press("Enter")
-    page.wait_for_selector("#effect .said >> text=Eyeglasses:")
+    page.wait_for_selector("#effect .said >> text=Eyeglasses (eyeglasses):")
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(1500)
 

@@ -33,7 +33,7 @@ class Sliders:
         for number in range(SLOTS):
             self.headings.append(gr.HTML(visible=False, elem_classes="group"))
             with gr.Row(visible=False, elem_classes="slot") as row:
-                self.targets.append(gr.Dropdown([], label="", visible=False, min_width=125, scale=1))
+                self.targets.append(gr.Dropdown([], label="", visible=False, min_width=150, scale=1))
                 self.strengths.append(gr.Slider(-1, 1, 0, step=0.05, label=f"Control {number + 1}", min_width=200,
                                                 scale=3))
             self.rows.append(row)
@@ -141,7 +141,7 @@ class Sliders:
         trial = "experimental" if control.name in EXPERIMENTAL else ""
         info = " · ".join(part for part in (words.scale_of(control) if control.binary else "", trial) if part)
         slider = gr.update(minimum=low, maximum=high, value=strength, elem_id=f"control-{control.name}",
-                           elem_classes=_marks(low, high), info=info,
+                           elem_classes=_marks(low, high, ends=control.binary), info=info,
                            label=title if control.binary else f"{title}: how much")
         classes = [key.partition(":")[2] for key in control.keys] if not control.binary else []
         first = next((each for each in classes if each != "none"), None)  # Most faces have nothing to take off.
@@ -197,9 +197,9 @@ def _names(controls: Controls) -> list[str]:
     return [name for name, _ in grouped(list(controls))]
 
 
-def _marks(low: float, high: float) -> list[str]:
-    """The style of a slider, which marks its 0, in hundredths of its length."""
-    return ["marked", f"zero-at-{round(100 * -low / (high - low))}"]
+def _marks(low: float, high: float, *, ends: bool = True) -> list[str]:
+    """The style of a slider, whose 0 is marked, in hundredths of its length, with room for pictures at its ends."""
+    return ["marked", *(["ends"] if ends else []), f"zero-at-{round(100 * -low / (high - low))}"]
 
 
 def _layers(text: str | None) -> tuple[int, int] | None:

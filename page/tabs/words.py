@@ -137,8 +137,7 @@ def edit_in_words(edit: Edit) -> str:
 
 def effect_in_words(effect: Effect, edit: Edit) -> str:
     """What an edit did, as HTML: in a sentence what is sure, and folded below it all numbers."""
-    said = [f"{title_of(measure.attribute)}: {_outcome(measure, edit)}."
-            for measure in effect.measures if measure.asked]
+    said = [_outcome(measure, edit) for measure in effect.measures if measure.asked]
     also = [_change(measure) for measure in effect.unwanted]
     if also:
         said.append(f"{'Also looks' if said else 'Looks'} different: {', '.join(also)}.")
@@ -154,14 +153,15 @@ def effect_in_words(effect: Effect, edit: Edit) -> str:
 
 
 def _outcome(measure: Measure, edit: Edit) -> str:
-    """Whether an attribute that was to change did, as far as the judge can tell."""
-    towards = _towards(measure, edit)
+    """Whether an attribute that was to change did, as far as the judge can tell: "Eyeglasses (none): yes."."""
+    towards, title, none = _towards(measure, edit), title_of(measure.attribute), "no change that can be told"
     if towards is None:
-        return "changed" if measure.changed else "no change that can be told"
-    gained = measure.after[towards] - measure.before[towards]
-    if gained >= NOTICED:
-        return "yes" if measure.after[towards] == max(measure.after) else "a little"
-    return "as before" if measure.before[towards] == max(measure.before) else "no change that can be told"
+        return f"{title}: {'changed' if measure.changed else none}."
+    if len(measure.classes) > 2:
+        title += f" ({measure.classes[towards]})"
+    if measure.after[towards] - measure.before[towards] >= NOTICED:
+        return f"{title}: {'yes' if measure.after[towards] == max(measure.after) else 'a little'}."
+    return f"{title}: {'as before' if measure.before[towards] == max(measure.before) else none}."
 
 
 def _towards(measure: Measure, edit: Edit) -> int | None:

@@ -20,7 +20,7 @@ from inversion import Photo, made_smaller, paste_back, read_picture_metadata
 from inversion.metadata import MARK
 from learning.scorers import load_scorer
 from page.jobs.editing import edited_picture, editor_of, preview_picture
-from page.jobs.measuring import effect_of
+from page.jobs.measuring import Effect, Measure, effect_of
 from page.jobs.opening import draw_sample, resume
 from page.jobs.services import Services
 from page.jobs.views import PREVIEW_SIDE, VIEW_SIDE, around, pasted_pictures, scaled
@@ -30,6 +30,7 @@ from page.tabs.groups import grouped
 from page.tabs.outputs import WAY, strip_of
 from page.tabs.result import BEFORE, BESIDE, FILM, INVERSION, PINNED, SPLIT, STRIP, WHOLE
 from page.tabs.sliders import own_keep
+from page.tabs.words import effect_in_words
 from tests.page.handling import addresses, asked, dragged, resting, settled, shown, slid, sliders, slot_of, within
 from weights.errors import InputError
 
@@ -79,6 +80,7 @@ def test_each_control_has_a_slider_that_ends_where_pictures_stay_good_and_marks_
         assert low + (high - low) * zero / 100 == pytest.approx(0, abs=(high - low) / 100)
         assert slider["elem_id"] == f"control-{name}"
         assert update[tab.sliders.targets[number]]["visible"] is not control.binary
+        assert ("ends" in slider["elem_classes"]) is control.binary  # Pictures of several classes are not made.
     assert update[tab.sliders.rows[len(names)]]["visible"] is False
 
 
@@ -375,6 +377,15 @@ def test_an_edit_is_told_in_numbers(tab: EditTab, drawn: Visitor) -> None:
     assert "smile \N{MINUS SIGN}3" in told
     assert f"Identity distance {effect.identity:.2f}" in told
     assert "below 20 points a difference says little" in told
+
+
+@pytest.mark.parametrize(("after", "said"), [
+    ((0.9, 0.1, 0.0), "Glasses (none): yes."), ((0.4, 0.5, 0.1), "Glasses (none): a little."),
+    ((0.1, 0.9, 0.0), "Glasses (none): no change that can be told."),
+])
+def test_of_several_classes_the_one_that_was_asked_for_is_named(after: tuple[float, ...], said: str) -> None:
+    measure = Measure("glasses", ("none", "clear", "dark"), (0.1, 0.9, 0.0), after, asked=True)
+    assert said in effect_in_words(Effect((measure,), 0.1), Edit(strengths={"glasses:none": 1.0}))
 
 
 def test_what_the_classifier_does_not_know_is_measured_by_its_own_control(
