@@ -16,7 +16,7 @@ from editing import Editor
 from generators import Generator, StyleGAN2, StyleGAN2Config, load, to_pixels
 from gradctrl import Classifier
 from learning.lesson import FEWEST, GOAL, Lesson, Pool, fit_from_labels
-from learning.scorers.bundled import load_bundled_scorer
+from learning.scorers.bundled import PAPER, load_bundled_scorer
 from weights.errors import InputError
 
 Person = Callable[[int], str]  # The class of the sample with a seed.
@@ -280,7 +280,7 @@ def test_several_classes_and_truncated_samples(generator: Generator, pool: Pool,
 def test_thirty_of_each_class_teach_what_pictures_show(bundled_models: None, attribute: str, part: float) -> None:
     """Where a class is rare, far fewer need to be looked at than chance would show."""
     bundled = load("bundled"), load_controls("bundled")
-    generator, classes = bundled[0], bundled[1][attribute].classes
+    generator, classes = bundled[0], PAPER[attribute]
     person, pool = load_bundled_scorer({attribute: classes}), Pool(generator)
     others = Controls([control for name, control in bundled[1].items() if name != attribute],
                       spaces=generator.spaces)
