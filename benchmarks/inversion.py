@@ -90,8 +90,8 @@ def _edited(tools: Tools, inversion: Inversion) -> Row:
     colour = face_colour(inversion.picture)
     for name in EDITED:
         control = tools.editor.controls.control(name)
-        away = {name: 1.0 if before[name] == 0 else -1.0}
-        edited = tools.editor.edit(away if control.binary else {control.keys[1 if before[name] == 0 else 0]: 1.0})
+        output, sign = control.heading(1 if before[name] == 0 else 0)
+        edited = tools.editor.edit({control.keys[output]: float(sign)})
         after = _labels(tools, edited)
         others = [other for other in EDITED if other != name]
         row[f"{name}_flipped"] = int(after[name] != before[name])

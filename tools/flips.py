@@ -97,9 +97,9 @@ class Portraits:
             if not len(others):
                 continue
             editor.set_latents(self.latents[others])
-            key = control.name if control.binary else f"{control.name}:{class_name}"
+            output, sign = control.heading(target)
             for strength in strengths:
-                edited = editor.displace({key: -strength if control.binary and target == 0 else strength}).latent
+                edited = editor.displace({control.keys[output]: sign * strength}).latent
                 after, faces, colours = self.look(edited)
                 now = merged(control.name, after[control.name], control.classes).argmax(dim=1)
                 kept = {name: float((after[name].argmax(dim=1) == self.before[name][others].argmax(dim=1))

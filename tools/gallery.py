@@ -35,10 +35,8 @@ def pair(editor: editing.Editor, control: Control, key: str, seed: int) -> list[
     Where it has the class of several already, it is not edited.
     """
     editor.set_latent(editor.generator.sample([seed], truncation=TRUNCATION)[0])
-    own = control.classes[int(control.predict(editor.states(control))[0])]
-    away = -1.0 if own == control.classes[1] else 1.0
-    if not control.binary:
-        away = 0.0 if key == f"{control.name}:{own}" else 1.0
+    own = int(control.predict(editor.states(control))[0])
+    away = control.heading(1 - own)[1] if control.binary else float(key != control.keys[own])
     strength = min(max(away, control.limits[0]), control.limits[1])
     return [inversion.made_smaller(editor.edit(edit), SIDE) for edit in ({}, {key: strength})]
 
